@@ -1,0 +1,5 @@
+"""The one kind of error that is the user's to mend."""
+
+
+class UserError(Exception):
+    """One sentence: what is wrong, where, and what to do. Programs print it on stderr and exit with code 2."""
