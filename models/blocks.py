@@ -1,0 +1,187 @@
+"""Building blocks shared by the generators, the discriminators and the agents.
+
+Legend: B batch, D latent channels, T frames, L tokens, E embedding width, H heads, W window (tokens), N windows.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+
+RMS_GAIN_RANGE = (0.7, 1.5)  # an unbounded gain per stage made a cascade of three explode
+EPS = 1e-8
+
+
+def rms(x_BDT: Tensor) -> Tensor:
+    """Root mean square of each sample over channels and frames, [B, 1, 1], in float32 (float64 stays)."""
+    x_BDT = x_BDT.float() if x_BDT.dtype in (torch.bfloat16, torch.float16) else x_BDT
+    return (x_BDT.square().mean(dim=(1, 2), keepdim=True) + EPS**2).sqrt()
+
+
+def rescale_rms(x_BDT: Tensor, reference_rms: Tensor) -> Tensor:
+    """Scales each sample towards a reference RMS [B, 1, 1], by a gain of clamp(reference / rms(x), 0.7, 1.5)."""
+    return x_BDT * (reference_rms / rms(x_BDT)).clamp(*RMS_GAIN_RANGE).to(x_BDT.dtype)
+
+
+def match_rms(x_BDT: Tensor, reference_rms: Tensor) -> Tensor:
+    """Scales each sample to a reference RMS [B, 1, 1] exactly; silence stays silence."""
+    return x_BDT * (reference_rms / rms(x_BDT)).to(x_BDT.dtype)
+
+
+def masked_source(x_BDT: Tensor, mask_BDT: Tensor) -> Tensor:
+    """x * mask, brought back to the RMS of x per sample (zero where the mask leaves nothing)."""
+    return match_rms(x_BDT * mask_BDT, rms(x_BDT))
+
+
+def tiled_dropout(x: Tensor, p: float, training: bool, copies: int = 1) -> Tensor:
+    """Dropout whose mask is drawn for the first B / copies samples and repeated for the other copies.
+
+    A finite difference D(x + s e) - D(x) inside one joined batch then sees the same network on both sides.
+    x: [B, ...]; p in [0, 1); B must be a multiple of copies.
+    """
+    if not training or p == 0.0:
+        return x
+    if x.shape[0] % copies:
+        raise ValueError(f"a batch of {x.shape[0]} does not consist of {copies} copies")
+    drawn = torch.empty(x.shape[0] // copies, *x.shape[1:], device=x.device, dtype=x.dtype).bernoulli_(1.0 - p)
+    return x * (drawn / (1.0 - p)).repeat(copies, *[1] * (x.dim() - 1))
+
+
+def sinusoidal_positions(length: int, width: int, device: torch.device | None = None) -> Tensor:
+    """Sine and cosine positions [length, width], computed for any length (Vaswani et al. 2017, section 3.5)."""
+    frequencies = torch.exp(torch.arange(0, width, 2, device=device) * (-math.log(10000.0) / width))
+    angles = torch.arange(length, device=device)[:, None] * frequencies
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :width]
+
+
+def rotary_angles(length: int, head_width: int, device: torch.device | None = None) -> Tensor:
+    """Rotation angles [length, head_width / 2] of rotary positions (Su et al. 2021, equation 15)."""
+    frequencies = 10000.0 ** (-torch.arange(0, head_width, 2, device=device) / head_width)
+    return torch.arange(length, device=device)[:, None] * frequencies
+
+
+def rotate(x_BHLE: Tensor, angles_LE: Tensor) -> Tensor:
+    """Rotates the two halves of the last dimension as pairs; scores then depend on the distance of tokens alone."""
+    cos_LE, sin_LE = angles_LE.cos(), angles_LE.sin()
+    first, second = x_BHLE.float().chunk(2, dim=-1)
+    rotated = torch.cat([first * cos_LE - second * sin_LE, first * sin_LE + second * cos_LE], dim=-1)
+    return rotated.to(x_BHLE.dtype)
+
+
+def windowed_attention(q_BHLE: Tensor, k_BHLE: Tensor, v_BHLE: Tensor, window: int, dropout: float = 0.0) -> Tensor:
+    """Attention of each token to those at most `window` tokens away; time and memory grow linearly with length.
+
+    Tokens are cut into runs of `window`; each run attends to itself and its two neighbours under a band mask, which
+    is the same as dense attention under |i - j| <= window. Up to window + 1 tokens it is plain full attention.
+    """
+    B, H, L, E = q_BHLE.shape
+    if window == 0 or window + 1 >= L:
+        return F.scaled_dot_product_attention(q_BHLE, k_BHLE, v_BHLE, dropout_p=dropout)
+    N = math.ceil(L / window)
+    tail = N * window - L
+    q_BHNWE = F.pad(q_BHLE, (0, 0, 0, tail)).reshape(B, H, N, window, E)
+    k_BHNWE, v_BHNWE = (  # each run with its neighbours: 3 W keys
+        F.pad(x, (0, 0, window, tail + window)).unfold(2, 3 * window, window).transpose(-1, -2)
+        for x in (k_BHLE, v_BHLE)
+    )
+    query = torch.arange(window, device=q_BHLE.device)
+    key = torch.arange(3 * window, device=q_BHLE.device) - window
+    start = torch.arange(N, device=q_BHLE.device)[:, None, None] * window
+    exists = (start + key >= 0) & (start + key < L)
+    # Padded queries keep one key, their own, so that no row is empty (its softmax would be NaN).
+    near = (query[:, None] - key).abs() <= window
+    mask_NWK = near & exists | (query[:, None] == key)
+    # Runs become batch entries: one mask per run, repeated over the batch, in the order (B, N).
+    q, k, v = (x.transpose(1, 2).flatten(0, 1) for x in (q_BHNWE, k_BHNWE, v_BHNWE))
+    mask = mask_NWK.repeat(B, 1, 1).unsqueeze(1)
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+    return out.reshape(B, N, H, window, E).transpose(1, 2).reshape(B, H, N * window, E)[:, :, :L]
+
+
+class Attention(nn.Module):
+    """Multi-head attention through `scaled_dot_product_attention`.
+
+    forward(query_BLE, context_BSE=None): context None is self-attention. With `rotary`, positions enter as rotations
+    of query and key; `window` > 0 bounds the distance of tokens that see each other (self-attention only);
+    `conv_kernel` > 0 adds a depthwise convolution of the values over time beside attention (before the output
+    projection); `zero_output` starts the whole branch at zero.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        nhead: int,
+        dropout: float = 0.0,
+        *,
+        rotary: bool = False,
+        window: int = 0,
+        conv_kernel: int = 0,
+        zero_output: bool = False,
+    ):
+        super().__init__()
+        if width % nhead or (rotary and width // nhead % 2):
+            raise ValueError(f"{nhead} heads do not divide a width of {width} (into even parts where rotary)")
+        if conv_kernel and conv_kernel % 2 == 0:
+            raise ValueError(f"conv_kernel must be odd (or 0 for none), not {conv_kernel}")
+        self.nhead, self.dropout, self.rotary, self.window = nhead, dropout, rotary, window
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.conv = nn.Conv1d(width, width, conv_kernel, padding="same", groups=width) if conv_kernel else None
+        self.output = nn.Linear(width, width)
+        if zero_output:
+            nn.init.zeros_(self.output.weight)
+            nn.init.zeros_(self.output.bias)
+
+    def forward(self, query_BLE: Tensor, context_BSE: Tensor | None = None) -> Tensor:
+        context_BSE = query_BLE if context_BSE is None else context_BSE
+        key, value = self.key_value(context_BSE).chunk(2, dim=-1)
+        q, k, v = (x.unflatten(-1, (self.nhead, -1)).transpose(1, 2) for x in (self.query(query_BLE), key, value))
+        if self.rotary:
+            q, k = (rotate(x, rotary_angles(x.shape[2], x.shape[3], x.device)) for x in (q, k))
+        mixed = windowed_attention(q, k, v, self.window, self.dropout if self.training else 0.0)
+        mixed = mixed.transpose(1, 2).flatten(2)
+        if self.conv is not None:
+            mixed = mixed + self.conv(value.transpose(1, 2)).transpose(1, 2)
+        return self.output(mixed)
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm block: x + attention(norm(x)), then x + feed-forward(norm(x)) with 4 E hidden units and GELU.
+
+    Keyword options go to `Attention`; `zero_output` starts both residual branches at zero. [B, L, E] -> [B, L, E].
+    """
+
+    def __init__(self, width: int, nhead: int, dropout: float = 0.0, *, zero_output: bool = False, **attention):
+        super().__init__()
+        self.norm_attention = nn.LayerNorm(width)
+        self.attention = Attention(width, nhead, dropout, zero_output=zero_output, **attention)
+        self.norm_feed = nn.LayerNorm(width)
+        self.feed = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(4 * width, width)
+        )
+        self.drop = nn.Dropout(dropout)
+        if zero_output:
+            nn.init.zeros_(self.feed[-1].weight)
+            nn.init.zeros_(self.feed[-1].bias)
+
+    def forward(self, x_BLE: Tensor) -> Tensor:
+        x_BLE = x_BLE + self.drop(self.attention(self.norm_attention(x_BLE)))
+        return x_BLE + self.drop(self.feed(self.norm_feed(x_BLE)))
+
+
+class SpectralLinear(nn.Module):
+    """A linear layer whose weight has a spectral norm of 1 (Miyato et al. 2018), [..., E] -> [..., D].
+
+    The power iteration runs outside autocast: in half precision the estimate would be off by a per cent.
+    """
+
+    def __init__(self, in_features: int, out_features: int):
+        super().__init__()
+        self.linear = parametrizations.spectral_norm(nn.Linear(in_features, out_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            weight = self.linear.weight
+        return F.linear(x, weight, self.linear.bias)

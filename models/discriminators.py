@@ -1,0 +1,163 @@
+"""Discriminators: one logit per clip of latents, higher for real.
+
+All take forward(x_BDT, copies=1, return_features=False) -> logits_B, or (logits_B, features) with the activations of
+every convolution (before dropout) for feature matching. `copies`: the batch is that many stacked, slightly perturbed
+copies of the same B / copies samples and shares their dropout masks. Any T from 1 works: convolutions pad with zeros.
+No layer mixes samples of a batch, and all are twice differentiable, so that exact gradient penalties hold.
+
+Options of all: channels (D), width, dropout in [0, 1), spectral_norm (weights of norm 1), final_bias (False where the
+objective only sees differences of logits, which leave a bias free to drift).
+
+Legend: B batch, D latent channels, T frames, C convolution channels, R rows (remaining frequencies).
+"""
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+
+from models.blocks import tiled_dropout
+
+SLOPE = 0.2  # of LeakyReLU
+
+
+def _maybe_spectral(layer: nn.Module, spectral_norm: bool) -> nn.Module:
+    return parametrizations.spectral_norm(layer) if spectral_norm else layer
+
+
+class ConvStack(nn.Module):
+    """Convolutions, each followed by LeakyReLU 0.2 and tiled dropout; also returns the activations before dropout."""
+
+    def __init__(self, layers: list[nn.Module], dropout: float):
+        super().__init__()
+        if not 0.0 <= dropout < 1.0:
+            raise ValueError(f"dropout must lie in [0, 1), but is {dropout}")
+        self.layers = nn.ModuleList(layers)
+        self.dropout = dropout
+
+    def forward(self, x: Tensor, copies: int = 1) -> tuple[Tensor, list[Tensor]]:
+        features = []
+        for layer in self.layers:
+            features.append(F.leaky_relu(layer(x), SLOPE))
+            x = tiled_dropout(features[-1], self.dropout, self.training, copies)
+        return x, features
+
+
+class ConvDiscriminator(nn.Module):
+    """The reference: Conv1d D -> w -> 2w -> 2w -> w, kernels 3/5/7/9, strides 2/2/2/1, mean over time, -> w/2 -> 1.
+
+    With D = 128 and w = 256 it has 3.8 M parameters.
+    """
+
+    def __init__(
+        self,
+        channels: int = 128,
+        width: int = 256,
+        dropout: float = 0.3,
+        spectral_norm: bool = False,
+        final_bias: bool = True,
+    ):
+        super().__init__()
+        sizes = [channels, width, 2 * width, 2 * width, width]
+        self.stack = ConvStack(
+            [
+                _maybe_spectral(nn.Conv1d(c_in, c_out, kernel, stride, kernel // 2), spectral_norm)
+                for c_in, c_out, kernel, stride in zip(sizes, sizes[1:], (3, 5, 7, 9), (2, 2, 2, 1), strict=False)
+            ],
+            dropout,
+        )
+        self.hidden = _maybe_spectral(nn.Linear(width, width // 2), spectral_norm)
+        self.final = _maybe_spectral(nn.Linear(width // 2, 1, bias=final_bias), spectral_norm)
+
+    def forward(self, x_BDT: Tensor, copies: int = 1, return_features: bool = False):
+        x_BCT, features = self.stack(x_BDT, copies)
+        logits_B = self.final(F.leaky_relu(self.hidden(x_BCT.mean(dim=2)), SLOPE)).squeeze(1)
+        return (logits_B, features) if return_features else logits_B
+
+
+class MultiScaleDiscriminator(nn.Module):
+    """`scales` small 1-D discriminators over the clip averaged over 1, 4, 16, ... frames; their logits are averaged.
+
+    Each: Conv1d D -> w -> 2w -> 2w, kernels 5, strides 1/2/2, then a 1x1 convolution to a logit per remaining frame.
+    """
+
+    def __init__(
+        self,
+        channels: int = 128,
+        width: int = 64,
+        dropout: float = 0.0,
+        spectral_norm: bool = False,
+        final_bias: bool = True,
+        scales: int = 3,
+    ):
+        super().__init__()
+        if scales < 1:
+            raise ValueError(f"scales must be at least 1, but is {scales}")
+        sizes = [channels, width, 2 * width, 2 * width]
+        self.stacks, self.finals = nn.ModuleList(), nn.ModuleList()
+        for _ in range(scales):
+            layers = [
+                _maybe_spectral(nn.Conv1d(c_in, c_out, 5, stride, 2), spectral_norm)
+                for c_in, c_out, stride in zip(sizes, sizes[1:], (1, 2, 2), strict=False)
+            ]
+            self.stacks.append(ConvStack(layers, dropout))
+            self.finals.append(_maybe_spectral(nn.Conv1d(2 * width, 1, 1, bias=final_bias), spectral_norm))
+
+    def forward(self, x_BDT: Tensor, copies: int = 1, return_features: bool = False):
+        total_B, features = 0.0, []
+        for scale, (stack, final) in enumerate(zip(self.stacks, self.finals, strict=True)):
+            frames = 4**scale
+            # ceil_mode: a last, shorter group is averaged over what it has, so no frame goes unseen.
+            averaged_BDT = F.avg_pool1d(x_BDT, frames, ceil_mode=True) if scale else x_BDT
+            x_BCT, activations = stack(averaged_BDT, copies)
+            total_B = total_B + final(x_BCT).mean(dim=(1, 2))
+            features += activations
+        logits_B = total_B / len(self.stacks)
+        return (logits_B, features) if return_features else logits_B
+
+
+class SpectrogramDiscriminator(nn.Module):
+    """2-D convolutions over the latents as an image [1, D, T]; right where neighbouring channels are related (log-mel).
+
+    Conv2d 1 -> w (5x5) -> 2w -> 4w -> 4w (3x3), strides 2; then one kernel over all remaining rows (a harmonic means
+    something else at another pitch) and three columns -> 4w, and a 1x1 convolution to a logit per remaining column.
+    """
+
+    def __init__(
+        self,
+        channels: int = 128,
+        width: int = 16,
+        dropout: float = 0.0,
+        spectral_norm: bool = False,
+        final_bias: bool = True,
+    ):
+        super().__init__()
+        sizes = [1, width, 2 * width, 4 * width, 4 * width]
+        layers: list[nn.Module] = [
+            nn.Conv2d(c_in, c_out, kernel, 2, kernel // 2)
+            for c_in, c_out, kernel in zip(sizes, sizes[1:], (5, 3, 3, 3), strict=False)
+        ]
+        rows = math.ceil(channels / 16)
+        layers.append(nn.Conv2d(4 * width, 4 * width, (rows, 3), padding=(0, 1)))
+        self.stack = ConvStack([_maybe_spectral(layer, spectral_norm) for layer in layers], dropout)
+        self.final = _maybe_spectral(nn.Conv2d(4 * width, 1, 1, bias=final_bias), spectral_norm)
+
+    def forward(self, x_BDT: Tensor, copies: int = 1, return_features: bool = False):
+        x_BCRT, features = self.stack(x_BDT.unsqueeze(1), copies)
+        logits_B = self.final(x_BCRT).mean(dim=(1, 2, 3))
+        return (logits_B, features) if return_features else logits_B
+
+
+class EnsembleDiscriminator(nn.Module):
+    """Several discriminators side by side; logits are averaged, features joined."""
+
+    def __init__(self, members: dict[str, nn.Module]):
+        super().__init__()
+        self.members = nn.ModuleDict(members)
+
+    def forward(self, x_BDT: Tensor, copies: int = 1, return_features: bool = False):
+        judged = [member(x_BDT, copies, return_features=True) for member in self.members.values()]
+        logits_B = sum(logits for logits, _ in judged) / len(judged)
+        features = [feature for _, member_features in judged for feature in member_features]
+        return (logits_B, features) if return_features else logits_B

@@ -1,0 +1,114 @@
+"""The second generator: few, wide tokens. A token is a patch of frames, so attention and feed-forward run less often.
+
+Legend: B batch, D latent channels, T frames (75 per second), P frames per patch, L tokens = ceil(T / P), E width,
+S sources of a stage.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.blocks import TransformerBlock
+
+
+class PatchStage(nn.Module):
+    """Patches -> linear -> blocks -> norm -> linear back to patches, plus gated sources where there is a residual."""
+
+    def __init__(
+        self, channels: int, sources: int, width: int, num_layers: int, patch_frames: int, residual: float, **block
+    ):
+        super().__init__()
+        self.patch_frames = patch_frames
+        self.embed = nn.Linear(channels * sources * patch_frames, width)
+        self.blocks = nn.ModuleList(
+            TransformerBlock(width, rotary=True, zero_output=True, **block) for _ in range(num_layers)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.output = nn.Linear(width, channels * patch_frames)
+        self.gate = nn.Linear(width, sources) if residual else None
+        if self.gate is not None:
+            nn.init.zeros_(self.gate.weight)
+            nn.init.constant_(self.gate.bias, residual / sources)
+
+    def forward(self, sources: list[Tensor]) -> Tensor:
+        x_BLE = self.embed(to_patches(torch.cat(sources, dim=1), self.patch_frames))
+        for block in self.blocks:
+            x_BLE = block(x_BLE)
+        x_BLE = self.norm(x_BLE)
+        made_BDT = from_patches(self.output(x_BLE), self.patch_frames)
+        if self.gate is not None:
+            gate_BST = self.gate(x_BLE).transpose(1, 2).repeat_interleave(self.patch_frames, dim=2)
+            made_BDT = made_BDT + (gate_BST.unsqueeze(2) * torch.stack(sources, dim=1)).sum(dim=1)
+        return made_BDT
+
+
+class PatchCascadeGenerator(nn.Module):
+    """A cascade like the reference's, with patches for tokens and residual branches that start at zero.
+
+    channels          D, of the latents.
+    width, nhead      E and heads; width / nhead must be an even integer.
+    num_layers        blocks per stage, from 1; num_stages from 1. Stage s sees input, target and s earlier outputs.
+    patch_frames      P from 1; a T that is no multiple is padded by repeating the last frame and trimmed.
+    conv_kernel       of the depthwise convolution beside attention, in tokens, odd; 0 for none.
+    dropout           in attention and feed-forward, [0, 1).
+    residual          0: a stage's output is all its own. r > 0: each stage adds g_s * source_s, with gates per token
+                      that are learned and start at r / S (r = 1 starts at the mean of the sources).
+    attention_window  frames that a token sees to either side; 0 for all. With a window of the training clip's length,
+                      longer clips cost linear time and meet no distance that training did not.
+    Raises ValueError for sizes that do not fit together.
+    """
+
+    def __init__(
+        self,
+        channels: int = 128,
+        width: int = 192,
+        nhead: int = 6,
+        num_layers: int = 4,
+        num_stages: int = 1,
+        patch_frames: int = 2,
+        conv_kernel: int = 5,
+        dropout: float = 0.0,
+        residual: float = 0.0,
+        attention_window: int = 0,
+    ):
+        super().__init__()
+        if min(num_stages, num_layers, patch_frames) < 1:
+            raise ValueError(f"no cascade: {num_stages} stages, {num_layers} layers, {patch_frames} frames per patch")
+        if residual < 0 or attention_window < 0:
+            raise ValueError(f"negative residual ({residual}) or attention_window ({attention_window})")
+        self.patch_frames = patch_frames
+        block = {
+            "nhead": nhead,
+            "dropout": dropout,
+            "conv_kernel": conv_kernel,
+            "window": math.ceil(attention_window / patch_frames),
+        }
+        self.stages = nn.ModuleList(
+            PatchStage(channels, 2 + stage, width, num_layers, patch_frames, residual, **block)
+            for stage in range(num_stages)
+        )
+
+    def forward_stages(self, input_BDT: Tensor, target_BDT: Tensor) -> list[Tensor]:
+        """The outputs [B, D, T] of all stages, the last one being the generator's."""
+        T = input_BDT.shape[2]
+        missing = -T % self.patch_frames
+        sources = [F.pad(x_BDT, (0, missing), mode="replicate") for x_BDT in (input_BDT, target_BDT)]
+        for stage in self.stages:
+            sources.append(stage(sources))
+        return [made_BDT[:, :, :T] for made_BDT in sources[2:]]
+
+    def forward(self, input_BDT: Tensor, target_BDT: Tensor) -> Tensor:
+        """(noisy) input and (noisy) target [B, D, T] -> [B, D, T], for any T from 1."""
+        return self.forward_stages(input_BDT, target_BDT)[-1]
+
+
+def to_patches(x_BDT: Tensor, patch_frames: int) -> Tensor:
+    """[B, D, L * P] -> [B, L, D * P]."""
+    return x_BDT.unflatten(2, (-1, patch_frames)).permute(0, 2, 1, 3).flatten(2)
+
+
+def from_patches(x_BLE: Tensor, patch_frames: int) -> Tensor:
+    """[B, L, D * P] -> [B, D, L * P], the inverse of `to_patches`."""
+    return x_BLE.unflatten(2, (-1, patch_frames)).permute(0, 2, 1, 3).flatten(2)
