@@ -1,0 +1,165 @@
+"""Log-mel spectrograms as a codec: no weights, the shape of EnCodec's latents, decoded by Griffin-Lim.
+
+Shapes: B batch, N audio samples (24 kHz), D mel bands (128), T frames (75/s), F frequency bins (1025),
+L samples of the padded signal (T * 320 + 1728), W samples of a window (2048), H samples of a hop (320).
+"""
+
+import hashlib
+import json
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from errors import UserError
+
+PARAMETERS = {
+    "sample_rate": 24000,
+    "n_fft": 2048,
+    "hop": 320,
+    "bands": 128,
+    "f_min": 0.0,
+    "f_max": 12000.0,
+    "floor": 1e-5,
+    "padding": "reflect",
+}
+SAMPLE_RATE, N_FFT, HOP, BANDS = (PARAMETERS[key] for key in ("sample_rate", "n_fft", "hop", "bands"))
+LOG_FLOOR = math.log(PARAMETERS["floor"])
+LOG_CEILING = 8.0  # a full-scale sine stays below 4; anything above this only serves to overflow exp
+MARGIN = (N_FFT - HOP) // 2  # padding at each end, so that frame t is centred on samples 320 t .. 320 t + 319
+HOPS_PER_WINDOW = -(-N_FFT // HOP)
+ROUNDS, MOMENTUM, PHASE_SEED = 32, 0.99, 0
+
+
+def slaney_filters(
+    sample_rate: int = SAMPLE_RATE, n_fft: int = N_FFT, bands: int = BANDS, f_min: float = 0.0, f_max: float = 12000.0
+) -> Tensor:
+    """Triangular mel filters of unit area in Hz, float64 [bands, n_fft // 2 + 1].
+
+    The scale is that of Slaney's Auditory Toolbox (1998): linear (66.7 Hz to a mel) up to 1 kHz, then logarithmic
+    (27 mels to a factor of 6.4).
+    """
+    hz_per_mel, knee_hz, mels_per_log = 200 / 3, 1000.0, 27 / math.log(6.4)
+    knee_mel = knee_hz / hz_per_mel
+
+    def to_mel(hz: float) -> float:
+        return hz / hz_per_mel if hz < knee_hz else knee_mel + mels_per_log * math.log(hz / knee_hz)
+
+    mels = torch.linspace(to_mel(f_min), to_mel(f_max), bands + 2, dtype=torch.float64)
+    edges = torch.where(mels < knee_mel, mels * hz_per_mel, knee_hz * torch.exp((mels - knee_mel) / mels_per_log))
+    bins = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)
+    width = edges.diff()[:, None]
+    slopes = edges[:, None] - bins  # [bands + 2, F]
+    rising, falling = -slopes[:-2] / width[:-1], slopes[2:] / width[1:]
+    triangles = torch.minimum(rising, falling).clamp(min=0)
+    return triangles * (2 / (edges[2:] - edges[:-2]))[:, None]
+
+
+class MelCodec:
+    """Natural logarithm of a mel spectrogram of magnitudes, floored at 1e-5; see `audio_codecs.base.Codec`.
+
+    Latents lie in about [-11.5, 4]; silence is exactly log(1e-5). The ends of the audio are mirrored, so that cutting a
+    clip out of music leaves no click in its first and last frames.
+    """
+
+    name = "mel"
+    sample_rate, hop, channels = SAMPLE_RATE, HOP, BANDS
+    frame_rate = SAMPLE_RATE // HOP
+
+    def __init__(self, device: str | torch.device = "cpu", rounds: int = ROUNDS):
+        self.identity = self.identify()
+        self.rounds = rounds
+        filters_DF = slaney_filters()
+        self._filters_FD = filters_DF.T.float().contiguous().to(device)
+        self._inverse_DF = torch.linalg.pinv(filters_DF).T.float().contiguous().to(device)
+        self._window_W = torch.hann_window(N_FFT, device=device)
+
+    @classmethod
+    def open(cls, weights: str | Path | None = None, device: str = "cpu") -> "MelCodec":
+        """Build the codec; raises UserError if `weights` are given, since it has none."""
+        cls.identify(weights)
+        return cls(device)
+
+    @classmethod
+    def identify(cls, weights: str | Path | None = None) -> str:
+        """'mel-' and a digest of all that decides what `encode` returns."""
+        if weights is not None:
+            raise UserError(
+                f"The codec 'mel' has no weights, but --codec_weights {weights} was given; "
+                "leave --codec_weights out, or choose --codec encodec_24khz."
+            )
+        return "mel-" + hashlib.sha256(json.dumps(PARAMETERS, sort_keys=True).encode()).hexdigest()[:16]
+
+    def encode(self, wav_B1N: Tensor) -> Tensor:
+        """Audio [B, 1, N], N >= 1 -> log-mel [B, 128, ceil(N / 320)], float32, differentiable."""
+        assert wav_B1N.ndim == 3 and wav_B1N.shape[1] == 1 and wav_B1N.shape[2] > 0, wav_B1N.shape
+        frames = -(-wav_B1N.shape[-1] // HOP)
+        with torch.autocast(wav_B1N.device.type, enabled=False):
+            spectrum_BTF = self._stft(_mirror_ends(wav_B1N.float()[:, 0]))[:, :frames]
+            mel_BTD = spectrum_BTF.abs() @ self._filters_FD
+            return mel_BTD.clamp(min=PARAMETERS["floor"]).log().transpose(1, 2)
+
+    def decode(self, latents_BDT: Tensor) -> Tensor:
+        """Log-mel [B, 128, T], T >= 1 -> audio [B, 1, T * 320], float32.
+
+        Magnitudes come from the filters' pseudo-inverse, phases from fast Griffin-Lim. The same latents give the same
+        audio, whatever else is in the batch. The gradient takes the phases as constants: it is that of the last
+        inverse transform, smooth and as cheap as one round, where differentiating 32 rounds would be neither.
+        """
+        assert latents_BDT.ndim == 3 and latents_BDT.shape[1] == BANDS and latents_BDT.shape[2] > 0, latents_BDT.shape
+        with torch.autocast(latents_BDT.device.type, enabled=False):
+            mel_BTD = latents_BDT.float().clamp(LOG_FLOOR, LOG_CEILING).exp().transpose(1, 2)
+            magnitude_BTF = (mel_BTD @ self._inverse_DF).clamp(min=0)
+            with torch.no_grad():
+                phase_BTF = self._griffin_lim(magnitude_BTF)
+            wav_BL = self._inverse_stft(magnitude_BTF * phase_BTF)
+        return wav_BL[:, None, MARGIN:-MARGIN]
+
+    def _griffin_lim(self, magnitude_BTF: Tensor) -> Tensor:
+        """Phases (unit complex numbers) for which the magnitudes are nearly those of a signal.
+
+        Perraudin, Balazs, Sondergaard: A fast Griffin-Lim algorithm (WASPAA 2013), algorithm 2.
+        """
+        phase_BTF = _first_phase(magnitude_BTF)
+        previous_BTF = torch.zeros_like(phase_BTF)
+        for _ in range(self.rounds):
+            consistent_BTF = self._stft(self._inverse_stft(magnitude_BTF * phase_BTF))
+            phase_BTF = torch.sgn(consistent_BTF - MOMENTUM / (1 + MOMENTUM) * previous_BTF)
+            previous_BTF = consistent_BTF
+        return phase_BTF
+
+    def _stft(self, wav_BL: Tensor) -> Tensor:
+        return torch.fft.rfft(wav_BL.unfold(-1, N_FFT, HOP) * self._window_W)
+
+    def _inverse_stft(self, spectrum_BTF: Tensor) -> Tensor:
+        """Least-squares inverse (Griffin, Lim 1984, equation 6): windowed overlap-add over the windows' energy."""
+        wav_BL = _overlap_add(torch.fft.irfft(spectrum_BTF, n=N_FFT) * self._window_W)
+        energy_L = _overlap_add((self._window_W**2).expand(1, spectrum_BTF.shape[1], N_FFT))
+        return wav_BL / energy_L.clamp(min=1e-6)  # the outermost samples alone are that weak, and `decode` drops them
+
+
+def _first_phase(magnitude_BTF: Tensor) -> Tensor:
+    """Random phases, the same for each item of a batch and on each device, from a generator of their own."""
+    generator = torch.Generator().manual_seed(PHASE_SEED)
+    turns_TF = torch.rand(magnitude_BTF.shape[1:], generator=generator).to(magnitude_BTF.device)
+    return torch.polar(torch.ones_like(turns_TF), 2 * math.pi * turns_TF).expand_as(magnitude_BTF)
+
+
+def _mirror_ends(wav_BN: Tensor) -> Tensor:
+    """Pad to whole frames plus a margin at each end; audio too short to be mirrored is followed by silence first."""
+    shortest = MARGIN + HOP  # a mirror image must be shorter than what it mirrors
+    wav_BN = functional.pad(wav_BN, (0, max(0, shortest - wav_BN.shape[-1])))
+    missing = -wav_BN.shape[-1] % HOP
+    return functional.pad(wav_BN[:, None], (MARGIN, MARGIN + missing), mode="reflect")[:, 0]
+
+
+def _overlap_add(frames_BTW: Tensor) -> Tensor:
+    """Sum of windows, each a hop after the one before: [B, T, W] -> [B, L]; adds whole hops at a time."""
+    batch, frames, window = frames_BTW.shape
+    rows = functional.pad(frames_BTW, (0, HOPS_PER_WINDOW * HOP - window)).view(batch, frames, HOPS_PER_WINDOW, HOP)
+    total = rows.new_zeros(batch, frames + HOPS_PER_WINDOW - 1, HOP)
+    for k in range(HOPS_PER_WINDOW):
+        total[:, k : k + frames] += rows[:, :, k]
+    return total.flatten(1)[:, : (frames - 1) * HOP + window]
