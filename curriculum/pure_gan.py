@@ -1,0 +1,126 @@
+"""The pure-GAN curriculum: how much of the generator's input is noise, epoch by epoch.
+
+Shapes: B batch, D latent channels, T frames. Epochs are counted from 1, as users say them. `alpha` is the share of
+noise, 0 (music) to 1 (noise).
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+def alpha_at(epoch: int, rate: float, start_epoch: int, ceiling: float) -> float:
+    """min(ceiling, rate * max(0, epoch - max(start_epoch, 1) + 1)): the first noisy epoch is `start_epoch` itself.
+
+    A start of 0 means 1; a rate of 0 keeps the music for ever.
+    """
+    assert epoch >= 1, f"epochs count from 1, not {epoch}"
+    return min(ceiling, rate * max(0, epoch - max(start_epoch, 1) + 1))
+
+
+def phase_at(alpha: float, ceiling: float, rate: float) -> str:
+    """ "music" before the curriculum begins (or where its rate is 0), "noise" at its ceiling, "transition" between."""
+    if rate <= 0 or alpha <= 0:
+        return "music"
+    rounding = 1e-9  # rate * epochs may stop short of the ceiling by a last bit
+    return "noise" if alpha >= ceiling - rounding else "transition"
+
+
+def sample_std(x_BDT: Tensor) -> Tensor:
+    """Standard deviation of each sample over (D, T), [B], float32 at least.
+
+    The population's (divided by D T, not D T - 1): a mean of squares stays one, and a single value has 0, not NaN.
+    """
+    wide_BDT = x_BDT.float() if x_BDT.dtype.itemsize < 4 else x_BDT
+    return wide_BDT.std(dim=(1, 2), correction=0)
+
+
+def mix_noise(x_BDT: Tensor, alpha: float | Tensor, noise_BDT: Tensor, variance_preserving: bool = False) -> Tensor:
+    """(1 - alpha) x + alpha std(x) noise, with std per sample and noise ~ N(0, I).
+
+    alpha: one number, or one for each sample [B]. Samples with alpha = 0 come back bit for bit (a number 0: x itself).
+    The linear mix shrinks the standard deviation to sqrt((1 - alpha)^2 + alpha^2), 0.71 at a half;
+    `variance_preserving` takes sqrt(1 - alpha^2) for the music and keeps it.
+    """
+    assert x_BDT.shape == noise_BDT.shape, f"noise {tuple(noise_BDT.shape)} for {tuple(x_BDT.shape)}"
+    if isinstance(alpha, Tensor):
+        alpha_B11 = alpha.to(x_BDT).view(-1, 1, 1)
+        return torch.where(alpha_B11 == 0, x_BDT, _mix(x_BDT, alpha_B11, noise_BDT, variance_preserving))
+    return x_BDT if alpha == 0 else _mix(x_BDT, alpha, noise_BDT, variance_preserving)
+
+
+def _mix(x_BDT: Tensor, alpha: float | Tensor, noise_BDT: Tensor, variance_preserving: bool) -> Tensor:
+    keep = (1 - alpha * alpha) ** 0.5 if variance_preserving else 1 - alpha
+    std_B11 = sample_std(x_BDT).to(x_BDT.dtype).view(-1, 1, 1)
+    return keep * x_BDT + alpha * std_B11 * noise_BDT
+
+
+def jitter_alpha(alpha: float, uniform_B: Tensor, width: float, ceiling: float) -> Tensor:
+    """One alpha for each sample, [B]: uniform within `width` of the schedule's, from uniforms in [0, 1).
+
+    Near 0 and near the ceiling the interval shrinks on both sides, so its mean stays alpha, the music phase stays
+    music and the last phase stays at the ceiling.
+    """
+    reach = max(0.0, min(width, alpha, ceiling - alpha))
+    return alpha + reach * (2 * uniform_B - 1)
+
+
+def _linear_fade(alpha):
+    return 1 - alpha
+
+
+def _known_fade(alpha):
+    """Share of x's variance that the linear mix (1 - alpha) x + alpha noise explains (its R^2)."""
+    return (1 - alpha) ** 2 / ((1 - alpha) ** 2 + alpha**2)
+
+
+FADES = {"off": lambda alpha: 0 * alpha + 1.0, "linear": _linear_fade, "known": _known_fade}
+
+
+def recon_weight(alpha: float | Tensor, fade: str = "off", floor: float = 0.0) -> float | Tensor:
+    """Factor of the regression losses at alpha (a number or [B]): max(floor, fade(alpha)).
+
+    "off": 1 always; "linear": 1 - alpha; "known": the share of the target that the input still knows,
+    (1 - alpha)^2 / ((1 - alpha)^2 + alpha^2). Without a fade the floor has no effect.
+    """
+    weight = FADES[fade](alpha)
+    return weight.clamp(min=floor) if isinstance(weight, Tensor) else max(floor, weight)
+
+
+@dataclass(frozen=True)
+class AdaptiveAlpha:
+    """State of the adaptive curriculum; plain numbers, so a checkpoint holds it (`dataclasses.asdict`)."""
+
+    alpha: float = 0.0
+    speed: float = 1.0
+
+
+def adapt_alpha(
+    state: AdaptiveAlpha,
+    val_loss: float | None,
+    *,
+    epoch: int,
+    rate: float,
+    start_epoch: int,
+    ceiling: float,
+    threshold: float,
+    slow: float = 0.9,
+    fast: float = 1.1,
+    speed_range: tuple[float, float] = (0.1, 10.0),
+    floor: float = 0.0,
+) -> AdaptiveAlpha:
+    """The state for `epoch` (from 1), given the state of the epoch before and its validation loss (None: none yet).
+
+    Once the curriculum has begun, a loss over the threshold (or NaN) multiplies its speed by `slow`, one under it by
+    `fast`, within `speed_range`; then alpha moves by rate * speed, up to the ceiling. It never moves backwards, and is
+    never under `floor` from `start_epoch` on. At speed 1 this is `alpha_at`.
+    """
+    if rate <= 0 or epoch < max(start_epoch, 1):
+        return state
+    speed = state.speed
+    if val_loss is not None and state.alpha > 0 and val_loss != threshold:
+        speed = speed * fast if val_loss < threshold else speed * slow
+        speed = min(max(speed, speed_range[0]), speed_range[1])
+    alpha = min(ceiling, max(floor, state.alpha + rate * speed))
+    return replace(state, alpha=max(state.alpha, alpha), speed=speed)

@@ -1,0 +1,1 @@
+"""Losses: tensors in, one value per sample out. The caller weights and averages, so samples may weigh differently."""
