@@ -1,0 +1,139 @@
+"""The endless stream of training samples, of which one integer is the whole state.
+
+Global sample index i belongs to epoch `i // n + 1` and is the `i % n`-th of that epoch's seeded order. What a sample
+holds (pair, partner, crop) follows from (seed, i) alone: ranks share a batch by taking consecutive pieces of it, and a
+resumed or resized run goes on at the next index, no sample twice or left out.
+
+Legend: B samples of this rank, D latent channels, T frames.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.cache import LatentPairs
+from runtime.seeding import Purpose, mix_seed
+from runtime.signals import ignore_signals
+
+
+@dataclass
+class Batch:
+    """One rank's share of a global batch; latents as the codec gave them, clean.
+
+    `real_BDT` are targets of other items: the next item's in the global batch, so that what the discriminator sees
+    does not depend on how the batch is shared among ranks.
+    """
+
+    input_BDT: Tensor
+    target_BDT: Tensor
+    real_BDT: Tensor
+    indices: list[int]
+
+    def pin_memory(self) -> "Batch":
+        pinned = (x.pin_memory() for x in (self.input_BDT, self.target_BDT, self.real_BDT))
+        return Batch(*pinned, self.indices)
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, purpose: Purpose, epoch: int, n: int) -> np.ndarray:
+    return np.random.default_rng(mix_seed(seed, purpose, epoch)).permutation(n)
+
+
+class SampleStream(torch.utils.data.Dataset):
+    """Samples by global index: `stream[i] -> (input_DT, target_DT)`, float32.
+
+    Args:
+        crop_frames: frames of a random crop, the same piece of input and target; 0 or the clips' length = whole clips.
+        shuffle_targets: pair each input with the target of another pair, anew each epoch.
+        unity_test: the target is the input.
+    """
+
+    def __init__(
+        self,
+        pairs: LatentPairs,
+        seed: int,
+        crop_frames: int = 0,
+        shuffle_targets: bool = False,
+        unity_test: bool = False,
+    ) -> None:
+        self.pairs, self.seed = pairs, seed
+        self.frames = min(crop_frames or pairs.frames, pairs.frames)
+        self.shuffle_targets, self.unity_test = shuffle_targets, unity_test
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def epoch_of(self, index: int) -> int:
+        """The epoch, from 1, that a global sample index belongs to."""
+        return index // len(self.pairs) + 1
+
+    def pair_of(self, index: int) -> tuple[int, int]:
+        """Which pair gives the input and which the target."""
+        n, epoch = len(self.pairs), self.epoch_of(index)
+        source = int(_order(self.seed, Purpose.ORDER, epoch, n)[index % n])
+        partner = int(_order(self.seed, Purpose.PARTNER, epoch, n)[index % n]) if self.shuffle_targets else source
+        return source, partner
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        source, partner = self.pair_of(index)
+        spare = self.pairs.frames - self.frames
+        start = mix_seed(self.seed, Purpose.CROP, index) % (spare + 1)
+        piece = slice(start, start + self.frames)
+        input_DT = np.asarray(self.pairs.input(source)[:, piece], np.float32)
+        if self.unity_test:
+            return input_DT, input_DT
+        return input_DT, np.asarray(self.pairs.target(partner)[:, piece], np.float32)
+
+
+def _collate(samples: list[tuple[int, np.ndarray, np.ndarray]]) -> Batch:
+    own = samples[:-1]
+    target = torch.from_numpy(np.stack([target for _, _, target in samples]))
+    return Batch(
+        torch.from_numpy(np.stack([source for _, source, _ in own])),
+        target[:-1],
+        target[1:],
+        [index for index, _, _ in own],
+    )
+
+
+class _Indexed(torch.utils.data.Dataset):
+    def __init__(self, stream: SampleStream) -> None:
+        self.stream = stream
+
+    def __getitem__(self, index: int) -> tuple[int, np.ndarray, np.ndarray]:
+        return index, *self.stream[index]
+
+
+def rank_indices(start: int, per_rank: int, rank: int, world: int) -> list[int]:
+    """One rank's share of the global batch that begins at `start`, and one more: the item whose target is its last real."""
+    total = per_rank * world
+    return [start + (rank * per_rank + j) % total for j in range(per_rank + 1)]
+
+
+def batches(
+    stream: SampleStream, start: int, per_rank: int, rank: int = 0, world: int = 1, workers: int = 0, pin: bool = False
+) -> Iterator[Batch]:
+    """This rank's batches from global sample index `start` on, without end."""
+
+    def shares() -> Iterator[list[int]]:
+        position = start
+        while True:
+            yield rank_indices(position, per_rank, rank, world)
+            position += per_rank * world
+
+    loader = torch.utils.data.DataLoader(
+        _Indexed(stream),
+        batch_sampler=shares(),
+        num_workers=workers,
+        collate_fn=_collate,
+        pin_memory=pin,
+        worker_init_fn=ignore_signals,
+        prefetch_factor=4 if workers else None,
+        persistent_workers=bool(workers),
+        generator=torch.Generator(),  # never the global generator
+    )
+    return iter(loader)

@@ -1,0 +1,56 @@
+"""The live line of a run: a bar on a terminal, now and then a plain line elsewhere (log files, pipes)."""
+
+import sys
+import time
+from datetime import timedelta
+
+
+class ProgressLine:
+    """Shows epoch, phase, alpha, losses, speed and time left. Silent where `active` is false.
+
+    Args:
+        total_samples: the run's length.
+        every_seconds: pause between plain lines where the output is no terminal.
+    """
+
+    def __init__(self, total_samples: int, active: bool = True, every_seconds: float = 10.0) -> None:
+        self._total, self._every, self._active = total_samples, every_seconds, active
+        self._first: tuple[float, int] | None = None
+        self._last_line = -every_seconds
+        self._bar = self._task = None
+        if active and sys.stdout.isatty():
+            from rich.progress import BarColumn, Progress, TextColumn
+
+            self._bar = Progress(BarColumn(20), TextColumn("{task.description}"), transient=False)
+            self._task = self._bar.add_task("starting", total=total_samples)
+            self._bar.start()
+
+    def update(self, samples_seen: int, epoch: int, epochs: int, phase: str, alpha: float, scalars: dict[str, float]) -> None:
+        if not self._active:
+            return
+        now = time.monotonic()
+        self._first = self._first or (now, samples_seen)
+        elapsed, done = now - self._first[0], samples_seen - self._first[1]
+        speed = done / elapsed if elapsed > 0 and done else 0.0
+        left = timedelta(seconds=round((self._total - samples_seen) / speed)) if speed else "?"
+        short = {"loss/g_total": "G", "loss/d": "D", "d/real_prob": "D(x)", "d/fake_prob": "D(G)"}
+        losses = "  ".join(f"{short[name]} {scalars[name]:.3f}" for name in short if name in scalars)
+        text = f"epoch {epoch}/{epochs}  {phase}  alpha {alpha:.2f}  {losses}  {speed:.1f} samples/s  {left} left"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=samples_seen, description=text)
+        elif now - self._last_line >= self._every:
+            self._last_line = now
+            print(text, flush=True)
+
+    def say(self, text: str) -> None:
+        """One line that stays."""
+        if not self._active:
+            return
+        if self._bar is not None:
+            self._bar.console.print(text, highlight=False)
+        else:
+            print(text, flush=True)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()

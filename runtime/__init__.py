@@ -1,0 +1,1 @@
+"""What a run stands on: the process group, checkpoints, the run folder, signals, seeds."""

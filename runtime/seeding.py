@@ -1,0 +1,67 @@
+"""Seeds as functions of counters: nothing that a run draws depends on a hidden generator's past.
+
+Noise belongs to a sample: it is drawn from (seed, purpose, global sample index), so one rank and many ranks see the
+same samples with the same noise, and a resumed run continues bit for bit.
+"""
+
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+_MASK = (1 << 64) - 1
+
+
+class Purpose(IntEnum):
+    """What numbers are drawn for; each purpose has a stream of its own."""
+
+    INPUT_NOISE = 1
+    TARGET_NOISE = 2
+    PENALTY = 3
+    INSTANCE_REAL = 4
+    INSTANCE_FAKE = 5
+    MASK = 6
+    ALPHA = 7
+    INTERPOLATE = 8
+    ORDER = 9
+    PARTNER = 10
+    CROP = 11
+    DROPOUT = 12
+    WEIGHTS = 13
+    VALIDATION = 14
+    SAMPLES = 15
+    SCALES = 16
+
+
+def mix_seed(*parts: int) -> int:
+    """Hashes integers to a 63-bit seed (splitmix64's finaliser, Steele et al. 2014, applied part by part)."""
+    state = 0x9E3779B97F4A7C15
+    for part in parts:
+        state = (state ^ (int(part) & _MASK)) * 0xBF58476D1CE4E5B9 & _MASK
+        state = (state ^ state >> 27) * 0x94D049BB133111EB & _MASK
+        state ^= state >> 31
+    return state >> 1
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Seeds torch's global generators, from which dropout draws, for one step of one rank."""
+    torch.manual_seed(mix_seed(seed, Purpose.DROPOUT, step, rank))
+
+
+def normal(seed: int, purpose: Purpose, indices: Iterable[int], shape: Sequence[int], device: str | torch.device) -> Tensor:
+    """Standard normal numbers `[B, *shape]` (float32), row b a function of (seed, purpose, indices[b]) alone."""
+    return _draw(torch.Tensor.normal_, seed, purpose, list(indices), shape, device)
+
+
+def uniform(seed: int, purpose: Purpose, indices: Iterable[int], shape: Sequence[int], device: str | torch.device) -> Tensor:
+    """Uniform numbers in [0, 1) `[B, *shape]` (float32), row b a function of (seed, purpose, indices[b]) alone."""
+    return _draw(torch.Tensor.uniform_, seed, purpose, list(indices), shape, device)
+
+
+def _draw(fill, seed: int, purpose: Purpose, indices: list[int], shape: Sequence[int], device) -> Tensor:
+    out = torch.empty(len(indices), *shape, device=device)
+    generator = torch.Generator(device=device)
+    for row, index in zip(out, indices, strict=True):
+        fill(row, generator=generator.manual_seed(mix_seed(seed, purpose, index)))
+    return out

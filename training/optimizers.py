@@ -1,0 +1,64 @@
+"""Optimizers, and the one way in which a loss becomes an update."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from config import RunConfig
+
+
+def build_optimizer(config: RunConfig, module: nn.Module, lr: float) -> torch.optim.Optimizer:
+    """The configured optimizer, fused; weight decay on matrices only, none on norms and biases."""
+    c = config
+    decayed = [p for p in module.parameters() if p.requires_grad and p.ndim >= 2]
+    others = [p for p in module.parameters() if p.requires_grad and p.ndim < 2]
+    groups = [{"params": decayed, "weight_decay": c.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups = [group for group in groups if group["params"]]
+    if c.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=lr, momentum=c.beta1, fused=True)
+    if c.optimizer == "adam":
+        groups = [group | {"weight_decay": 0.0} for group in groups]
+        return torch.optim.Adam(groups, lr=lr, betas=(c.beta1, c.beta2), fused=True)
+    return torch.optim.AdamW(groups, lr=lr, betas=(c.beta1, c.beta2), fused=True)
+
+
+@dataclass
+class Updater:
+    """Backward, clip, step. A step whose loss or gradient is not finite is skipped, on all ranks alike.
+
+    A rank with a non-finite loss seeds its backward pass with infinity; averaging spreads it, so every rank finds the
+    same gradient norm. The fused optimizers skip on the device (`found_inf`), without waiting for the host.
+
+    Attributes:
+        bad: how many updates were skipped, on the device.
+        bad_in_row: how many of them since the last good one.
+    """
+
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    max_norm: float
+    bad: Tensor = field(init=False)
+    bad_in_row: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        device = next(self.module.parameters()).device
+        self.bad = torch.zeros((), device=device)
+        self.bad_in_row = torch.zeros((), device=device)
+
+    def __call__(self, loss: Tensor, lr: float) -> Tensor:
+        """One update at learning rate `lr`. Returns the gradient's norm before clipping."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward(1.0 / torch.isfinite(loss).to(loss.dtype))
+        parameters = [p for p in self.module.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters], foreach=True)
+        found_inf = (~torch.isfinite(norm)).float()
+        if self.max_norm > 0:
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.max_norm, norm, foreach=True)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.grad_scale, self.optimizer.found_inf = None, found_inf
+        self.optimizer.step()
+        self.bad += found_inf
+        self.bad_in_row = (self.bad_in_row + found_inf) * found_inf
+        return norm

@@ -1,0 +1,108 @@
+"""What one step does: every schedule read at one global sample index. Pure functions of counters.
+
+Schedules given in steps are counted in samples (steps x global batch), so that they mean the same when the number of
+devices changes.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from config import RunConfig
+from curriculum.pure_gan import alpha_at, jitter_alpha, phase_at, recon_weight
+from curriculum.schedules import cosine_decay, instance_noise_level, ramp, warmup
+from runtime.seeding import Purpose, uniform
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that changes over a run, for the step that begins at `samples_seen`."""
+
+    step: int
+    samples_seen: int
+    epoch: int
+    alpha: float
+    phase: str
+    alpha_B: Tensor
+    recon_weight_B: Tensor
+    gan_weight: float
+    lr_g: float
+    lr_d: float
+    instance_noise: float
+    pretraining: bool
+    train_g: bool
+    train_d: bool
+    decode: bool
+
+
+@dataclass(frozen=True)
+class Scheduler:
+    """Reads all schedules of a run.
+
+    Args:
+        pairs: training pairs, the length of an epoch.
+        global_batch: samples per step over all ranks.
+    """
+
+    config: RunConfig
+    pairs: int
+    global_batch: int
+
+    def alpha(self, epoch: int) -> float:
+        c = self.config
+        return alpha_at(epoch, c.pure_gan_mode, c.gan_curriculum_start_epoch, c.gan_noise_ceiling)
+
+    def phase(self, alpha: float) -> str:
+        return phase_at(alpha, self.config.gan_noise_ceiling, self.config.pure_gan_mode)
+
+    @property
+    def total_samples(self) -> int:
+        return self.config.epochs * self.pairs
+
+    def in_samples(self, steps: int) -> int:
+        return steps * self.global_batch
+
+    def plan(self, step: int, samples_seen: int, indices: list[int], device: torch.device) -> Plan:
+        """The plan of the step that begins at `samples_seen`, for the samples of this rank."""
+        c = self.config
+        epoch = samples_seen // self.pairs + 1
+        alpha = self.alpha(epoch)
+        alpha_B = self._alpha_per_sample(indices, device)
+        pretrain = self.in_samples(c.g_pretrain_steps)
+        pretraining = samples_seen < pretrain
+        after = max(0, samples_seen - pretrain)
+        return Plan(
+            step=step,
+            samples_seen=samples_seen,
+            epoch=epoch,
+            alpha=alpha,
+            phase=self.phase(alpha),
+            alpha_B=alpha_B,
+            recon_weight_B=recon_weight(alpha_B, c.recon_fade, c.recon_floor),
+            gan_weight=0.0 if pretraining else c.gan_weight * ramp(after, self.in_samples(c.adv_ramp_steps), c.adv_ramp_shape),
+            lr_g=c.lr * self._lr_factor(samples_seen, c.g_warmup_steps),
+            lr_d=c.disc_lr_value * self._lr_factor(after, c.d_warmup_steps),
+            instance_noise=instance_noise_level(c.instance_noise_std, c.instance_noise_decay, epoch),
+            pretraining=pretraining,
+            train_g=step % c.n_critic == 0 or pretraining,
+            train_d=not pretraining and c.gan_weight > 0 and step % c.disc_update_freq == 0,
+            decode=c.needs_audio and step % c.decode_every == 0,
+        )
+
+    def _lr_factor(self, samples: int, warmup_steps: int) -> float:
+        c, W = self.config, self.in_samples(warmup_steps)
+        rise = warmup(samples, W, self.global_batch, c.warmup_shape)
+        if c.lr_schedule == "constant":
+            return rise
+        return rise * cosine_decay(max(0, samples - W), max(1, self.total_samples - W), c.lr_min_ratio)
+
+    def _alpha_per_sample(self, indices: list[int], device: torch.device) -> Tensor:
+        """Each sample has its own epoch's alpha: a batch that crosses an epoch's end holds two."""
+        c = self.config
+        alphas = [self.alpha(i // self.pairs + 1) for i in indices]
+        if c.alpha_jitter == 0:
+            return torch.tensor(alphas, device=device)
+        u_B = uniform(c.seed, Purpose.ALPHA, indices, (), device)
+        drawn = [jitter_alpha(alpha, u, c.alpha_jitter, c.gan_noise_ceiling) for alpha, u in zip(alphas, u_B, strict=True)]
+        return torch.stack(drawn)
