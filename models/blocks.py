@@ -56,18 +56,18 @@ def sinusoidal_positions(length: int, width: int, device: torch.device | None = 
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :width]
 
 
-def rotary_angles(length: int, head_width: int, device: torch.device | None = None) -> Tensor:
-    """Rotation angles [length, head_width / 2] of rotary positions (Su et al. 2021, equation 15)."""
+def rotary_positions(length: int, head_width: int, device: torch.device | None = None) -> Tensor:
+    """Factors of rotary positions (Su et al. 2021, equation 34), [2, length, 1, head_width]: cosines, signed sines."""
     frequencies = 10000.0 ** (-torch.arange(0, head_width, 2, device=device) / head_width)
-    return torch.arange(length, device=device)[:, None] * frequencies
+    angles = torch.arange(length, device=device)[:, None, None] * frequencies
+    return torch.stack([angles.cos().repeat(1, 1, 2), torch.cat([-angles.sin(), angles.sin()], dim=-1)])
 
 
-def rotate(x_BHLE: Tensor, angles_LE: Tensor) -> Tensor:
+def rotate(x_BLHE: Tensor, rotary_2L1E: Tensor) -> Tensor:
     """Rotates the two halves of the last dimension as pairs; scores then depend on the distance of tokens alone."""
-    cos_LE, sin_LE = angles_LE.cos(), angles_LE.sin()
-    first, second = x_BHLE.float().chunk(2, dim=-1)
-    rotated = torch.cat([first * cos_LE - second * sin_LE, first * sin_LE + second * cos_LE], dim=-1)
-    return rotated.to(x_BHLE.dtype)
+    cos_L1E, sin_L1E = rotary_2L1E
+    swapped_BLHE = x_BLHE.roll(x_BLHE.shape[-1] // 2, dims=-1)
+    return torch.addcmul(x_BLHE * cos_L1E, swapped_BLHE, sin_L1E).to(x_BLHE.dtype)
 
 
 def windowed_attention(q_BHLE: Tensor, k_BHLE: Tensor, v_BHLE: Tensor, window: int, dropout: float = 0.0) -> Tensor:
@@ -103,8 +103,8 @@ def windowed_attention(q_BHLE: Tensor, k_BHLE: Tensor, v_BHLE: Tensor, window: i
 class Attention(nn.Module):
     """Multi-head attention through `scaled_dot_product_attention`.
 
-    forward(query_BLE, context_BSE=None): context None is self-attention. With `rotary`, positions enter as rotations
-    of query and key; `window` > 0 bounds the distance of tokens that see each other (self-attention only);
+    forward(x_BLE, context_BSE=None, rotary=None): no context is self-attention; `rotary_positions` of L tokens turn
+    query and key. `window` > 0 bounds the distance of tokens that see each other (self-attention only);
     `conv_kernel` > 0 adds a depthwise convolution of the values over time beside attention (before the output
     projection); `zero_output` starts the whole branch at zero.
     """
@@ -115,31 +115,30 @@ class Attention(nn.Module):
         nhead: int,
         dropout: float = 0.0,
         *,
-        rotary: bool = False,
         window: int = 0,
         conv_kernel: int = 0,
         zero_output: bool = False,
     ):
         super().__init__()
-        if width % nhead or (rotary and width // nhead % 2):
-            raise ValueError(f"{nhead} heads do not divide a width of {width} (into even parts where rotary)")
+        if width % nhead:
+            raise ValueError(f"{nhead} heads do not divide a width of {width}")
         if conv_kernel and conv_kernel % 2 == 0:
             raise ValueError(f"conv_kernel must be odd (or 0 for none), not {conv_kernel}")
-        self.nhead, self.dropout, self.rotary, self.window = nhead, dropout, rotary, window
+        self.nhead, self.dropout, self.window = nhead, dropout, window
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
         self.conv = nn.Conv1d(width, width, conv_kernel, padding="same", groups=width) if conv_kernel else None
         self.output = nn.Linear(width, width)
         if zero_output:
-            nn.init.zeros_(self.output.weight)
-            nn.init.zeros_(self.output.bias)
+            _zero(self.output)
 
-    def forward(self, query_BLE: Tensor, context_BSE: Tensor | None = None) -> Tensor:
-        context_BSE = query_BLE if context_BSE is None else context_BSE
+    def forward(self, x_BLE: Tensor, context_BSE: Tensor | None = None, rotary: Tensor | None = None) -> Tensor:
+        context_BSE = x_BLE if context_BSE is None else context_BSE
         key, value = self.key_value(context_BSE).chunk(2, dim=-1)
-        q, k, v = (x.unflatten(-1, (self.nhead, -1)).transpose(1, 2) for x in (self.query(query_BLE), key, value))
-        if self.rotary:
-            q, k = (rotate(x, rotary_angles(x.shape[2], x.shape[3], x.device)) for x in (q, k))
+        q, k, v = (x.unflatten(-1, (self.nhead, -1)) for x in (self.query(x_BLE), key, value))  # [B, L, H, E / H]
+        if rotary is not None:
+            q, k = rotate(q, rotary), rotate(k, rotary)
+        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
         mixed = windowed_attention(q, k, v, self.window, self.dropout if self.training else 0.0)
         mixed = mixed.transpose(1, 2).flatten(2)
         if self.conv is not None:
@@ -150,7 +149,8 @@ class Attention(nn.Module):
 class TransformerBlock(nn.Module):
     """Pre-norm block: x + attention(norm(x)), then x + feed-forward(norm(x)) with 4 E hidden units and GELU.
 
-    Keyword options go to `Attention`; `zero_output` starts both residual branches at zero. [B, L, E] -> [B, L, E].
+    Keyword options go to `Attention`; `zero_output` starts both residual branches at zero.
+    forward(x_BLE, rotary=None) -> [B, L, E].
     """
 
     def __init__(self, width: int, nhead: int, dropout: float = 0.0, *, zero_output: bool = False, **attention):
@@ -163,12 +163,16 @@ class TransformerBlock(nn.Module):
         )
         self.drop = nn.Dropout(dropout)
         if zero_output:
-            nn.init.zeros_(self.feed[-1].weight)
-            nn.init.zeros_(self.feed[-1].bias)
+            _zero(self.feed[-1])
 
-    def forward(self, x_BLE: Tensor) -> Tensor:
-        x_BLE = x_BLE + self.drop(self.attention(self.norm_attention(x_BLE)))
+    def forward(self, x_BLE: Tensor, rotary: Tensor | None = None) -> Tensor:
+        x_BLE = x_BLE + self.drop(self.attention(self.norm_attention(x_BLE), rotary=rotary))
         return x_BLE + self.drop(self.feed(self.norm_feed(x_BLE)))
+
+
+def _zero(layer: nn.Linear) -> None:
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
 
 
 class SpectralLinear(nn.Module):

@@ -10,20 +10,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks import TransformerBlock
+from models.blocks import TransformerBlock, rotary_positions
 
 
 class PatchStage(nn.Module):
     """Patches -> linear -> blocks -> norm -> linear back to patches, plus gated sources where there is a residual."""
 
     def __init__(
-        self, channels: int, sources: int, width: int, num_layers: int, patch_frames: int, residual: float, **block
+        self,
+        channels: int,
+        sources: int,
+        width: int,
+        nhead: int,
+        num_layers: int,
+        patch_frames: int,
+        residual: float,
+        **attention,
     ):
         super().__init__()
-        self.patch_frames = patch_frames
+        self.patch_frames, self.head_width = patch_frames, width // nhead
         self.embed = nn.Linear(channels * sources * patch_frames, width)
         self.blocks = nn.ModuleList(
-            TransformerBlock(width, rotary=True, zero_output=True, **block) for _ in range(num_layers)
+            TransformerBlock(width, nhead, zero_output=True, **attention) for _ in range(num_layers)
         )
         self.norm = nn.LayerNorm(width)
         self.output = nn.Linear(width, channels * patch_frames)
@@ -34,8 +42,9 @@ class PatchStage(nn.Module):
 
     def forward(self, sources: list[Tensor]) -> Tensor:
         x_BLE = self.embed(to_patches(torch.cat(sources, dim=1), self.patch_frames))
+        rotary = rotary_positions(x_BLE.shape[1], self.head_width, x_BLE.device)
         for block in self.blocks:
-            x_BLE = block(x_BLE)
+            x_BLE = block(x_BLE, rotary)
         x_BLE = self.norm(x_BLE)
         made_BDT = from_patches(self.output(x_BLE), self.patch_frames)
         if self.gate is not None:
@@ -78,15 +87,13 @@ class PatchCascadeGenerator(nn.Module):
             raise ValueError(f"no cascade: {num_stages} stages, {num_layers} layers, {patch_frames} frames per patch")
         if residual < 0 or attention_window < 0:
             raise ValueError(f"negative residual ({residual}) or attention_window ({attention_window})")
+        if width % (2 * nhead):
+            raise ValueError(f"{nhead} heads do not divide a width of {width} into even parts")
         self.patch_frames = patch_frames
-        block = {
-            "nhead": nhead,
-            "dropout": dropout,
-            "conv_kernel": conv_kernel,
-            "window": math.ceil(attention_window / patch_frames),
-        }
+        window = math.ceil(attention_window / patch_frames)
+        attention = {"dropout": dropout, "conv_kernel": conv_kernel, "window": window}
         self.stages = nn.ModuleList(
-            PatchStage(channels, 2 + stage, width, num_layers, patch_frames, residual, **block)
+            PatchStage(channels, 2 + stage, width, nhead, num_layers, patch_frames, residual, **attention)
             for stage in range(num_stages)
         )
 
