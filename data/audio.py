@@ -15,7 +15,9 @@ from errors import UserError
 
 SAMPLE_RATE = 24_000
 PEAK_CEILING = 0.999
-AUDIO_SUFFIXES = frozenset(".wav .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .caf .w64 .rf64".split())
+AUDIO_SUFFIXES = frozenset(
+    [".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"]
+)
 _BLOCK_FRAMES = 1 << 18
 
 
@@ -54,7 +56,7 @@ def probe(path: Path | str) -> AudioInfo:
 
 
 def read_audio(path: Path | str, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
-    """Decode a whole file -> float32 [N] at `sample_rate`, channels averaged, full scale = 1.0 (may exceed it a little).
+    """Decode a whole file -> float32 [N] at `sample_rate`, channels averaged, full scale 1.0 (peaks may exceed it).
 
     Read and resampled (soxr, HQ) in blocks from the start, since seeking in mp3 is inexact. Silence is not an error.
     Raises AudioError: missing, not audio, empty, unreadable, or holding NaN or infinite samples.
@@ -79,8 +81,9 @@ def read_audio(path: Path | str, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
 def write_wav(path: Path | str, wav: np.ndarray, sample_rate: int = SAMPLE_RATE, durable: bool = True) -> None:
     """Write float [N] as a 16-bit mono wav, atomically (temporary file in the same folder, flush, rename).
 
-    Peak-safe: a signal whose peak exceeds 0.999 is scaled down as a whole to that peak, never clipped; anything else keeps
-    its level. `durable=False` leaves out the flush. Raises ValueError for NaN or infinite samples, OSError if not writable.
+    Peak-safe: a signal whose peak exceeds 0.999 is scaled down as a whole to that peak, never clipped; anything else
+    keeps its level. `durable=False` leaves out the flush. Raises ValueError for NaN or infinite samples, OSError if not
+    writable.
     """
     wav = np.asarray(wav)
     if wav.ndim != 1:
