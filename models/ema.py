@@ -1,0 +1,54 @@
+"""Average of a module's weights over training, for validation and generation.
+
+A separate averaged copy and not a swap into the live module: there is no state in which the live weights are away, so
+no exception, checkpoint or optimizer step can meet it, and a wrapper such as DDP never sees the average. It costs
+one more copy of the weights, without gradients or optimizer state.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+
+class WeightAverage:
+    """Exponential average whose half-life is counted in samples, so it means the same at any batch size.
+
+    average = beta * average + (1 - beta) * live, beta = 0.5 ** (batch / min(halflife, samples_seen * rampup))
+    (Karras et al. 2020, 2022: StyleGAN2-ADA and EDM training loops). The ramp-up keeps early, poor weights from
+    lingering: it lets the average look back over `rampup` of the training so far.
+
+    module    a copy is made of it, in evaluation mode and without gradients: `.module`, ready to be called. Buffers
+              follow the live module as they are.
+    halflife  samples, > 0. rampup: share of the samples seen, > 0, or None for a constant half-life.
+    Raises ValueError for values out of range.
+    """
+
+    def __init__(self, module: nn.Module, halflife: float, rampup: float | None = 0.05):
+        if halflife <= 0 or (rampup is not None and rampup <= 0):
+            raise ValueError(f"halflife ({halflife}) and rampup ({rampup}) must be positive")
+        self.halflife, self.rampup = halflife, rampup
+        self.module = copy.deepcopy(module).eval().requires_grad_(False)
+
+    def beta(self, samples_seen: int, batch: int) -> float:
+        """Weight of the old average in an update after a step of `batch` samples (of all ranks)."""
+        halflife = self.halflife
+        if self.rampup is not None:
+            halflife = min(halflife, samples_seen * self.rampup)
+        return 0.5 ** (batch / max(halflife, 1e-8))
+
+    @torch.no_grad()
+    def update(self, live: nn.Module, samples_seen: int, batch: int) -> None:
+        """Takes in the live weights after a step. samples_seen: in all of training, before or after it alike."""
+        parameters, live_parameters = list(self.module.parameters()), list(live.parameters())
+        assert len(parameters) == len(live_parameters)
+        torch._foreach_lerp_(parameters, live_parameters, 1.0 - self.beta(samples_seen, batch))
+        for buffer, live_buffer in zip(self.module.buffers(), live.buffers(), strict=True):
+            buffer.copy_(live_buffer)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The averaged module's own state, loadable into a module of the same shape."""
+        return self.module.state_dict()
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.module.load_state_dict(state)
