@@ -63,7 +63,7 @@ def jitter_alpha(alpha: float, uniform_B: Tensor, width: float, ceiling: float) 
     music and the last phase stays at the ceiling.
     """
     reach = max(0.0, min(width, alpha, ceiling - alpha))
-    return alpha + reach * (2 * uniform_B - 1)
+    return (alpha + reach * (2 * uniform_B - 1)).clamp(0.0, ceiling)  # no last bit over 1: mix_noise takes a root
 
 
 def _linear_fade(alpha):
