@@ -1,0 +1,142 @@
+"""Agents and fixed masks. B batch, D channels, T frames, K uniform numbers."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.agents import VIEWS, CompositionalAgent, CreativeAgent
+from models.masks import fixed_masks, uniforms_needed
+
+KINDS = ("temporal", "frequency", "spectral", "energy", "hybrid")
+
+
+def sources(batch: int, frames: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.randn(2, batch, 8, frames, generator=torch.Generator().manual_seed(frames)).unbind()
+
+
+def rms(x: torch.Tensor) -> torch.Tensor:
+    return x.square().mean(dim=(1, 2)).sqrt()
+
+
+def creative() -> CreativeAgent:
+    torch.manual_seed(0)
+    return CreativeAgent(channels=8, hidden=16, nhead=2)
+
+
+def compositional() -> CompositionalAgent:
+    torch.manual_seed(0)
+    return CompositionalAgent(channels=8, view_channels=4, width=16, nhead=2, num_layers=1)
+
+
+@pytest.mark.parametrize("frames", [1, 7, 150])
+def test_creative_agent_masks_and_keeps_the_level(frames):
+    x, y = sources(3, frames)
+    x = x * torch.tensor([0.01, 1.0, 50.0])[:, None, None]
+    masking = creative()(x, y)
+    for masked, mask, source in zip(masking[:2], masking[2:], (x, y), strict=True):
+        assert mask.shape == source.shape and mask.min() > 0 and mask.max() < 1
+        torch.testing.assert_close(rms(masked), rms(source), rtol=1e-4, atol=1e-6)
+        direction = torch.cosine_similarity(masked.flatten(1), (source * mask).flatten(1))
+        torch.testing.assert_close(direction, torch.ones(3))
+
+
+def test_creative_masks_look_at_both_sources():
+    agent, (x, y) = creative(), sources(1, 20)
+    before, after = agent(x, y), agent(x, y + 1.0)
+    assert (before.mask_input - after.mask_input).abs().max() > 1e-4
+    assert (before.mask_input - before.mask_target).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("frames", [1, 7, 150])
+def test_compositional_agent_weighs_six_views_and_keeps_the_input_level(frames):
+    x, y = sources(3, frames)
+    composition = compositional()(x, y)
+    assert composition.composed.shape == x.shape
+    torch.testing.assert_close(rms(composition.composed), rms(x), rtol=1e-4, atol=1e-6)
+    assert composition.weights.shape == (3, len(VIEWS)) == (3, 6)
+    torch.testing.assert_close(composition.weights.sum(dim=1), torch.ones(3))
+    assert composition.weights.min() > 0
+
+
+def test_compositional_agent_looks_at_both_sources():
+    agent, (x, y) = compositional(), sources(1, 20)
+    composed = agent(x, y).composed
+    assert (agent(x, y.flip(2)).composed - composed).abs().max() > 1e-4
+    assert (agent(x.flip(2), y).composed - composed).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("make", [creative, compositional])
+def test_gradient_reaches_every_parameter_of_an_agent(make):
+    agent, (x, y) = make(), sources(2, 20)
+    out = agent(x, y)
+    sum((part * torch.randn_like(part)).sum() for part in out).backward()
+    assert [n for n, p in agent.named_parameters() if p.grad is None or p.grad.abs().max() == 0] == []
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert all(part.isfinite().all() for part in agent(x, y))
+
+
+@settings(max_examples=40, deadline=None)
+@given(kind=st.sampled_from(KINDS), frames=st.integers(1, 80), segment=st.integers(1, 40), seed=st.integers(0, 99))
+def test_masks_are_complementary_and_applied(kind, frames, segment, seed):
+    x, y = sources(2, frames)
+    uniform = torch.rand(2, 8, generator=torch.Generator().manual_seed(seed))
+    masking = fixed_masks(kind, x, y, uniform_BK=uniform, temporal_segment=segment)
+    assert masking.mask_input.shape == masking.mask_target.shape == x.shape
+    torch.testing.assert_close(masking.mask_input + masking.mask_target, torch.ones_like(x))
+    assert masking.mask_input.min() >= 0 and masking.mask_input.max() <= 1
+    assert torch.equal(masking.masked_input, x * masking.mask_input)
+    assert torch.equal(masking.masked_target, y * masking.mask_target)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mask_is_a_function_of_its_sample_and_its_numbers(kind):
+    x, y = sources(4, 60)
+    uniform = torch.rand(4, uniforms_needed(kind, 8))
+    whole = fixed_masks(kind, x, y, uniform_BK=uniform).mask_input
+    alone = fixed_masks(kind, x[2:3], y[2:3], uniform_BK=uniform[2:3]).mask_input
+    assert torch.equal(whole[2:3], alone)
+    chance_matters = any(
+        not torch.equal(whole, fixed_masks(kind, x, y, uniform_BK=torch.rand_like(uniform)).mask_input)
+        for _ in range(5)
+    )
+    assert chance_matters == (uniforms_needed(kind, 8) > 0)
+
+
+def test_temporal_segments_take_turns_with_short_fades():
+    x, y = sources(1, 100)
+    mask = fixed_masks("temporal", x, y, uniform_BK=torch.zeros(1, 1), temporal_segment=20).mask_input[0, 0]
+    assert mask[4:17].eq(1).all() and mask[24:37].eq(0).all() and mask[44:57].eq(1).all()
+    assert mask[[0, 20, 40]].tolist() == [0.5] * 3
+    assert mask.diff().abs().max() <= 1 / 8 + 1e-6
+    shifted = fixed_masks("temporal", x, y, uniform_BK=torch.full((1, 1), 0.25), temporal_segment=20).mask_input[0, 0]
+    torch.testing.assert_close(shifted[:-10], mask[10:])
+
+
+def test_channel_masks_split_the_channels():
+    x, y = sources(50, 5)
+    low = fixed_masks("frequency", x, y, uniform_BK=torch.zeros(50, 0), freq_split=0.25).mask_input
+    assert low[0, :, 0].tolist() == [1, 1, 0, 0, 0, 0, 0, 0]
+    uniform = torch.rand(50, 8, generator=torch.Generator().manual_seed(0))
+    random = fixed_masks("spectral", x, y, uniform_BK=uniform, channel_keep=0.75).mask_input[:, :, 0]
+    assert (random.sum(dim=1) == 6).all() and 0.5 < random.mean(dim=0).min() < random.mean(dim=0).max() < 1
+
+
+def test_energy_mask_takes_the_loudest_frames_of_the_input():
+    x = torch.arange(10.0).expand(1, 8, 10)
+    mask = fixed_masks("energy", x, x.flip(2), uniform_BK=torch.zeros(1, 0), energy_threshold=0.7).mask_input
+    assert mask[0, 0].tolist() == [0] * 7 + [1] * 3
+
+
+def test_hybrid_swaps_the_sides_of_the_split_from_segment_to_segment():
+    x, y = sources(1, 40)
+    mask = fixed_masks("hybrid", x, y, uniform_BK=torch.zeros(1, 1), temporal_segment=20, freq_split=0.5).mask_input[0]
+    assert mask[:, 10].tolist() == [1] * 4 + [0] * 4 and mask[:, 30].tolist() == [0] * 4 + [1] * 4
+
+
+def test_unknown_masks_and_missing_numbers_are_refused():
+    x, y = sources(2, 5)
+    with pytest.raises(ValueError, match="'spectrum'.*temporal, frequency"):
+        fixed_masks("spectrum", x, y, uniform_BK=torch.zeros(2, 9))
+    with pytest.raises(ValueError, match=r"needs uniform numbers \[2, 8\]"):
+        fixed_masks("spectral", x, y, uniform_BK=torch.zeros(2, 3))

@@ -1,0 +1,119 @@
+"""Blocks against dense oracles, closed forms and bounds. B batch, D channels, T frames, L tokens, E width, H heads."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.blocks import (
+    SpectralLinear,
+    TransformerBlock,
+    match_rms,
+    rescale_rms,
+    rms,
+    rotary_positions,
+    rotate,
+    sinusoidal_positions,
+    tiled_dropout,
+    windowed_attention,
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(length=st.integers(1, 40), window=st.integers(1, 12))
+def test_windowed_attention_is_dense_attention_under_a_band(length, window):
+    torch.manual_seed(length * 100 + window)
+    q, k, v = torch.randn(3, 2, 3, length, 4, dtype=torch.float64)
+    place = torch.arange(length)
+    band = (place[:, None] - place).abs() <= window
+    dense = F.scaled_dot_product_attention(q, k, v, attn_mask=band)
+    torch.testing.assert_close(windowed_attention(q, k, v, window), dense)
+
+
+def test_rotated_scores_depend_on_distance_alone():
+    torch.manual_seed(0)
+    query, key = torch.randn(2, 8)
+    positions = rotary_positions(30, 8)
+    q = rotate(query.expand(1, 30, 1, 8), positions)[0, :, 0]
+    k = rotate(key.expand(1, 30, 1, 8), positions)[0, :, 0]
+    scores = q @ k.T
+    torch.testing.assert_close(scores[5:, 5:], scores[:-5, :-5], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(scores[0, 0], query @ key)
+    assert (scores[0] - scores[0, 0]).abs().max() > 0.1
+    torch.testing.assert_close(q.norm(dim=1), query.norm().expand(30))
+
+
+def test_sinusoidal_positions_for_any_length_extend_the_shorter_ones():
+    short, long = sinusoidal_positions(7, 12), sinusoidal_positions(301, 12)
+    torch.testing.assert_close(long[:7], short)
+    expected = math.sin(300 / 10000 ** (4 / 12)), math.cos(300 / 10000 ** (4 / 12))
+    torch.testing.assert_close(long[300, 4:6], torch.tensor(expected), atol=1e-4, rtol=0)
+    assert sinusoidal_positions(3, 5).shape == (3, 5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(level=st.floats(0.01, 100.0), wanted=st.floats(0.01, 100.0))
+def test_rms_gain_is_bounded(level, wanted):
+    x = level * torch.randn(2, 4, 9, generator=torch.Generator().manual_seed(0))
+    gain = rms(rescale_rms(x, torch.full((2, 1, 1), wanted))) / rms(x)
+    torch.testing.assert_close(gain, (wanted / rms(x)).clamp(0.7, 1.5), rtol=1e-4, atol=0)
+    torch.testing.assert_close(rms(match_rms(x, torch.full((2, 1, 1), wanted))), torch.full((2, 1, 1), wanted))
+
+
+def test_silence_stays_silence_with_finite_gradients():
+    x = torch.zeros(1, 3, 5, requires_grad=True)
+    out = match_rms(x, torch.ones(1, 1, 1))
+    out.sum().backward()
+    assert out.abs().max() == 0 and x.grad.isfinite().all()
+
+
+def test_dropout_masks_repeat_over_copies_and_differ_over_samples():
+    torch.manual_seed(0)
+    x = torch.ones(6, 4, 500)
+    dropped = tiled_dropout(x, 0.25, True, copies=3)
+    assert torch.equal(dropped[:2], dropped[2:4]) and torch.equal(dropped[:2], dropped[4:])
+    assert not torch.equal(dropped[0], dropped[1])
+    torch.testing.assert_close(dropped.unique(), torch.tensor([0.0, 1 / 0.75]))
+    assert abs((dropped == 0).float().mean() - 0.25) < 0.03
+    assert tiled_dropout(x, 0.25, False, 3) is x and tiled_dropout(x, 0.0, True, 3) is x
+    with pytest.raises(ValueError, match="4 copies"):
+        tiled_dropout(x, 0.25, True, copies=4)
+
+
+def test_block_that_starts_at_zero_is_the_identity():
+    x = torch.randn(2, 9, 8)
+    assert torch.equal(TransformerBlock(8, 2, conv_kernel=3, zero_output=True)(x), x)
+    assert not torch.allclose(TransformerBlock(8, 2, conv_kernel=3)(x), x)
+
+
+def test_convolution_beside_attention_sees_the_neighbours():
+    torch.manual_seed(0)
+    block = TransformerBlock(8, 2, conv_kernel=3, window=1)
+    x = torch.randn(1, 12, 8)
+    moved = x.clone()
+    moved[0, 6] = torch.randn(8)  # not a shift of all channels, which the norm would undo
+    changed = (block(moved) - block(x)).abs().amax(dim=(0, 2)) > 1e-6
+    assert changed.nonzero().flatten().tolist() == [5, 6, 7]
+
+
+@pytest.mark.parametrize("bad", [{"nhead": 3}, {"nhead": 2, "conv_kernel": 4}])
+def test_sizes_that_do_not_fit_are_refused(bad):
+    with pytest.raises(ValueError, match="heads|conv_kernel"):
+        TransformerBlock(8, **bad)
+
+
+def test_spectral_linear_keeps_a_norm_of_one_while_it_trains():
+    torch.manual_seed(0)
+    layer = SpectralLinear(24, 16)
+    optimizer = torch.optim.Adam(layer.parameters(), lr=1e-2)
+    for _ in range(30):
+        optimizer.zero_grad()
+        (-layer(torch.randn(8, 24)).square().mean()).backward()  # pulls the weight to grow
+        optimizer.step()
+    for _ in range(20):
+        layer(torch.randn(1, 24))
+    layer.eval()
+    assert torch.linalg.matrix_norm(layer.linear.weight, 2).item() == pytest.approx(1.0, abs=1e-3)

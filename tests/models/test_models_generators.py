@@ -1,0 +1,210 @@
+"""Both generators: shapes, sizes, gradients, invariances. B batch, D channels, T frames."""
+
+import pytest
+import torch
+
+import models
+from models import build_generator
+from models.blocks import SpectralLinear
+from models.patch_cascade import from_patches, to_patches
+
+SMALL = {
+    "cascade": {"channels": 8, "nhead": 2, "num_layers": 1, "num_stages": 2},
+    "patch": {"channels": 8, "width": 16, "nhead": 2, "num_layers": 1, "num_stages": 2, "residual": 1.0},
+}
+
+
+def small(name: str, **options) -> torch.nn.Module:
+    torch.manual_seed(0)
+    generator = build_generator(name, **SMALL[name] | options)
+    with torch.no_grad():  # away from zero-initialised branches, which would hide what they do
+        for parameter in generator.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return generator
+
+
+def hold_spectral(generator: torch.nn.Module) -> torch.nn.Module:
+    """Stops the power iteration, which changes outputs a little from forward to forward in training."""
+    for module in generator.modules():
+        if isinstance(module, SpectralLinear):
+            module.eval()
+    return generator
+
+
+def sources(batch: int, frames: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.randn(2, batch, 8, frames, generator=torch.Generator().manual_seed(frames)).unbind()
+
+
+def test_parameter_counts():
+    def count(*args, **options):
+        return sum(parameter.numel() for parameter in build_generator(*args, **options).parameters())
+
+    # Per block of width d: 12 d^2 + 13 d; per stage two norms (4 d) and the output (128 d + 128); d = 256, 384.
+    expected = sum(6 * (12 * d * d + 13 * d) + 4 * d + 128 * d + 128 for d in (256, 384))
+    assert count("cascade", num_layers=6, num_stages=2) == expected == 15_470_080
+    assert count("patch") == 1_932_352
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("frames", [1, 7, 150, 301])
+def test_any_length(name, frames):
+    generator = small(name, num_stages=3, **({"patch_frames": 4, "attention_window": 40} if name == "patch" else {}))
+    outputs = generator.forward_stages(*sources(2, frames))
+    assert [tuple(output.shape) for output in outputs] == [(2, 8, frames)] * 3
+    assert all(output.isfinite().all() for output in outputs)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_forward_is_the_last_stage_and_samples_do_not_mix(name):
+    generator = small(name).eval()
+    x, y = sources(4, 21)
+    out = generator(x, y)
+    assert torch.equal(out, generator.forward_stages(x, y)[-1])
+    order = torch.tensor([2, 0, 3, 1])
+    torch.testing.assert_close(generator(x[order], y[order]), out[order])
+    assert (generator(y, x) - out).abs().max() > 1e-3  # input and target are told apart
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_gradient_reaches_every_parameter(name):
+    generator = small(name)
+    weights = torch.randn(2, 8, 21)
+    (generator(*sources(2, 21)) * weights).sum().backward()
+    silent = [n for n, p in generator.named_parameters() if p.grad is None or p.grad.abs().max() == 0]
+    assert silent == []
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_dropout_acts_in_training_alone(name):
+    generator = hold_spectral(small(name, dropout=0.2))
+    x, y = sources(2, 16)
+    assert torch.equal(*(hold_spectral(small(name, dropout=0.0))(x, y) for _ in range(2)))
+    assert not torch.equal(generator(x, y), generator(x, y))
+    generator.eval()
+    assert torch.equal(generator(x, y), generator(x, y))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_bf16_autocast_is_close(name):
+    generator = small(name).eval()
+    x, y = sources(2, 33)
+    exact = generator(x, y)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = generator(x, y)
+    rough.float().sum().backward()
+    assert (rough.float() - exact).square().mean() < 0.01 * exact.square().mean()
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_three_stages_stay_bounded_in_training(name):
+    generator = small(name, num_stages=3)
+    optimizer = torch.optim.Adam(generator.parameters(), lr=1e-3)
+    torch.manual_seed(1)
+    norms = []
+    for _ in range(30):
+        x, y, wanted = torch.randn(3, 4, 8, 24)
+        loss = (generator(x, y) - wanted).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        norms.append(torch.nn.utils.get_total_norm([p.grad for p in generator.parameters()]))
+        optimizer.step()
+    assert max(norms[10:]) < 2 * max(norms[:10]) and loss < 5.0
+
+
+@pytest.mark.parametrize("level", [1e-3, 1.0, 1e3])
+def test_cascade_stage_adds_the_mean_of_its_sources_and_bounds_its_gain(level):
+    generator = small("cascade").eval()
+    made, first_stage, second_stage = [], *generator.stages
+    for stage in generator.stages:
+        stage.output.register_forward_hook(lambda module, args, out: made.append(out.transpose(1, 2)))
+    x, y = (level * source for source in sources(3, 40))
+    first, second = generator.forward_stages(x, y)
+    for out, own, seen in ((first, made[0], [x, y]), (second, made[1], [x, first, y])):
+        raw = own + torch.stack(seen).mean(dim=0)
+        rms_in = torch.cat(seen, dim=1).square().mean(dim=(1, 2), keepdim=True).sqrt()
+        rms_out = raw.square().mean(dim=(1, 2), keepdim=True).sqrt()
+        torch.testing.assert_close(out, raw * (rms_in / rms_out).clamp(0.7, 1.5))
+    assert (first_stage.norm_in.normalized_shape, second_stage.norm_in.normalized_shape) == ((16,), (24,))
+
+
+def test_cascade_knows_where_a_frame_stands():
+    generator = small("cascade", num_stages=1).eval()
+    frame = torch.randn(1, 8, 1, generator=torch.Generator().manual_seed(3))
+    out = generator(frame.expand(1, 8, 60), frame.expand(1, 8, 60))
+    assert (out[:, :, 0] - out[:, :, 50]).abs().max() > 1e-2
+
+
+def test_anti_cheating_disturbs_training_only_and_scales_with_the_source():
+    x, y = sources(2, 16)
+    generator, plain = (hold_spectral(small("cascade", dropout=0.0, anti_cheating=a)) for a in (0.5, 0.0))
+    assert not torch.equal(generator(x, y), generator(x, y))
+    assert torch.equal(plain(x, y), plain(x, y))
+    disturbed = generator._disturb(3.0 * torch.ones(1, 8, 16) + 2.0 * x[:1]) - 3.0 - 2.0 * x[:1]
+    assert disturbed.std() == pytest.approx(0.5 * 2.0 * float(x[:1].std()), rel=0.2)
+    assert torch.equal(generator.eval()(x, y), plain.eval()(x, y))
+
+
+def test_patches_come_back_and_hold_neighbouring_frames():
+    x = torch.arange(2 * 3 * 8.0).reshape(2, 3, 8)
+    patches = to_patches(x, 4)
+    assert torch.equal(from_patches(patches, 4), x)
+    assert torch.equal(patches[1, 1].reshape(3, 4), x[1, :, 4:])
+
+
+def test_patch_padding_repeats_the_last_frame_and_is_trimmed():
+    generator = small("patch", patch_frames=4).eval()
+    x, y = sources(2, 7)
+    padded = [torch.cat([source, source[:, :, -1:]], dim=2) for source in (x, y)]
+    torch.testing.assert_close(generator(x, y), generator(*padded)[:, :, :7])
+
+
+def test_patch_window_bounds_what_is_seen():
+    generator = small("patch", num_stages=1, attention_window=8, conv_kernel=3).eval()
+    x, y = sources(1, 80)
+    moved = x.clone()
+    moved[:, :, 40:42] += 1.0  # token 20; window of 4 tokens
+    changed = (generator(moved, y) - generator(x, y)).abs().amax(dim=(0, 1)) > 1e-6
+    assert changed.nonzero().flatten().tolist() == list(range(32, 50))
+    full = small("patch", num_stages=1, conv_kernel=3).eval()
+    torch.testing.assert_close(generator(x[..., :10], y[..., :10]), full(x[..., :10], y[..., :10]))
+
+
+def test_patch_shifts_with_its_sources():
+    generator = small("patch", attention_window=8).eval()
+    x, y = sources(1, 100)
+    whole, part = generator(x, y), generator(x[:, :, 20:], y[:, :, 20:])
+    torch.testing.assert_close(part[:, :, 40:], whole[:, :, 60:], atol=1e-5, rtol=1e-5)
+
+
+def test_patch_starts_at_the_mean_of_its_sources_where_told():
+    generator = build_generator("patch", **SMALL["patch"] | {"num_stages": 1})
+    for parameter in generator.stages[0].output.parameters():
+        torch.nn.init.zeros_(parameter)
+    x, y = sources(2, 9)
+    torch.testing.assert_close(generator(x, y), (x + y) / 2)
+    assert build_generator("patch", **SMALL["patch"] | {"residual": 0.0}).stages[0].gate is None
+
+
+def test_registry_names_what_it_knows():
+    assert set(models.GENERATORS) == {"cascade", "patch"}
+    with pytest.raises(ValueError, match="'cascde'.*cascade, patch"):
+        build_generator("cascde")
+    with pytest.raises(ValueError, match="no option width: it takes channels, nhead"):
+        build_generator("cascade", width=3)
+    assert "patch_frames" in models.option_names(models.GENERATORS["patch"])
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        ("cascade", {"nhead": 5}),
+        ("cascade", {"num_stages": 0}),
+        ("cascade", {"anti_cheating": -1.0}),
+        ("patch", {"nhead": 5}),
+        ("patch", {"num_layers": 0}),
+        ("patch", {"attention_window": -1}),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(name, bad):
+    with pytest.raises(ValueError, match=r"\d"):
+        build_generator(name, **SMALL[name] | bad)
