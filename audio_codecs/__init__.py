@@ -8,10 +8,12 @@ import difflib
 from pathlib import Path
 
 from audio_codecs.base import Codec
+from audio_codecs.encodec import EncodecCodec
 from audio_codecs.mel import MelCodec
 from errors import UserError
 
 CODECS: dict[str, type[Codec]] = {
+    EncodecCodec.name: EncodecCodec,
     MelCodec.name: MelCodec,
 }
 
