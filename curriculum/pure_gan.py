@@ -4,7 +4,7 @@ Shapes: B batch, D latent channels, T frames. Epochs are counted from 1, as user
 noise, 0 (music) to 1 (noise).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -113,8 +113,8 @@ def adapt_alpha(
     """The state for `epoch` (from 1), given the state of the epoch before and its validation loss (None: none yet).
 
     Once the curriculum has begun, a loss over the threshold (or NaN) multiplies its speed by `slow`, one under it by
-    `fast`, within `speed_range`; then alpha moves by rate * speed, up to the ceiling. It never moves backwards, and is
-    never under `floor` from `start_epoch` on. At speed 1 this is `alpha_at`.
+    `fast`, within `speed_range`; then alpha moves by rate * speed, up to the ceiling. It never moves backwards (unless
+    the run goes on with a lower ceiling), and is never under `floor` from `start_epoch` on. At speed 1 this is `alpha_at`.
     """
     if rate <= 0 or epoch < max(start_epoch, 1):
         return state
@@ -123,4 +123,4 @@ def adapt_alpha(
         speed = speed * fast if val_loss < threshold else speed * slow
         speed = min(max(speed, speed_range[0]), speed_range[1])
     alpha = min(ceiling, max(floor, state.alpha + rate * speed))
-    return replace(state, alpha=max(state.alpha, alpha), speed=speed)
+    return AdaptiveAlpha(alpha, speed)

@@ -77,6 +77,12 @@ def test_every_curriculum_ends_in_noise_whatever_the_rounding(epochs, rate, ceil
     assert needed == 1 or phase_at(alpha_at(1, rate, 1, ceiling), ceiling, rate) == "transition"
 
 
+def test_rounding_does_not_keep_the_last_phase_away():
+    alpha = alpha_at(30, 0.03, 1, 0.9)
+    assert alpha < 0.9  # 30 * 0.03 = 0.8999999999999999
+    assert phase_at(alpha, 0.9, 0.03) == "noise"
+
+
 def test_rate_or_ceiling_zero_is_music():
     assert phase_at(0.0, 1.0, 0.0) == "music"
     assert phase_at(0.0, 0.0, 0.01) == "music"
