@@ -34,7 +34,9 @@ class ModelOptions(BaseModel):
     patch_frames: int = opt(2, "patch generator: latent frames per token", ge=1)
     conv_kernel: int = opt(5, "patch generator: depthwise convolution beside attention (odd)", ge=1)
     attention_window: int = opt(0, "patch generator: frames of attention to each side; 0 = all", ge=0)
-    residual: float = opt(1.0, "patch generator: share of the mean of the sources added to a stage's output", ge=0, le=1)
+    residual: float = opt(
+        1.0, "patch generator: share of the mean of the sources added to a stage's output", ge=0, le=1
+    )
     ema_samples: float = opt(10_000.0, "half-life of the generator's weight average, in samples", gt=0)
     ema_rampup: float = opt(0.05, "the half-life is at most this share of the samples seen", gt=0)
 
@@ -66,6 +68,7 @@ class TrainingOptions(BaseModel):
     epochs: int = opt(200, "passes over the training pairs", ge=1)
     max_steps: int = opt(0, "end this call after so many steps in all, resumable; 0 = no limit", ge=0)
     batch_size: int = opt(8, "pairs per device and step", ge=1)
+    global_batch_size: int = opt(0, "pairs per step over all devices, instead of batch_size; 0 = off", ge=0)
     lr: float = opt(1e-4, "the generator's learning rate", gt=0)
     weight_decay: float = opt(0.01, "decoupled decay of weight matrices (adamw)", ge=0)
     optimizer: Literal["adamw", "adam", "sgd"] = opt("adamw", "optimizer of both networks")
@@ -175,7 +178,6 @@ class LoggingOptions(BaseModel):
 
     log_every: int = opt(10, "write a line of figures every so many steps", ge=1)
     sample_every: int = opt(5, "write samples to TensorBoard every so many epochs; 0 = never", ge=0)
-    profile: bool = opt(False, "write a profiler trace of a few steps and print the dearest operations")
 
 
 GROUPS = (
@@ -192,6 +194,10 @@ GROUPS = (
 )
 
 
+PATCH_ONLY = ("width", "patch_frames", "conv_kernel", "attention_window", "residual")
+CASCADE_ONLY = ("anti_cheating",)
+
+
 class RunConfig(*reversed(GROUPS)):
     """All options of a run; frozen. `model_fields_set` names those that were given rather than defaulted."""
 
@@ -203,6 +209,9 @@ class RunConfig(*reversed(GROUPS)):
             raise ValueError("use_creative_agent and use_compositional_agent exclude each other: choose one")
         if self.mask_type != "none" and (self.use_creative_agent or self.use_compositional_agent):
             raise ValueError("mask_type and the agents exclude each other: leave one out")
+        for name in PATCH_ONLY if self.generator == "cascade" else CASCADE_ONLY:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is no option of --generator {self.generator}: leave it out")
         if self.generator == "patch" and self.width % (2 * self.nhead):
             raise ValueError(f"width {self.width} must be a multiple of 2 x nhead ({2 * self.nhead})")
         if self.generator == "cascade" and 2 * self.encoding_dim % self.nhead:
@@ -232,6 +241,14 @@ class RunConfig(*reversed(GROUPS)):
     @property
     def disc_lr_value(self) -> float:
         return 0.5 * self.lr if self.disc_lr is None else self.disc_lr
+
+    def batch_per_device(self, world: int) -> int:
+        """Pairs per device and step on `world` devices. Raises UserError where the global batch cannot be shared."""
+        if not self.global_batch_size:
+            return self.batch_size
+        if self.global_batch_size % world:
+            raise UserError(f"--global_batch_size {self.global_batch_size} cannot be shared among {world} devices")
+        return self.global_batch_size // world
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(), sort_keys=False)

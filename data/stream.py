@@ -109,7 +109,7 @@ class _Indexed(torch.utils.data.Dataset):
 
 
 def rank_indices(start: int, per_rank: int, rank: int, world: int) -> list[int]:
-    """One rank's share of the global batch that begins at `start`, and one more: the item whose target is its last real."""
+    """One rank's share of the global batch at `start`, and one more: the item whose target is the last sample's real."""
     total = per_rank * world
     return [start + (rank * per_rank + j) % total for j in range(per_rank + 1)]
 

@@ -28,7 +28,9 @@ class RunLog:
         self._file = open(folder / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115 (closed by close())
         self._board = SummaryWriter(str(folder / "tb"), purge_step=purge_step)
 
-    def figures(self, step: int, header: dict[str, Any], scalars: dict[str, float], time: dict[str, float] | None = None) -> None:
+    def figures(
+        self, step: int, header: dict[str, Any], scalars: dict[str, float], time: dict[str, float] | None = None
+    ) -> None:
         """One line: `header` (step, epoch, alpha, phase, ...), named scalars, and speeds under `time`."""
         if self._file is None:
             return

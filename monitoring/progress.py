@@ -25,7 +25,9 @@ class ProgressLine:
             self._task = self._bar.add_task("starting", total=total_samples)
             self._bar.start()
 
-    def update(self, samples_seen: int, epoch: int, epochs: int, phase: str, alpha: float, scalars: dict[str, float]) -> None:
+    def update(
+        self, samples_seen: int, epoch: int, epochs: int, phase: str, alpha: float, scalars: dict[str, float]
+    ) -> None:
         if not self._active:
             return
         now = time.monotonic()

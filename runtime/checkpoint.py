@@ -78,7 +78,9 @@ def load(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"cannot read checkpoint {path}: {error.strerror or error}") from None
     if data[-_TRAILER : -_TRAILER + len(_MARK)] != _MARK:
-        raise DamagedCheckpoint(f"{path} is no checkpoint of this program, or it is cut short: give another with --resume")
+        raise DamagedCheckpoint(
+            f"{path} is no checkpoint of this program, or it is cut short: give another with --resume"
+        )
     body = memoryview(data)[:-_TRAILER]
     if hashlib.sha256(body).digest() != data[-32:]:
         raise DamagedCheckpoint(f"checkpoint {path} is damaged (its digest does not fit): use an older one")

@@ -1,13 +1,23 @@
 """The ranks of a run: who am I, what do we all say. The only room beside the worker that names torch.distributed."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from errors import UserError
+
+T = TypeVar("T")
+
+
+class ToldElsewhere(UserError):
+    """An error that rank 0 tells the user; this rank only ends with it."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,21 @@ class Ranks:
         dist.broadcast_object_list(box, src=0, group=self.control)
         return box[0]
 
+    def main_first(self, work: Callable[[], T]) -> T:
+        """Rank 0 does the work first, the others after it; a UserError on rank 0 ends all ranks, told once."""
+        if self.world == 1:
+            return work()
+        result, problem = None, None
+        if self.is_main:
+            try:
+                result = work()
+            except UserError as error:
+                problem = str(error)
+        problem = self.from_main(problem)
+        if problem is not None:
+            raise UserError(problem) if self.is_main else ToldElsewhere(problem)
+        return result if self.is_main else work()
+
     def barrier(self) -> None:
         if self.world > 1:
             dist.barrier(group=self.control)
@@ -68,7 +93,9 @@ class Ranks:
         if self.world == 1 or not any(p.requires_grad for p in module.parameters()):
             return module
         devices = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(module, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True)
+        return DistributedDataParallel(
+            module, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
+        )
 
 
 def under_torchrun() -> bool:
@@ -81,7 +108,9 @@ def start(num_threads: int = 0) -> Ranks:
     Raises:
         RuntimeError: the ranks did not find each other within the time limit.
     """
-    rank, local_rank, world = (int(os.environ.get(k, d)) for k, d in (("RANK", 0), ("LOCAL_RANK", 0), ("WORLD_SIZE", 1)))
+    rank, local_rank, world = (
+        int(os.environ.get(k, d)) for k, d in (("RANK", 0), ("LOCAL_RANK", 0), ("WORLD_SIZE", 1))
+    )
     local_world = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     on_gpu = torch.cuda.is_available() and local_rank < torch.cuda.device_count()
     device = torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")

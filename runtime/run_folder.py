@@ -48,7 +48,9 @@ def open_folder(path: str | Path) -> tuple[Path, RunLock]:
         folder.mkdir(parents=True, exist_ok=True)
         return folder, RunLock(folder)
     except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror or error}; choose another --checkpoint_dir") from None
+        raise UserError(
+            f"cannot write to {folder}: {error.strerror or error}; choose another --checkpoint_dir"
+        ) from None
 
 
 def move_earlier_run(folder: Path) -> Path | None:

@@ -49,12 +49,16 @@ def seed_step(seed: int, step: int, rank: int) -> None:
     torch.manual_seed(mix_seed(seed, Purpose.DROPOUT, step, rank))
 
 
-def normal(seed: int, purpose: Purpose, indices: Iterable[int], shape: Sequence[int], device: str | torch.device) -> Tensor:
+def normal(
+    seed: int, purpose: Purpose, indices: Iterable[int], shape: Sequence[int], device: str | torch.device
+) -> Tensor:
     """Standard normal numbers `[B, *shape]` (float32), row b a function of (seed, purpose, indices[b]) alone."""
     return _draw(torch.Tensor.normal_, seed, purpose, list(indices), shape, device)
 
 
-def uniform(seed: int, purpose: Purpose, indices: Iterable[int], shape: Sequence[int], device: str | torch.device) -> Tensor:
+def uniform(
+    seed: int, purpose: Purpose, indices: Iterable[int], shape: Sequence[int], device: str | torch.device
+) -> Tensor:
     """Uniform numbers in [0, 1) `[B, *shape]` (float32), row b a function of (seed, purpose, indices[b]) alone."""
     return _draw(torch.Tensor.uniform_, seed, purpose, list(indices), shape, device)
 

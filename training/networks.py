@@ -18,7 +18,7 @@ class Generated(NamedTuple):
     output_BDT: Tensor
     mask_input_BDT: Tensor | None = None
     mask_target_BDT: Tensor | None = None
-    view_weights: Tensor | None = None
+    view_weights_BV: Tensor | None = None
 
 
 class GuidedGenerator(nn.Module):
@@ -34,9 +34,9 @@ class GuidedGenerator(nn.Module):
             return Generated(self.generator(input_BDT, target_BDT))
         prepared = self.agent(input_BDT, target_BDT)
         if isinstance(self.agent, CreativeAgent):
-            output_BDT = self.generator(prepared.input_BDT, prepared.target_BDT)
-            return Generated(output_BDT, prepared.mask_input_BDT, prepared.mask_target_BDT)
-        return Generated(self.generator(prepared.composed_BDT, target_BDT), view_weights=prepared.weights)
+            output_BDT = self.generator(prepared.masked_input, prepared.masked_target)
+            return Generated(output_BDT, prepared.mask_input, prepared.mask_target)
+        return Generated(self.generator(prepared.composed, target_BDT), view_weights_BV=prepared.weights)
 
 
 def build_guided_generator(config: RunConfig) -> GuidedGenerator:
@@ -48,9 +48,10 @@ def build_guided_generator(config: RunConfig) -> GuidedGenerator:
         "num_layers": c.num_layers,
         "num_stages": c.num_transformer_layers,
         "dropout": c.dropout,
-        "anti_cheating": c.anti_cheating,
     }
-    if c.generator == "patch":
+    if c.generator == "cascade":
+        options |= {"anti_cheating": c.anti_cheating}
+    else:
         options |= {
             "width": c.width,
             "patch_frames": c.patch_frames,

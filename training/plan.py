@@ -11,7 +11,7 @@ from torch import Tensor
 
 from config import RunConfig
 from curriculum.pure_gan import alpha_at, jitter_alpha, phase_at, recon_weight
-from curriculum.schedules import cosine_decay, instance_noise_level, ramp, warmup
+from curriculum.schedules import adversarial_ramp, instance_noise, is_pretraining, rate_factor
 from runtime.seeding import Purpose, uniform
 
 
@@ -70,8 +70,8 @@ class Scheduler:
         alpha = self.alpha(epoch)
         alpha_B = self._alpha_per_sample(indices, device)
         pretrain = self.in_samples(c.g_pretrain_steps)
-        pretraining = samples_seen < pretrain
-        after = max(0, samples_seen - pretrain)
+        pretraining = is_pretraining(samples_seen, pretrain)
+        ramp = adversarial_ramp(samples_seen, self.in_samples(c.adv_ramp_steps), c.adv_ramp_shape, pretrain)
         return Plan(
             step=step,
             samples_seen=samples_seen,
@@ -80,22 +80,28 @@ class Scheduler:
             phase=self.phase(alpha),
             alpha_B=alpha_B,
             recon_weight_B=recon_weight(alpha_B, c.recon_fade, c.recon_floor),
-            gan_weight=0.0 if pretraining else c.gan_weight * ramp(after, self.in_samples(c.adv_ramp_steps), c.adv_ramp_shape),
-            lr_g=c.lr * self._lr_factor(samples_seen, c.g_warmup_steps),
-            lr_d=c.disc_lr_value * self._lr_factor(after, c.d_warmup_steps),
-            instance_noise=instance_noise_level(c.instance_noise_std, c.instance_noise_decay, epoch),
+            gan_weight=c.gan_weight * ramp,
+            lr_g=c.lr * self._rate_factor(samples_seen, 0, c.g_warmup_steps),
+            lr_d=c.disc_lr_value * self._rate_factor(samples_seen, pretrain, c.d_warmup_steps),
+            instance_noise=instance_noise(samples_seen / self.pairs, c.instance_noise_std, c.instance_noise_decay),
             pretraining=pretraining,
             train_g=step % c.n_critic == 0 or pretraining,
             train_d=not pretraining and c.gan_weight > 0 and step % c.disc_update_freq == 0,
             decode=c.needs_audio and step % c.decode_every == 0,
         )
 
-    def _lr_factor(self, samples: int, warmup_steps: int) -> float:
-        c, W = self.config, self.in_samples(warmup_steps)
-        rise = warmup(samples, W, self.global_batch, c.warmup_shape)
-        if c.lr_schedule == "constant":
-            return rise
-        return rise * cosine_decay(max(0, samples - W), max(1, self.total_samples - W), c.lr_min_ratio)
+    def _rate_factor(self, samples_seen: int, begin: int, warmup_steps: int) -> float:
+        """Warm-up and decay of a network that begins to learn at sample `begin`."""
+        c = self.config
+        return rate_factor(
+            max(0, samples_seen - begin),
+            max(1, self.total_samples - begin),
+            warmup_length=self.in_samples(warmup_steps),
+            warmup_shape=c.warmup_shape,
+            kind=c.lr_schedule,
+            minimum=c.lr_min_ratio,
+            stride=self.global_batch,
+        )
 
     def _alpha_per_sample(self, indices: list[int], device: torch.device) -> Tensor:
         """Each sample has its own epoch's alpha: a batch that crosses an epoch's end holds two."""
@@ -104,5 +110,7 @@ class Scheduler:
         if c.alpha_jitter == 0:
             return torch.tensor(alphas, device=device)
         u_B = uniform(c.seed, Purpose.ALPHA, indices, (), device)
-        drawn = [jitter_alpha(alpha, u, c.alpha_jitter, c.gan_noise_ceiling) for alpha, u in zip(alphas, u_B, strict=True)]
+        drawn = [
+            jitter_alpha(alpha, u, c.alpha_jitter, c.gan_noise_ceiling) for alpha, u in zip(alphas, u_B, strict=True)
+        ]
         return torch.stack(drawn)

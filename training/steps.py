@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from audio_codecs.base import Codec
 from config import RunConfig
 from curriculum.pure_gan import mix_noise, sample_std
 from losses import adversarial, features, masks, penalties, reconstruction
-from losses.audio import AudioLosses
-from models.masks import fixed_masks
+from models.agents import VIEWS
+from models.blocks import masked_source
+from models.masks import fixed_masks, uniforms_needed
 from runtime.distributed import Ranks
 from runtime.seeding import Purpose, normal, uniform
 from training.networks import Generated
@@ -51,8 +53,8 @@ class Game:
     update_d: Updater
     mean_D1: Tensor
     std_D1: Tensor
-    audio_losses: AudioLosses | None = None
-    decode: Callable[[Tensor], Tensor] | None = None
+    codec: Codec | None = None
+    measure_audio: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]] | None = None
     objective: adversarial.Objective = field(init=False)
 
     def __post_init__(self) -> None:
@@ -89,18 +91,19 @@ def masked_sources(
     """Sources under the fixed, complementary masks of `--mask_type`."""
     if config.mask_type == "none":
         return input_BDT, target_BDT
-    uniform_BD = uniform(seed, Purpose.MASK, indices, (input_BDT.shape[1],), input_BDT.device)
+    uniform_BK = uniform(
+        seed, Purpose.MASK, indices, (uniforms_needed(config.mask_type, input_BDT.shape[1]),), input_BDT.device
+    )
     mask_i, mask_t = fixed_masks(
         config.mask_type,
         input_BDT,
-        target_BDT,
-        uniform_BK=uniform_BD,
-        segment=config.mask_temporal_segment,
-        split=config.mask_freq_split,
-        keep=config.mask_channel_keep,
-        quantile=config.mask_energy_threshold,
+        uniform_BK,
+        temporal_segment=config.mask_temporal_segment,
+        freq_split=config.mask_freq_split,
+        channel_keep=config.mask_channel_keep,
+        energy_threshold=config.mask_energy_threshold,
     )
-    return input_BDT * mask_i, target_BDT * mask_t
+    return masked_source(input_BDT, mask_i), masked_source(target_BDT, mask_t)
 
 
 def look(game: Game, batch, plan: Plan) -> View:
@@ -201,13 +204,13 @@ def generator_step(game: Game, view: View, made: Generated, plan: Plan) -> dict[
         loss = loss + plan.gan_weight * adversarial_loss
     if made.mask_input_BDT is not None:
         masks_of = (made.mask_input_BDT, made.mask_target_BDT)
-        figures["loss/mask_reg"] = masks.mask_reg(*masks_of).mean()
-        figures["loss/balance"] = masks.balance(*masks_of).mean()
+        figures["loss/mask_reg"] = masks.mask_regularisation(*masks_of).mean()
+        figures["loss/balance"] = masks.mask_balance(*masks_of).mean()
         figures["mask/complementarity"] = masks.complementarity(*masks_of).mean()
-        figures["mask/baseline"] = torch.full_like(loss, 0.75)
+        figures["mask/baseline"] = torch.full_like(loss, masks.COMPLEMENTARITY_BASELINE)
         loss = loss + c.mask_reg_weight * figures["loss/mask_reg"] + c.balance_loss_weight * figures["loss/balance"]
-    if made.view_weights is not None:
-        figures |= {f"view/{k}": w for k, w in enumerate(made.view_weights.flatten(0, -2).mean(0))}
+    if made.view_weights_BV is not None:
+        figures |= {f"view/{view}": weight for view, weight in zip(VIEWS, made.view_weights_BV.mean(0), strict=True)}
     figures["loss/g_total"] = loss
     figures["grad_norm/g"] = game.update_g(loss, plan.lr_g)
     return figures
@@ -223,9 +226,9 @@ def regression(game: Game, view: View, output_BDT: Tensor, plan: Plan) -> tuple[
         figures |= {"loss/input": input_B.mean(), "loss/target": target_B.mean()}
         loss_B = loss_B + c.loss_weight_input * input_B + c.loss_weight_target * target_B
     if plan.decode:
-        audio = [game.decode(x * game.std_D1 + game.mean_D1) for x in (output_BDT, view.input_BDT, view.target_BDT)]
-        audio_B, more = game.audio_losses(*audio)
-        figures |= {name: value.mean() for name, value in more.items()}
+        latents = (x * game.std_D1 + game.mean_D1 for x in (output_BDT, view.input_BDT, view.target_BDT))
+        audio_B, more = game.measure_audio(*latents)
+        figures |= {name: value_B.mean() for name, value_B in more.items()}
         # Measured on every k-th step only, so that step carries the weight of k.
         loss_B = loss_B + c.decode_every * audio_B
     return loss_B, figures

@@ -1,0 +1,48 @@
+# noise2music: `make train` and `make test` need git, make and Python 3.11+, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := checkpoints
+DEVICES = $$($(BIN)/python -c 'import torch; print(torch.cuda.device_count() or 1)')
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo-data train test test-faults lint format clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(READY) ## make the environment in .venv
+
+# A machine whose Python already has a fitting torch (with its CUDA) keeps it; else the pinned one is installed.
+$(READY): setup.cfg pyproject.toml constraints.txt
+	@if $(PYTHON) -c 'import sys, torch; sys.exit(tuple(map(int, torch.__version__.split(".")[:2])) < (2, 6))' 2>/dev/null; \
+	then $(PYTHON) -m venv --system-site-packages $(VENV) && grep -Ev '^(torch|numpy)==' constraints.txt > $(VENV)/constraints.txt; \
+	else $(PYTHON) -m venv $(VENV) && cp constraints.txt $(VENV)/constraints.txt; fi
+	$(BIN)/pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[encodec,dev]'
+	@touch $@
+
+demo-data: setup ## make a demo dataset if dataset_pairs_wav/ is empty
+	@ls dataset_pairs_wav/train/*.wav >/dev/null 2>&1 || $(BIN)/python prepare_dataset.py --demo
+
+train: demo-data ## train the demo on this machine's devices, then make wav files out of noise
+	$(BIN)/torchrun --nproc_per_node=$(DEVICES) train_simple_ddp.py --config recipes/demo.yaml --checkpoint_dir $(RUN)
+	$(BIN)/python generate.py --checkpoint $(RUN) --num 8 --duration 8 --output_dir samples --spectrogram
+	@echo "Listen: samples/*.wav   Look: samples/*.png"
+	@echo "Watch:  $(BIN)/tensorboard --logdir $(RUN)/tb --host 127.0.0.1"
+
+test: setup ## run the whole test suite
+	$(BIN)/python -m pytest -m 'not faults'
+
+test-faults: setup ## inject faults into real runs
+	$(BIN)/python -m pytest -m faults
+
+lint: setup ## what CI checks besides the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove the environment (data and runs stay)
+	rm -rf $(VENV) *.egg-info

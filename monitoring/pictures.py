@@ -1,0 +1,52 @@
+"""Spectrograms as pictures."""
+
+from pathlib import Path
+
+import numpy as np
+
+FLOOR_DB = -80.0
+
+
+def spectrogram_db(wav_N: np.ndarray, sample_rate: int, rows: int = 128) -> np.ndarray:
+    """A log-frequency picture's values `[rows, frames]` in dB below the loudest, low notes in the first row.
+
+    40 Hz to the Nyquist frequency on a logarithmic axis; the largest FFT bin within a row counts.
+    """
+    from scipy.signal import ShortTimeFFT
+    from scipy.signal.windows import hann
+
+    size, hop = 2048, 320
+    wav_N = np.pad(wav_N, (0, max(0, size - len(wav_N))))
+    transform = ShortTimeFFT(hann(size), hop, sample_rate, mfft=size)
+    power_FT = np.abs(transform.stft(wav_N)) ** 2
+    edges = np.geomspace(40, sample_rate / 2, rows + 1) / sample_rate * size
+    starts = np.minimum(edges[:-1].astype(int), len(power_FT) - 1)
+    stops = np.maximum(np.minimum(edges[1:].astype(int), len(power_FT)), starts + 1)
+    banded = np.stack([power_FT[a:b].max(axis=0) for a, b in zip(starts, stops, strict=True)])
+    decibels = 10 * np.log10(banded + 1e-10)
+    return np.maximum(decibels - decibels.max(), FLOOR_DB)
+
+
+def spectrogram_image(wav_N: np.ndarray, sample_rate: int) -> np.ndarray:
+    """An RGB picture `[H, W, 3]` of bytes, low notes at the bottom."""
+    from matplotlib import colormaps
+
+    shade = 1 - spectrogram_db(wav_N, sample_rate)[::-1] / FLOOR_DB
+    return (colormaps["magma"](shade.repeat(2, axis=0))[:, :, :3] * 255).astype(np.uint8)
+
+
+def save_spectrogram(wav_N: np.ndarray, sample_rate: int, path: Path, title: str = "") -> None:
+    """Writes a PNG with axes in seconds and Hz."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    values = spectrogram_db(wav_N, sample_rate)
+    frequencies = np.geomspace(40, sample_rate / 2, len(values) + 1)
+    times = np.linspace(0, len(wav_N) / sample_rate, values.shape[1] + 1)
+    mesh = axes.pcolormesh(times, frequencies, values, cmap="magma", vmin=FLOOR_DB, vmax=0, rasterized=True)
+    axes.set(yscale="log", xlabel="seconds", ylabel="Hz", title=title)
+    figure.colorbar(mesh, label="dB")
+    figure.savefig(path, dpi=110, format="png")

@@ -1,0 +1,114 @@
+"""Launcher: reads the options; under torchrun becomes one worker, without it starts torch's elastic launcher.
+
+    torchrun train_simple_ddp.py --pure_gan_mode 0.01
+    python train_simple_ddp.py --config recipes/demo.yaml
+
+Exit codes: 0 done; 2 wrong input, told in one sentence; 3 training diverged; 128 + n stopped by signal n, resumable.
+"""
+
+import os
+import sys
+
+from config import RunConfig, parse
+from errors import UserError
+
+DIED = 1
+
+
+def main(argv: list[str]) -> int:
+    """Runs the program; returns its exit code."""
+    try:
+        config = parse(argv)
+        check_folders(config)
+    except UserError as error:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"train_simple_ddp.py: {error}", file=sys.stderr)
+        return 2
+    if "TORCHELASTIC_RUN_ID" in os.environ and not alone_on_a_machine_of_many(config):
+        from train_simple_worker import main as work
+
+        return work(config)
+    return launch(config, argv)
+
+
+def check_folders(config: RunConfig) -> None:
+    """What can be known to fail before torch is even imported.
+
+    Raises:
+        UserError: the dataset or the checkpoint is not there.
+    """
+    from pathlib import Path
+
+    for folder in (config.train_dir or config.dataset_folder, config.val_dir):
+        if folder and not Path(folder).is_dir():
+            raise UserError(f"there is no dataset folder {folder}: make one with `python prepare_dataset.py --demo`")
+    if config.resume not in (None, "auto") and not Path(config.resume).is_file():
+        raise UserError(f"there is no checkpoint {config.resume}: give a .pt file, or --resume auto")
+
+
+def local_devices() -> int:
+    import torch
+
+    return torch.cuda.device_count() or 1
+
+
+def alone_on_a_machine_of_many(config: RunConfig) -> bool:
+    """A bare `torchrun train_simple_ddp.py` starts one worker; users mean one per device. `--world_size 1` insists."""
+    return os.environ.get("WORLD_SIZE") == "1" and config.world_size != 1 and local_devices() > 1
+
+
+def launch(config: RunConfig, argv: list[str]) -> int:
+    """One worker per local device under torch's own elastic agent; returns the first failed worker's exit code.
+
+    A run that lost a worker to a signal (out of memory, a dying machine) starts again from its newest save, with a
+    fresh agent: nothing of the dead attempt is left to meet. A worker that ended by itself knows why; it stays ended.
+    """
+    for name in [key for key in os.environ if key.startswith(("TORCHELASTIC", "GROUP_")) or key in _RANK_VARIABLES]:
+        del os.environ[name]
+    workers = config.world_size or local_devices()
+    if workers > 1:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+    for attempt in range(config.max_restarts + 1):
+        code = _run_agent(workers, argv if attempt == 0 else [*argv, "--resume", "auto"])
+        if code >= 0:
+            return code
+        print(f"a worker was killed by signal {-code}", file=sys.stderr)
+        if attempt < config.max_restarts:
+            print(f"starting again from the newest save ({attempt + 1} of {config.max_restarts})", file=sys.stderr)
+    return DIED
+
+
+def _run_agent(workers: int, argv: list[str]) -> int:
+    """Exit code of one attempt: a worker's own, 128 + n if this process was asked to stop, -n if a worker was killed."""
+    import logging
+
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    agent = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=workers,
+        run_id=f"n2m-{os.getpid()}",
+        rdzv_backend="c10d",
+        rdzv_endpoint="127.0.0.1:0",
+        max_restarts=0,
+        monitor_interval=0.2,
+    )
+    try:
+        elastic_launch(agent, sys.executable)("-u", os.path.abspath(__file__), *argv)
+    except ChildFailedError as error:
+        first = min(error.failures.values(), key=lambda failure: failure.timestamp)
+        return first.exitcode
+    except SignalException as error:
+        return 128 + error.sigval
+    return 0
+
+
+_RANK_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "ROLE_RANK")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
