@@ -2,65 +2,26 @@
 
 import sys
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 
-from audio_codecs import open_codec
 from config import RunConfig
-from data.cache import LatentPairs, open_pairs
-from data.stream import SampleStream, batches
+from data.stream import batches
 from errors import UserError
 from generate import export_generator
-from models.ema import WeightAverage
-from monitoring.log import RunLog
-from monitoring.progress import ProgressLine
 from runtime import checkpoint, distributed
-from runtime.distributed import Ranks, ToldElsewhere
-from runtime.run_folder import RunLock, load_for_resume, move_earlier_run, open_folder, trim_metrics
+from runtime.distributed import ToldElsewhere
 from runtime.seeding import seed_step
 from runtime.signals import StopRequest
-from training.build import build_game, latent_space
-from training.plan import Plan, Scheduler
-from training.samples import write_generations, write_references
-from training.state import Counters, LatentSpace, check_space, full_state, restore, resumed_config
-from training.steps import Game, train_step
+from training.build import build
+from training.plan import Plan
+from training.run import Run, Stopwatch
+from training.samples import write_generations
+from training.state import full_state
+from training.steps import train_step
 from training.validation import validate
 
 EXIT_WRONG_INPUT, EXIT_DIVERGED = 2, 3
-
-
-@dataclass
-class Run:
-    """A run in progress, as one rank sees it."""
-
-    config: RunConfig
-    ranks: Ranks
-    folder: Path
-    game: Game
-    average: WeightAverage
-    stream: SampleStream
-    held_out: LatentPairs
-    scheduler: Scheduler
-    space: LatentSpace
-    counters: Counters
-    log: RunLog
-    progress: ProgressLine
-    stop: StopRequest
-    last_save: float = field(default_factory=time.monotonic)
-    save_failed: bool = False
-
-    @property
-    def epoch_ended(self) -> bool:
-        return self.counters.samples_seen // len(self.stream) > self.counters.finished_epochs
-
-    @property
-    def complete(self) -> bool:
-        c = self.counters
-        patience = self.config.patience
-        settled = self.config.pure_gan_mode == 0 or c.phase == "noise"
-        return c.samples_seen >= self.scheduler.total_samples or (settled and 0 < patience <= c.since_best)
 
 
 def train(run: Run) -> None:
@@ -94,40 +55,6 @@ def train(run: Run) -> None:
         clock.step()
         if c.step % config.log_every == 0 or c.step == 1:
             status(run, plan, figures, clock)
-
-
-class Stopwatch:
-    """Speed and time spent waiting for data, since the last status."""
-
-    def __init__(self, samples_per_step: int) -> None:
-        self._per_step = samples_per_step
-        self._reset()
-
-    def _reset(self) -> None:
-        self._start, self._steps, self._waited = time.perf_counter(), 0, 0.0
-
-    def waiting(self) -> "Stopwatch":
-        return self
-
-    def __enter__(self) -> None:
-        self._began = time.perf_counter()
-
-    def __exit__(self, *_) -> None:
-        self._waited += time.perf_counter() - self._began
-
-    def step(self) -> None:
-        self._steps += 1
-
-    def read(self) -> dict[str, float]:
-        """Samples a second and the share of time that data were waited for; starts anew."""
-        elapsed = max(1e-9, time.perf_counter() - self._start)
-        figures = {
-            "samples_per_s": self._steps * self._per_step / elapsed,
-            "data_wait_share": self._waited / elapsed,
-            "step_s": elapsed / max(1, self._steps),
-        }
-        self._reset()
-        return figures
 
 
 def status(run: Run, plan: Plan, figures: dict[str, torch.Tensor], clock: Stopwatch) -> None:
@@ -236,107 +163,6 @@ def finish(run: Run) -> None:
     run.ranks.barrier()
 
 
-def build(config: RunConfig, ranks: Ranks, stop: StopRequest) -> tuple[Run, RunLock | None]:
-    """Everything that a run needs, made or resumed; every error here is told before any training."""
-    config, state, notes = ranks.main_first(lambda: take_up(config))
-    train_pairs, held_out = ranks.main_first(
-        lambda: open_pairs(
-            config.dataset_folder,
-            config.train_dir,
-            config.val_dir,
-            config.codec,
-            config.codec_weights,
-            build=ranks.is_main,
-        )
-    )
-    ranks.main_first(lambda: check_sizes(config, ranks, train_pairs))
-    crop = round(config.crop_seconds * 75)
-    stream = SampleStream(train_pairs, config.seed, crop, config.shuffle_targets, config.unity_test)
-    space = latent_space(stream)
-    folder, lock = ranks.main_first(
-        lambda: open_folder(config.checkpoint_dir) if ranks.is_main else (Path(config.checkpoint_dir), None)
-    )
-    codec = find_codec(config, space, ranks, notes)
-    game = build_game(config, ranks, space, codec)
-    average = WeightAverage(game.generator, config.ema_samples, config.ema_rampup)
-    counters = Counters()
-    if state is not None:
-        ranks.main_first(lambda: check_space(state, space))
-        counters = ranks.main_first(lambda: restore(state, game, average))
-        space = LatentSpace(**state["latents"])
-    if ranks.is_main:
-        prepare_folder(folder, config, counters, notes, resumed=state is not None)
-    ranks.barrier()
-    log = RunLog(folder if ranks.is_main else None, counters.step + 1 if state is not None else None)
-    progress = ProgressLine(config.epochs * len(stream), active=ranks.is_main)
-    for note in notes:
-        progress.say(note)
-    per_step = config.batch_per_device(ranks.world) * ranks.world
-    if state is not None and state["global_batch"] != per_step:
-        progress.say(f"note: the global batch was {state['global_batch']} and is {per_step} now")
-    run = Run(
-        config, ranks, folder, game, average, stream, held_out, Scheduler(config, len(stream), per_step), space, counters,
-        log, progress, stop,
-    )  # fmt: skip
-    if state is None:
-        log.text("options", f"```\n{config.to_yaml()}```")
-        if codec is not None and ranks.is_main and config.sample_every:
-            write_references(log, held_out, codec, Path(config.val_dir or Path(config.dataset_folder) / "val"))
-    return run, lock
-
-
-def take_up(config: RunConfig) -> tuple[RunConfig, dict | None, list[str]]:
-    """Options, checkpoint and what to tell, for a new run or a resumed one."""
-    if config.resume is None:
-        return config, None, []
-    notes: list[str] = []
-    found = load_for_resume(config.resume, config.checkpoint_dir, notes.append)
-    if found is None:
-        return config, None, [f"no checkpoint in {config.checkpoint_dir} yet: a new run begins"]
-    path, state = found
-    resumed, changed = resumed_config(config, state)
-    if "checkpoint_dir" not in config.model_fields_set:
-        resumed = resumed.model_copy(update={"checkpoint_dir": str(path.parent)})
-    counters = state["counters"]
-    notes.append(f"resumed from {path}: epoch {counters['finished_epochs']}, step {counters['step']}")
-    return resumed, state, notes + [f"changed: {change}" for change in changed]
-
-
-def check_sizes(config: RunConfig, ranks: Ranks, pairs: LatentPairs) -> None:
-    per_device = config.batch_per_device(ranks.world)
-    per_step = per_device * ranks.world
-    if per_step > len(pairs):
-        raise UserError(
-            f"--batch_size {per_device} on {ranks.world} device(s) needs {per_step} pairs, the dataset has "
-            f"{len(pairs)}: give a smaller --batch_size or add music"
-        )
-    if config.encoding_dim != len(pairs.mean):
-        raise UserError(f"--encoding_dim {config.encoding_dim} does not fit latents of {len(pairs.mean)} channels")
-
-
-def find_codec(config: RunConfig, space: LatentSpace, ranks: Ranks, notes: list[str]):
-    """The codec, where an audio loss needs it or rank 0 is to write samples; training without it is possible."""
-    if not (config.needs_audio or (ranks.is_main and config.sample_every)):
-        return None
-    try:
-        return open_codec(space.codec, config.codec_weights, str(ranks.device))
-    except UserError as error:
-        if config.needs_audio:
-            raise
-        notes.append(f"no audio in TensorBoard: {error}")
-        return None
-
-
-def prepare_folder(folder: Path, config: RunConfig, counters: Counters, notes: list[str], resumed: bool) -> None:
-    if resumed:
-        trim_metrics(folder / "metrics.jsonl", counters.step)
-    else:
-        moved = move_earlier_run(folder)
-        if moved is not None:
-            notes.append(f"the earlier run in {folder} is now in {moved}")
-    checkpoint.write_atomic(folder / "config.yaml", config.to_yaml().encode())
-
-
 def main(config: RunConfig) -> int:
     """Runs one rank to its end; returns the exit code."""
     stop = StopRequest().listen()
@@ -344,7 +170,7 @@ def main(config: RunConfig) -> int:
     if config.tf32:
         torch.set_float32_matmul_precision("high")
     try:
-        run, _lock = build(config, ranks, stop)
+        run = build(config, ranks, stop)
         if run.scheduler.global_batch == 1:
             run.progress.say("warning: with a batch of one the discriminator's real is the sample's own target")
         train(run)

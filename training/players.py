@@ -1,0 +1,62 @@
+"""Puts the two players together, and measures what generation must know of the data."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from config import RunConfig
+from data.stream import SampleStream
+from runtime.distributed import Ranks
+from training.audio_losses import AudioLosses
+from training.networks import build_critic, build_guided_generator
+from training.optimizers import Updater, build_optimizer
+from training.state import LatentSpace
+from training.steps import Game
+
+SCALES = 512  # samples whose standard deviations are kept for generation
+
+
+def build_game(config: RunConfig, ranks: Ranks, space: LatentSpace, codec=None) -> Game:
+    """Networks, optimizers and wrappers on this rank's device. `codec` is needed where a loss is measured on audio."""
+    generator = build_guided_generator(config).to(ranks.device)
+    discriminator = build_critic(config).to(ranks.device)
+    if config.compile:
+        torch._dynamo.config.suppress_errors = True  # what cannot be compiled runs as it is
+        for network in (generator, discriminator):
+            network.compile(dynamic=False)
+    return Game(
+        config=config,
+        ranks=ranks,
+        generator=generator,
+        discriminator=discriminator,
+        wrapped_generator=ranks.wrap(generator),
+        wrapped_discriminator=ranks.wrap(discriminator),
+        update_g=_updater(config, generator, config.lr, config.grad_clip),
+        update_d=_updater(config, discriminator, config.disc_lr_value, config.disc_grad_clip),
+        mean_D1=space.mean_D[:, None].to(ranks.device),
+        std_D1=space.std_D[:, None].to(ranks.device),
+        codec=codec,
+        measure_audio=AudioLosses(config, codec) if config.needs_audio else None,
+    )
+
+
+def _updater(config: RunConfig, module: nn.Module, lr: float, max_norm: float) -> Updater:
+    return Updater(module, build_optimizer(config, module, lr), max_norm)
+
+
+def latent_space(stream: SampleStream) -> LatentSpace:
+    """The dataset's latents in figures; noise scales are those of the stream's first samples, normalised."""
+    pairs = stream.pairs
+    mean_D1, std_D1 = pairs.mean[:, None], pairs.std[:, None]
+    scales = [
+        [float(((x - mean_D1) / std_D1).std()) for x in stream[index]] for index in range(min(SCALES, 4 * len(stream)))
+    ]
+    return LatentSpace(
+        codec=pairs.codec_name,
+        codec_identity=pairs.codec_identity,
+        sample_rate=pairs.sample_rate,
+        frames=stream.frames,
+        mean_D=torch.from_numpy(np.asarray(pairs.mean, np.float32)),
+        std_D=torch.from_numpy(np.asarray(pairs.std, np.float32)),
+        noise_scales_K2=torch.tensor(scales),
+    )
