@@ -59,9 +59,9 @@ def build(config: RunConfig, ranks: Ranks, stop: StopRequest) -> Run:
     per_step = config.batch_per_device(ranks.world) * ranks.world
     if state is not None and state["global_batch"] != per_step:
         progress.say(f"note: the global batch was {state['global_batch']} and is {per_step} now")
+    scheduler = Scheduler(config, len(stream), per_step)
     run = Run(
-        config, ranks, folder, game, average, stream, held_out, Scheduler(config, len(stream), per_step), space, counters,
-        log, progress, stop, lock,
+        config, ranks, folder, game, average, stream, held_out, scheduler, space, counters, log, progress, stop, lock
     )  # fmt: skip
     if state is None:
         log.text("options", f"```\n{config.to_yaml()}```")
