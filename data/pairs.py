@@ -28,6 +28,7 @@ _MAX_RATE, _MAX_SECONDS = 768_000, 3600.0
 _ROLES = {"input": "input", "target": "target", "output": "target"}
 _FILE_PATTERN = re.compile(r"(?P<name>.+)_(?P<role>input|target|output)\.(?:wav|flac)", re.IGNORECASE)
 _MAKE_AGAIN = "make the dataset again with prepare_dataset.py, or take the pair away"
+_MEND_MANIFEST = "make the dataset again with prepare_dataset.py, or take this file away if the dataset is hand-made"
 
 Channels = Annotated[list[float], Field(max_length=4096)]
 Count = Annotated[int, Field(ge=0, le=1 << 24)]
@@ -72,8 +73,8 @@ class LatentSummary(_Strict):
 class Manifest(_Strict):
     """The contents of dataset.yaml.
 
-    `songs` holds one line per song and split: `train 12 0:9,11:3 2c26b46b... theme.ogg` says that pair 12 of `train/` is
-    (clip 0, clip 1) of the file theme.ogg and so on: nine pairs from its clip 0, then three from its clip 11, a clip
+    `songs` holds one line per song and split: `train 12 0:9,11:3 2c26b46b... theme.ogg` says that pair 12 of `train/`
+    is (clip 0, clip 1) of the file theme.ogg and so on: nine pairs from its clip 0, then three from its clip 11, a clip
     being `duration` seconds, counted from the file's start. 2c26b46b... is the digest of the file. (Lines and not
     mappings, because reading yaml is slow and every run reads this.)
     """
@@ -142,12 +143,12 @@ def read_manifest(folder: Path) -> Manifest | None:
     path = folder / MANIFEST_NAME
     try:
         if path.stat().st_size > _MAX_MANIFEST_BYTES:
-            raise UserError(f"{path} is too large to be a dataset's description; {_MAKE_AGAIN}.")
+            raise UserError(f"{path} is too large to be a dataset's description; {_MEND_MANIFEST}.")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({_one_line(error)}); {_MAKE_AGAIN}.") from None
+        raise UserError(f"{path} cannot be read ({_one_line(error)}); {_MEND_MANIFEST}.") from None
     try:
         # Odd tags make the loader raise more than YAMLError: KeyError for `!!bool x`, ValueError for a 13th month.
         manifest = Manifest.model_validate(yaml.load(text, Loader=_PlainLoader))
@@ -155,9 +156,9 @@ def read_manifest(folder: Path) -> Manifest | None:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(str(part)[:40] for part in first["loc"]) or "the whole file"
-        raise UserError(f"{path}, {place}: {_one_line(first['msg'])}; {_MAKE_AGAIN}.") from None
+        raise UserError(f"{path}, {place}: {_one_line(first['msg'])}; {_MEND_MANIFEST}.") from None
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise UserError(f"{path} is not a dataset's description ({_one_line(error)}); {_MAKE_AGAIN}.") from None
+        raise UserError(f"{path} is not a dataset's description ({_one_line(error)}); {_MEND_MANIFEST}.") from None
     return manifest
 
 
