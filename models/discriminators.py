@@ -13,6 +13,7 @@ Legend: B batch, D latent channels, T frames, C convolution channels, R rows (re
 
 import math
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
@@ -142,6 +143,7 @@ class SpectrogramDiscriminator(nn.Module):
         layers.append(nn.Conv2d(4 * width, 4 * width, (rows, 3), padding=(0, 1)))
         self.stack = ConvStack([_maybe_spectral(layer, spectral_norm) for layer in layers], dropout)
         self.final = _maybe_spectral(nn.Conv2d(4 * width, 1, 1, bias=final_bias), spectral_norm)
+        self.to(memory_format=torch.channels_last)  # half the time on CPUs
 
     def forward(self, x_BDT: Tensor, copies: int = 1, return_features: bool = False):
         x_BCRT, features = self.stack(x_BDT.unsqueeze(1), copies)
