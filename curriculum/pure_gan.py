@@ -114,7 +114,8 @@ def adapt_alpha(
 
     Once the curriculum has begun, a loss over the threshold (or NaN) multiplies its speed by `slow`, one under it by
     `fast`, within `speed_range`; then alpha moves by rate * speed, up to the ceiling. It never moves backwards (unless
-    the run goes on with a lower ceiling), and is never under `floor` from `start_epoch` on. At speed 1 this is `alpha_at`.
+    the run goes on with a lower ceiling), and is never under `floor` from `start_epoch` on.
+    At speed 1 this is `alpha_at`.
     """
     if rate <= 0 or epoch < max(start_epoch, 1):
         return state
