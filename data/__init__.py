@@ -1,0 +1,1 @@
+"""Music on disk: pairs, latents, the stream of samples, the demo songs."""
