@@ -75,7 +75,8 @@ class MelCodec:
         filters_DF = slaney_filters()
         self._filters_FD = filters_DF.T.float().contiguous().to(device)
         self._filter_sums_F = self._filters_FD.sum(1).clamp(min=1e-9)  # the first and last bin are in no filter
-        self._inverse_DF = torch.linalg.pinv(filters_DF).T.float().contiguous().to(device)
+        # The filters' pseudo-inverse, transposed; they are independent, so that no decomposition is needed.
+        self._inverse_DF = torch.linalg.solve(filters_DF @ filters_DF.T, filters_DF).float().to(device)
         self._window_W = torch.hann_window(N_FFT, device=device)
 
     @classmethod

@@ -1,10 +1,26 @@
 """One EnCodec network with random weights, in both of the published file formats."""
 
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
 import torch
 from encodec_files import original_name_of, save_original
+
+
+@contextmanager
+def single_thread():
+    """Tensors here are so small that threads only wait for one another, for seconds on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    with single_thread():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -13,9 +29,10 @@ def random_encodec(tmp_path_factory):
     from transformers.models.encodec.configuration_encodec import EncodecConfig
     from transformers.models.encodec.modeling_encodec import EncodecModel
 
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), single_thread():
         torch.manual_seed(0)
-        model = EncodecModel(EncodecConfig()).eval()
+        # Two codebooks instead of 32 keep the files small; the codec leaves them aside.
+        model = EncodecModel(EncodecConfig(target_bandwidths=[1.5])).eval()
     folder = tmp_path_factory.mktemp("encodec")
     model.save_pretrained(folder / "hugging_face")
     original = save_original({original_name_of(key): value for key, value in model.state_dict().items()}, folder)

@@ -76,6 +76,10 @@ def test_magnitudes_explain_the_mel(codec):
     assert error.abs().mean() < 0.3 * clamped.abs().mean()
 
 
+def test_the_inverse_is_the_pseudo_inverse(codec):
+    torch.testing.assert_close(codec._inverse_DF.T, torch.linalg.pinv(slaney_filters()).float(), atol=1e-5, rtol=1e-5)
+
+
 def test_silence_is_the_floor_and_stays_silent(codec):
     latents = codec.encode(torch.zeros(1, 1, 3200))
     assert torch.equal(latents, torch.full((1, 128, 10), 1e-5).log())

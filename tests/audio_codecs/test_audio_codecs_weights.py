@@ -55,7 +55,7 @@ def test_a_malicious_pickle_is_refused_and_not_run(tmp_path, writer):
     if writer == "torch":
         path = save_original({"encoder.model.0.conv.conv.bias": Malicious(trace)}, tmp_path)
     else:
-        path = save_named_by_digest(pickle.dumps(Malicious(trace)), tmp_path)
+        path = save_named_by_digest(pickle.dumps(Malicious(trace), protocol=2), tmp_path)
     refuses(path, "plain tensors")
     assert not trace.exists()
     with path.open("rb") as file:  # the trap itself works
@@ -106,7 +106,7 @@ for use in (codec_identity, open_codec):
         assert "\\n" not in str(error)
     else:
         sys.exit("found weights in an empty home")
-assert "transformers" not in sys.modules or use is open_codec
+assert "transformers" not in sys.modules  # refused before that slow import
 import pathlib, shutil
 folder, hub = map(pathlib.Path, sys.argv[1:])
 snapshot = hub / "models--facebook--encodec_24khz" / "snapshots" / "abc"
