@@ -126,7 +126,7 @@ def generate_from_noise(loaded, codec, num: int, duration: float, seed: int, tem
     length = round(duration * codec.sample_rate)
     for first in range(0, num, batch):
         count = min(batch, num - first)
-        latents = from_noise(loaded.network, loaded.space, count, frames, seed, first, temperature)
+        latents = from_noise(loaded.config, loaded.network, loaded.space, count, frames, seed, first, temperature)
         for wav in decoded(codec, latents):
             yield wav[:length]
 

@@ -15,13 +15,14 @@ from monitoring.log import RunLog
 from monitoring.pictures import spectrogram_image
 from runtime.seeding import Purpose, mix_seed, normal
 from training.state import LatentSpace
-from training.steps import noised_sources
+from training.steps import masked_sources, noised_sources
 
 SHOWN = 2
 
 
 @torch.no_grad()
 def from_noise(
+    config: RunConfig,
     network: torch.nn.Module,
     space: LatentSpace,
     num: int,
@@ -45,6 +46,7 @@ def from_noise(
         scales_B2[:, k, None, None] * normal(seed, purpose, indices, shape, device)
         for k, purpose in enumerate((Purpose.INPUT_NOISE, Purpose.TARGET_NOISE))
     ]
+    sources = masked_sources(config, *sources, list(indices), seed)
     return denormalise(network(*sources).output_BDT, space)
 
 
@@ -64,7 +66,9 @@ def from_music(
         (x.to(device) - space.mean_D[:, None].to(device)) / space.std_D[:, None].to(device)
         for x in (input_BDT, target_BDT)
     ]
-    sources = noised_sources(config, *clean, noise_fraction, list(range(len(input_BDT))), seed)
+    indices = list(range(len(input_BDT)))
+    sources = noised_sources(config, *clean, noise_fraction, indices, seed)
+    sources = masked_sources(config, *sources, indices, seed)
     return denormalise(network(*sources).output_BDT, space)
 
 
@@ -78,7 +82,7 @@ def write_generations(
     log: RunLog, config: RunConfig, network, space: LatentSpace, codec, frames: int, step: int
 ) -> None:
     """Clips of one seed at every call, so that their course over a run can be followed."""
-    latents = from_noise(network, space, SHOWN, frames, mix_seed(config.seed, Purpose.SAMPLES))
+    latents = from_noise(config, network, space, SHOWN, frames, mix_seed(config.seed, Purpose.SAMPLES))
     _write(log, "generated", decoded(codec, latents), space.sample_rate, step)
 
 

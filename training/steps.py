@@ -18,7 +18,6 @@ from config import RunConfig
 from curriculum.pure_gan import mix_noise, sample_std
 from losses import adversarial, features, masks, penalties, reconstruction
 from models.agents import VIEWS
-from models.blocks import masked_source
 from models.masks import fixed_masks, uniforms_needed
 from runtime.distributed import Ranks
 from runtime.seeding import Purpose, normal, uniform
@@ -91,19 +90,18 @@ def masked_sources(
     """Sources under the fixed, complementary masks of `--mask_type`."""
     if config.mask_type == "none":
         return input_BDT, target_BDT
-    uniform_BK = uniform(
-        seed, Purpose.MASK, indices, (uniforms_needed(config.mask_type, input_BDT.shape[1]),), input_BDT.device
-    )
-    mask_i, mask_t = fixed_masks(
+    needed = uniforms_needed(config.mask_type, input_BDT.shape[1])
+    masked = fixed_masks(
         config.mask_type,
         input_BDT,
-        uniform_BK,
+        target_BDT,
+        uniform_BK=uniform(seed, Purpose.MASK, indices, (needed,), input_BDT.device),
         temporal_segment=config.mask_temporal_segment,
         freq_split=config.mask_freq_split,
         channel_keep=config.mask_channel_keep,
         energy_threshold=config.mask_energy_threshold,
     )
-    return masked_source(input_BDT, mask_i), masked_source(target_BDT, mask_t)
+    return masked.masked_input, masked.masked_target
 
 
 def look(game: Game, batch, plan: Plan) -> View:
