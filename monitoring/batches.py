@@ -1,0 +1,39 @@
+"""Batches of clips through a torch function, side by side on a CPU's cores.
+
+One thread to a batch rather than several threads to each operation: these operations are small, and threads that wait
+for each other in each of them lose most of their time as soon as a core is busy with something else.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+
+def map_batches(
+    function: Callable[[torch.Tensor], torch.Tensor], rows: np.ndarray, batch: int, device: str = "cpu"
+) -> np.ndarray:
+    """Apply `function` to slices of `batch` rows, without gradient -> its results joined along the first dimension.
+
+    function: must treat rows independently; called from several threads on a CPU, from one on other devices.
+    """
+
+    def one(start: int) -> np.ndarray:
+        with torch.inference_mode():
+            return function(torch.as_tensor(rows[start : start + batch]).to(device)).cpu().numpy()
+
+    workers = available_cores() if torch.device(device).type == "cpu" else 1
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if workers > 1 else threads)
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            return np.concatenate(list(pool.map(one, range(0, len(rows), batch))))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def available_cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,126 @@
+"""The judge: holds the reference, and gives every set of clips the same figures with their intervals.
+
+N judged clips, M reference clips, K training clips, F features, D whitened dimensions.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from monitoring import metrics
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of the table: its heading, and what it is for real music (None: the floor says)."""
+
+    heading: str
+    decimals: int
+    bounds: tuple[float, float] = (0.0, np.inf)
+
+
+FIGURES = {
+    "frechet": Figure("Frechet", 1),
+    "kernel": Figure("kernel", 4, (-np.inf, np.inf)),
+    "density": Figure("density", 2),
+    "coverage": Figure("coverage", 2, (0.0, 1.0)),
+    "diversity": Figure("diversity", 2),
+    "nearest_train": Figure("nearest train", 2),
+    "silent": Figure("silent", 2, (0.0, 1.0)),
+    "clipped": Figure("clipped", 2, (0.0, 1.0)),
+}
+
+
+@dataclass(frozen=True)
+class JudgedSet:
+    """What the figures are made of, clip by clip, so that a bootstrap draw only picks rows."""
+
+    white_ND: np.ndarray
+    distance_NN: np.ndarray
+    kernel_NN: np.ndarray
+    kernel_NM: np.ndarray
+    inside_NM: np.ndarray  # which clip lies in the neighbourhood of which reference clip
+    to_train_N: np.ndarray | None
+    silent_N: np.ndarray
+    clipped_N: np.ndarray
+
+    def take(self, index: np.ndarray) -> "JudgedSet":
+        return JudgedSet(
+            self.white_ND[index],
+            self.distance_NN[np.ix_(index, index)],
+            self.kernel_NN[np.ix_(index, index)],
+            self.kernel_NM[index],
+            self.inside_NM[index],
+            None if self.to_train_N is None else self.to_train_N[index],
+            self.silent_N[index],
+            self.clipped_N[index],
+        )
+
+
+class Judge:
+    """Figures against one reference.
+
+    reference_MF: features of held-out real clips; whitening, bandwidth and neighbourhoods come from them alone, so that
+        no figure depends on the other sets of a table.
+    train_KF: features of training clips, for `nearest_train`; without them that figure is left out.
+    """
+
+    def __init__(self, reference_MF: np.ndarray, train_KF: np.ndarray | None = None):
+        self.whiten = metrics.fit_whitening(reference_MF)
+        self.reference_MD = self.whiten(reference_MF)
+        self.train_KD = None if train_KF is None else self.whiten(train_KF)
+        squared_MM = metrics.squared_distances(self.reference_MD, self.reference_MD)
+        self.bandwidth = metrics.median_bandwidth(squared_MM)
+        self.kernel_MM = metrics.rbf(squared_MM, self.bandwidth)
+        self.radii_M = metrics.neighbour_radii(squared_MM)
+        self.spread = metrics.mean_of_pairs(np.sqrt(squared_MM))
+        if self.train_KD is not None:
+            self.novelty = float(np.median(metrics.nearest_distances(self.reference_MD, self.train_KD)))
+
+    def score(
+        self, audio_BN: np.ndarray, features_NF: np.ndarray, rounds: int = 100, seed: int = 0
+    ) -> dict[str, dict[str, float]]:
+        """Figures of a set of clips -> {figure: {"value", "low", "high"}}, 95 % bootstrap interval by clip."""
+        judged = self._judged(audio_BN, features_NF)
+        intervals = metrics.bootstrap_intervals(
+            lambda index: self._figures(judged.take(index)), len(features_NF), rounds=rounds, seed=seed
+        )
+        return {
+            name: {"value": value, **_within(intervals[name], FIGURES[name].bounds)}
+            for name, value in self._figures(judged).items()
+        }
+
+    def _judged(self, audio_BN, features_NF):
+        white_ND = self.whiten(features_NF)
+        squared_NN = metrics.squared_distances(white_ND, white_ND)
+        squared_NM = metrics.squared_distances(white_ND, self.reference_MD)
+        return JudgedSet(
+            white_ND,
+            np.sqrt(squared_NN),
+            metrics.rbf(squared_NN, self.bandwidth),
+            metrics.rbf(squared_NM, self.bandwidth),
+            squared_NM <= self.radii_M,
+            None if self.train_KD is None else metrics.nearest_distances(white_ND, self.train_KD),
+            metrics.silent_clips(audio_BN),
+            metrics.clipped_clips(audio_BN),
+        )
+
+    def _figures(self, judged):
+        density, coverage = metrics.density_coverage_of(judged.inside_NM)
+        figures = {
+            "frechet": metrics.frechet_distance(judged.white_ND, self.reference_MD),
+            "kernel": metrics.kernel_distance_of(judged.kernel_NN, judged.kernel_NM, self.kernel_MM),
+            "density": density,
+            "coverage": coverage,
+            "diversity": metrics.mean_of_pairs(judged.distance_NN) / self.spread,
+            "silent": float(judged.silent_N.mean()),
+            "clipped": float(judged.clipped_N.mean()),
+        }
+        if judged.to_train_N is not None:
+            figures["nearest_train"] = float(np.median(judged.to_train_N)) / self.novelty
+        return figures
+
+
+def _within(interval, bounds):
+    low, high = (float(np.clip(end, *bounds)) for end in interval)
+    return {"low": low, "high": high}
