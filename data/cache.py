@@ -79,9 +79,9 @@ def _cache_task(
     root = train.absolute().parent
     if not (train_dir or Path(dataset_folder).is_dir()):
         raise UserError(f"There is no dataset folder {dataset_folder}; make one with prepare_dataset.py.")
-    if (root / UNFINISHED_NAME).exists():
-        raise UserError(f"The dataset {root} is not finished; run the same prepare_dataset.py command again.")
     manifest = read_manifest(root)
+    if manifest is None and (root / UNFINISHED_NAME).exists():
+        raise UserError(f"The dataset {root} is not finished; run the same prepare_dataset.py command again.")
     if manifest and codec and codec != manifest.codec:
         raise UserError(
             f"The dataset {root} was prepared for the codec {manifest.codec}, not {codec}; leave --codec out, or "

@@ -64,8 +64,8 @@ class LatentSummary(_Strict):
     """Statistics of the training latents under one codec, per channel; written for readers, the cache keeps its own."""
 
     identity: Text
-    clips: Count
     frames: Count
+    max_abs_error: float
     mean: Channels
     std: Channels
 
@@ -86,6 +86,8 @@ class Manifest(_Strict):
     codec: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
     options: dict[Text, str | int | float | bool | None] = Field(default_factory=dict)
     split_by: Literal["song", "time"] = "song"
+    files_read: Count = 0
+    hours: Annotated[float, Field(ge=0)] = 0.0
     pairs: dict[Literal["train", "val"], Count] = Field(default_factory=dict)
     songs: list[Text] = Field(default_factory=list)
     skipped: dict[Text, Text] = Field(default_factory=dict)

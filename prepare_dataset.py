@@ -1,0 +1,93 @@
+"""A folder of music -> a dataset of consecutive pairs of clips, split by song, with its latents: ready to train on.
+
+    python prepare_dataset.py --input_dir MUSIC --duration 16
+    python prepare_dataset.py --demo
+
+An interrupted run goes on when the same command is given again. Exit code 2: wrong input, one sentence on stderr.
+"""
+
+import argparse
+import difflib
+import sys
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from data.prepare import NothingUsable, Options, Report, prepare, summary
+from errors import UserError
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse whose complaints are one sentence."""
+
+    def error(self, message: str):
+        raise UserError(f"{message[:1].upper()}{message[1:]}; see --help.")
+
+
+def parse_options(arguments: list[str]) -> Options:
+    """Read the command line. Raises UserError, naming the option, for anything unknown or out of range."""
+    parser = _Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    add = parser.add_argument
+    add("--input_dir", type=Path, help="folder of music (wav, flac, ogg, mp3, opus, aiff, ...), searched to any depth")
+    add("--output_dir", type=Path, help="where the dataset goes (default: dataset_pairs_wav)")
+    add("--duration", type=float, help="length of a clip in seconds (default: 16; with --demo 4)")
+    add("--sample_rate", type=int, help="rate of the clips in Hz (default: 24000, which both codecs take)")
+    add("--val_fraction", type=float, help="share of the pairs to hold out, in whole songs (default: 0.1)")
+    add("--seed", type=int, help="draws the songs that are held out, and the demo's music (default: 42)")
+    add("--codec", help="encodec_24khz or mel (default: encodec_24khz if its weights are on this machine, else mel)")
+    add("--codec_weights", type=Path, help="EnCodec's weights: a Hugging Face folder or encodec_24khz-*.th")
+    add("--workers", type=int, help="processes (default: one per core)")
+    add("--demo", action="store_true", help="make up music instead of reading any")
+    add("--demo_songs", type=int, help="how many songs to make up, four pairs each (default: 26)")
+    add("--overwrite", action="store_true", help="replace a dataset made otherwise")
+    known, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        names = [f"--{name}" for name in Options.model_fields]
+        nearest = difflib.get_close_matches(unknown[0], names, n=1, cutoff=0.0)[0]
+        raise UserError(f"There is no option {unknown[0]}; did you mean {nearest}?")
+    try:
+        return Options(**{name: value for name, value in vars(known).items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise UserError(f"--{first['loc'][0]} {first['input']}: {first['msg']}.") from None
+
+
+def show(report: Report) -> None:
+    """Tell what was read, made and left out."""
+    made = report.manifest
+    print(f"Read {made.files_read} files, {made.hours:.2f} hours of music.")
+    print(
+        f"{made.pairs['train']} training and {made.pairs['val']} validation pairs of 2 x {made.duration:g} s, "
+        f"split by {made.split_by}, codec {made.codec}."
+    )
+    show_skipped(made.skipped)
+    for name, clips in made.silent_clips.items():
+        print(f"Left out {clips} silent {'clip' if clips == 1 else 'clips'} of {name}.")
+    for note in report.notes:
+        print(note)
+
+
+def show_skipped(skipped: dict[str, str]) -> None:
+    if skipped:
+        print(f"Skipped {len(skipped)} files: {summary(skipped)}.")
+
+
+def main(arguments: list[str]) -> int:
+    try:
+        options = parse_options(arguments)
+        show(prepare(options))
+    except NothingUsable as error:
+        show_skipped(error.skipped)
+        print(error, file=sys.stderr)
+        return 2
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Interrupted; the same command goes on where this stopped.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
