@@ -219,7 +219,7 @@ def _voicing(song: Song, bar: int, voices: int) -> list[int]:
     """Chord tones (triad, then seventh) packed around middle C, so that neighbours share their register."""
     degree = song.chord(bar)
     degrees = [degree, degree + 2, degree + 4, degree + 6 if song.mode in ("dorian", "minor") else degree + 7]
-    return sorted({54 + (song.pitch(d, 4) - 54) % 14 for d in degrees[:voices]} - {0})
+    return sorted({54 + (song.pitch(d, 4) - 54) % 12 for d in degrees[:voices]})
 
 
 def perform(song: Song, seconds: float, sample_rate: int, rng: np.random.Generator) -> np.ndarray:

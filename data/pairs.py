@@ -26,7 +26,7 @@ MIN_SECONDS = 0.1
 _MAX_MANIFEST_BYTES = 16 << 20
 _MAX_RATE, _MAX_SECONDS = 768_000, 3600.0
 _ROLES = {"input": "input", "target": "target", "output": "target"}
-_FILE_PATTERN = re.compile(r"(?P<name>.+)_(?P<role>input|target|output)\.(?:wav|flac)", re.IGNORECASE)
+PAIR_FILE = re.compile(r"(?P<name>.+)_(?P<role>input|target|output)\.(?:wav|flac)", re.IGNORECASE)
 _MAKE_AGAIN = "make the dataset again with prepare_dataset.py, or take the pair away"
 _MEND_MANIFEST = "make the dataset again with prepare_dataset.py, or take this file away if the dataset is hand-made"
 
@@ -197,7 +197,7 @@ def list_pairs(folder: Path) -> list[PairFiles]:
         raise UserError(f"The folder {folder} {reason}; make a dataset with prepare_dataset.py first.") from None
     found: dict[str, dict[str, Path]] = {}
     for file_name in names:
-        match = _FILE_PATTERN.fullmatch(file_name)
+        match = PAIR_FILE.fullmatch(file_name)
         if match:
             roles, role = found.setdefault(match["name"], {}), _ROLES[match["role"].lower()]
             if role in roles:

@@ -28,7 +28,7 @@ from data.pairs import (
     write_manifest,
 )
 from data.progress import progress_bar
-from data.publish import clear_pairs, missing_files, place_files, plan_split
+from data.publish import clear_dataset, missing_files, place_files, plan_split
 from data.songs import Source, StagedSong, demo_sources, find_sources, stage_song
 from data.workers import run_all
 from errors import UserError
@@ -261,14 +261,14 @@ def _make(
             usable.append(song)
     where = options.input_dir or "the demo"
     if not usable:
-        raise NothingUsable(f"Nothing in {where} can be used: {summary(skipped)}.", skipped)
+        raise NothingUsable(f"Nothing in {where} can be used: {summary(skipped, names=3)}.", skipped)
     try:
         origins, split_by = plan_split(usable, options.val_fraction, options.seed)
     except UserError as error:
         raise NothingUsable(str(error), skipped) from None
     output = options.output_dir
     (output / MANIFEST_NAME).unlink(missing_ok=True)  # from here on the dataset is an unfinished one
-    clear_pairs(output)
+    clear_dataset(output, latents_too=options.overwrite)
     files = missing_files(output, origins, options.clip_samples)
     place_files(staging / f"{options.clip_samples}", files)
     counts = {split: sum(len(o.pairs()) for o in origins if o.split == split) for split in ("train", "val")}
@@ -322,7 +322,7 @@ def _add_latents(options: Options, manifest: Manifest) -> Manifest:
 
 
 def summary(skipped: dict[str, str], names: int = 20) -> str:
-    """Skipped files by reason: "not audio (2): README.md, cover.jpg; too short (1): b.ogg (3.0 s, a pair takes 32 s)"."""
+    """Skipped files by reason: "not audio (1): README.md; too short (1): b.ogg (3.0 s, a pair takes 32 s)"."""
     by_reason: dict[str, list[str]] = {}
     for name, reason in skipped.items():
         kind, parenthesis, detail = reason.partition(" (")

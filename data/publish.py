@@ -8,11 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from data.files import atomic_path
-from data.pairs import MIN_TRAIN_PAIRS, SongOrigin, pair_paths
+from data.pairs import MIN_TRAIN_PAIRS, PAIR_FILE, SongOrigin, pair_paths
 from data.songs import WAV_HEADER_BYTES, StagedSong, choose_val, clip_path, split_by_time
 from errors import UserError
 
-_OURS = "pair_[0-9]*_*.wav"
 _COPIERS = 4
 
 
@@ -53,11 +52,14 @@ def missing_files(output: Path, origins: list[SongOrigin], clip_samples: int) ->
     return missing
 
 
-def clear_pairs(output: Path) -> None:
-    """Remove pairs written by an earlier run of ours; anything else in the folder stays."""
+def clear_dataset(output: Path, latents_too: bool) -> None:
+    """Remove the pairs in `train/` and `val/`; files that are not of pairs stay."""
     for split in ("train", "val"):
-        for path in (output / split).glob(_OURS):
-            path.unlink()
+        for path in (output / split).glob("*"):
+            if PAIR_FILE.fullmatch(path.name):
+                path.unlink()
+    if latents_too:
+        shutil.rmtree(output / "latents", ignore_errors=True)
 
 
 def place_files(staging: Path, files: list[tuple[Path, str, int]]) -> None:
