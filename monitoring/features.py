@@ -278,12 +278,12 @@ def mel_filters(bands, n_fft, device="cpu"):
 
 @lru_cache(maxsize=8)
 def chroma_filters(device="cpu"):
-    """Weight of each long-frame bin in each pitch class (C = 0), a Gaussian of a quarter tone -> [12, F]."""
+    """Weight of each long-frame bin in each pitch class (C = 0), a Gaussian of 0.3 semitones -> [12, F]."""
     hz = np.fft.rfftfreq(LONG_FRAME, 1 / SAMPLE_RATE)
     pitch = 12 * np.log2(np.maximum(hz, 1) / 440) + 9
     away = (pitch - np.arange(12)[:, None] + 6) % 12 - 6
     inside = (hz >= CHROMA_RANGE_HZ[0]) & (hz < CHROMA_RANGE_HZ[1])
-    return torch.from_numpy(np.exp(-0.5 * (away / 0.5) ** 2) * inside).float().to(device)
+    return torch.from_numpy(np.exp(-0.5 * (away / 0.3) ** 2) * inside).float().to(device)
 
 
 FEATURE_NAMES = tuple(name for names, _ in _described(torch.zeros(1, MIN_SAMPLES)) for name in names)

@@ -8,27 +8,34 @@ from dataclasses import dataclass
 import numpy as np
 
 from monitoring import metrics
+from monitoring.features import clip_features
+
+# Where the ends of an interval must stay.
+BOUNDS = {
+    "frechet": (0, np.inf),
+    "kernel": (-np.inf, np.inf),
+    "density": (0, np.inf),
+    "coverage": (0, 1),
+    "diversity": (0, np.inf),
+    "nearest_train": (0, np.inf),
+    "silent": (0, 1),
+    "clipped": (0, 1),
+}
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One figure of the table: its heading, and what it is for real music (None: the floor says)."""
+class Described:
+    """All that is kept of a set of clips: features [N, F], and which clips are silent and clipped."""
 
-    heading: str
-    decimals: int
-    bounds: tuple[float, float] = (0.0, np.inf)
+    features_NF: np.ndarray
+    silent_N: np.ndarray
+    clipped_N: np.ndarray
 
 
-FIGURES = {
-    "frechet": Figure("Frechet", 1),
-    "kernel": Figure("kernel", 4, (-np.inf, np.inf)),
-    "density": Figure("density", 2),
-    "coverage": Figure("coverage", 2, (0.0, 1.0)),
-    "diversity": Figure("diversity", 2),
-    "nearest_train": Figure("nearest train", 2),
-    "silent": Figure("silent", 2, (0.0, 1.0)),
-    "clipped": Figure("clipped", 2, (0.0, 1.0)),
-}
+def describe(audio_BN: np.ndarray, device: str = "cpu") -> Described:
+    """Audio [B, N] at 24 kHz -> what the judge needs of it. ValueError as `features.clip_features`."""
+    features_NF = clip_features(audio_BN, device=device)
+    return Described(features_NF, metrics.silent_clips(audio_BN), metrics.clipped_clips(audio_BN))
 
 
 @dataclass(frozen=True)
@@ -77,21 +84,20 @@ class Judge:
         if self.train_KD is not None:
             self.novelty = float(np.median(metrics.nearest_distances(self.reference_MD, self.train_KD)))
 
-    def score(
-        self, audio_BN: np.ndarray, features_NF: np.ndarray, rounds: int = 100, seed: int = 0
-    ) -> dict[str, dict[str, float]]:
+    def score(self, clips: Described, rounds: int = 100, seed: int = 0) -> dict[str, dict[str, float]]:
         """Figures of a set of clips -> {figure: {"value", "low", "high"}}, 95 % bootstrap interval by clip."""
-        judged = self._judged(audio_BN, features_NF)
-        intervals = metrics.bootstrap_intervals(
-            lambda index: self._figures(judged.take(index)), len(features_NF), rounds=rounds, seed=seed
-        )
-        return {
-            name: {"value": value, **_within(intervals[name], FIGURES[name].bounds)}
-            for name, value in self._figures(judged).items()
-        }
+        from threadpoolctl import threadpool_limits
 
-    def _judged(self, audio_BN, features_NF):
-        white_ND = self.whiten(features_NF)
+        judged = self._judged(clips)
+        with threadpool_limits(1):  # matrices this small only lose by being shared among threads
+            intervals = metrics.bootstrap_intervals(
+                lambda index: self._figures(judged.take(index)), len(clips.features_NF), rounds=rounds, seed=seed
+            )
+            values = self._figures(judged)
+        return {name: {"value": value, **_within(intervals[name], BOUNDS[name])} for name, value in values.items()}
+
+    def _judged(self, clips):
+        white_ND = self.whiten(clips.features_NF)
         squared_NN = metrics.squared_distances(white_ND, white_ND)
         squared_NM = metrics.squared_distances(white_ND, self.reference_MD)
         return JudgedSet(
@@ -101,8 +107,8 @@ class Judge:
             metrics.rbf(squared_NM, self.bandwidth),
             squared_NM <= self.radii_M,
             None if self.train_KD is None else metrics.nearest_distances(white_ND, self.train_KD),
-            metrics.silent_clips(audio_BN),
-            metrics.clipped_clips(audio_BN),
+            clips.silent_N,
+            clips.clipped_N,
         )
 
     def _figures(self, judged):

@@ -1,0 +1,296 @@
+"""Measures how near generated clips are to real music, beside a ladder of real music, round trips and kinds of noise.
+
+python evaluate.py --checkpoint checkpoints --num 256
+python evaluate.py --generated samples --reference music/held_out --train music/train --json result.json
+"""
+
+import argparse
+import json
+import platform
+import shlex
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from errors import UserError
+
+SAMPLE_RATE = 24_000
+SHORTEST_S = 2.0  # what the descriptors need
+FEWEST_CLIPS = 16
+FEW_CLIPS = 128
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a judged set comes from: a folder of audio files, or a checkpoint's generator with its codec."""
+
+    name: str
+    wavs: list[np.ndarray] | None = None
+    generator: object = None
+    codec: object = None
+
+
+@dataclass(frozen=True)
+class Material:
+    """Clips of one length, float32 [B, N]: held-out reference, training clips; `judged` by name; remarks to print."""
+
+    reference_BN: np.ndarray
+    train_BN: np.ndarray
+    judged: dict[str, np.ndarray]
+    count: int
+    remarks: list[str]
+
+
+def read_folder(folder: str | Path, option: str) -> list[np.ndarray]:
+    """All audio files under a folder, in order of their paths -> float32 [N] each, 24 kHz mono.
+
+    Raises:
+        UserError: no such folder, or no audio in it, or a broken file.
+    """
+    from data.audio import AUDIO_SUFFIXES, read_audio
+
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{option} {folder} is not a folder; give one that holds audio files")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+    if not paths:
+        raise UserError(f"{option} {folder} holds no audio files (wav, flac, ogg, mp3, ...)")
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda path: read_audio(path, SAMPLE_RATE), paths))
+
+
+def common_length(duration_s: float, folders: list[list[np.ndarray]]) -> int:
+    """Samples of the clips to compare: `duration_s`, or the shortest usable file where that is shorter."""
+    lengths = [len(wav) for wavs in folders for wav in wavs if len(wav) >= SHORTEST_S * SAMPLE_RATE]
+    return min([round(duration_s * SAMPLE_RATE), *lengths])
+
+
+def crops(wavs: list[np.ndarray], length: int, seed: int, most: int | None = None) -> np.ndarray:
+    """Whole crops of `length` samples, side by side in each file -> float32 [B, length], in a seeded order.
+
+    The first crop of every file comes before the second of any, so that `most` takes from as many files as it can.
+    """
+    rng = np.random.default_rng([seed, len(wavs)])
+    places = [(k, i) for i, wav in enumerate(wavs) for k in rng.permutation(len(wav) // length)]
+    by_file: dict[int, list[int]] = {}
+    for k, i in places:
+        by_file.setdefault(i, []).append(int(k))
+    turns = [(turn, rng.random(), i, k) for i, ks in by_file.items() for turn, k in enumerate(ks)]
+    chosen = [wavs[i][k * length : (k + 1) * length] for _, _, i, k in sorted(turns)[:most]]
+    return np.stack(chosen) if chosen else np.zeros((0, length), np.float32)
+
+
+def halves(wavs: list[np.ndarray], seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Two parts of about equal length without a file in common; a single file is cut in the middle."""
+    if len(wavs) == 1:
+        middle = len(wavs[0]) // 2
+        return [wavs[0][:middle]], [wavs[0][middle:]]
+    sides: tuple[list, list] = ([], [])
+    for i in np.random.default_rng(seed).permutation(len(wavs)):
+        sizes = [sum(map(len, side)) for side in sides]
+        sides[sizes[0] > sizes[1]].append(wavs[i])
+    return sides
+
+
+def open_sources(args: argparse.Namespace) -> list[Source]:
+    """What is to be judged, in the order given. Raises UserError as `read_folder` and `generate.load_generator` do."""
+    sources = [Source(Path(folder).name, wavs=read_folder(folder, "--generated")) for folder in args.generated]
+    if args.checkpoint:
+        from generate import load_generator, open_generators_codec
+
+        for path in args.checkpoint:
+            loaded = load_generator(path, args.device)
+            codec = open_generators_codec(loaded, args.codec_weights, args.device)
+            sources.append(Source(f"{Path(path).name} ({loaded.trained_to})", generator=loaded, codec=codec))
+    names = [source.name for source in sources]
+    if len(set(names)) == len(names):
+        return sources
+    return [Source(f"{i + 1} {s.name}", s.wavs, s.generator, s.codec) for i, s in enumerate(sources)]
+
+
+def gather(args: argparse.Namespace, sources: list[Source]) -> Material:
+    """Read the real music, settle on a common length and number of clips, and make the judged clips."""
+    remarks = []
+    held_out = read_folder(args.reference, "--reference")
+    if args.train:
+        train = read_folder(args.train, "--train")
+    else:
+        held_out, train = halves(held_out, args.seed)
+        remarks.append("no --train folder: the reference was halved by file, and copies of training clips go unseen")
+    length = common_length(args.duration, [s.wavs for s in sources if s.wavs is not None])
+    reference_BN = _audible(crops(held_out, length, args.seed, args.num), "reference", remarks)
+    train_BN = _audible(crops(train, length, args.seed, max(args.num, args.num_train)), "training", remarks)
+    judged = {s.name: crops(s.wavs, length, args.seed, args.num) for s in sources if s.wavs is not None}
+    count = min(args.num, len(reference_BN), len(train_BN), *(len(clips) for clips in judged.values()))
+    if count < FEWEST_CLIPS:
+        fewest = {"reference": len(reference_BN), "training": len(train_BN)} | {n: len(c) for n, c in judged.items()}
+        listed = ", ".join(f"{name} {number}" for name, number in fewest.items())
+        raise UserError(
+            f"too few clips of {length / SAMPLE_RATE:g} s ({listed}): give at least {FEWEST_CLIPS} of each, "
+            "or a shorter --duration"
+        )
+    if count < args.num:
+        remarks.append(f"{count} clips a set instead of {args.num}: no more in the smallest of them")
+    if count < FEW_CLIPS:
+        remarks.append(f"fewer than {FEW_CLIPS} clips: compare the figures within this table only")
+    for source in sources:
+        if source.generator is not None:
+            judged[source.name] = _generated(source, count, length, args.seed)
+    judged = {source.name: judged[source.name][:count] for source in sources}
+    return Material(reference_BN[:count], train_BN, judged, count, remarks)
+
+
+def _generated(source, count, length, seed):
+    from generate import generate_from_noise
+
+    clips = generate_from_noise(source.generator, source.codec, count, length / SAMPLE_RATE, seed)
+    return np.stack([clip[:length] for clip in clips])
+
+
+def _audible(clips_BN, name, remarks):
+    from monitoring.metrics import silent_clips
+
+    silent_B = silent_clips(clips_BN)
+    if silent_B.any():
+        remarks.append(f"{silent_B.sum()} silent {name} clips left out")
+    return clips_BN[~silent_B]
+
+
+def measure(material: Material, codec, args: argparse.Namespace, say) -> dict[str, dict]:
+    """Figures of the judged sets and of every rung -> {set: {figure: {"value", "low", "high"}}}."""
+    from monitoring import ladder
+    from monitoring.judge import Judge, describe
+    from monitoring.table import add_gap_closed
+
+    say("describing real music")
+    reference = describe(material.reference_BN, args.device)
+    train = describe(material.train_BN, args.device)
+    judge = Judge(reference.features_NF, train.features_NF if args.train else None)
+    made = {name: lambda clips=clips: clips for name, clips in material.judged.items()}
+    start_BN = material.train_BN[: material.count]
+    for rung in ladder.RUNGS:
+        made[rung] = lambda rung=rung: ladder.make_rung(rung, start_BN, codec, args.seed, args.device)
+    sets = {}
+    for name, make in made.items():
+        say(name)
+        sets[name] = judge.score(describe(make(), args.device), args.rounds, args.seed)
+    add_gap_closed(sets)
+    return sets
+
+
+def describe_machine(device: str) -> dict[str, str]:
+    """Device and library versions, for the record."""
+    import scipy
+    import sklearn
+    import torch
+
+    named = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.processor() or "cpu"
+    modules = {"torch": torch, "numpy": np, "scipy": scipy, "scikit-learn": sklearn}
+    versions = {name: module.__version__ for name, module in modules.items()}
+    return {"device": device, "device_name": named, "python": platform.python_version(), **versions}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="evaluate.py", description=__doc__.splitlines()[0], allow_abbrev=False)
+    add = parser.add_argument
+    add("--generated", nargs="+", default=[], metavar="DIR", help="folders of generated audio, a row each")
+    add("--checkpoint", nargs="+", default=[], metavar="PATH", help="checkpoints, exports or run folders, a row each")
+    add("--reference", metavar="DIR", help="held-out real music (default: val in --dataset_folder)")
+    add("--train", metavar="DIR", help="the training music (default: train in --dataset_folder)")
+    add("--dataset_folder", default="dataset_pairs_wav", metavar="DIR", help="(default: dataset_pairs_wav)")
+    add("--num", type=int, default=512, help="clips in each set (default: 512)")
+    add("--num_train", type=int, default=1000, help="training clips searched for copies (default: 1000)")
+    add("--duration", type=float, default=4.0, help="longest clip in seconds; shorter if files are (default: 4)")
+    add("--rounds", type=int, default=100, help="bootstrap draws for the intervals (default: 100)")
+    add("--seed", type=int, default=0, help="of crops, noise and bootstrap (default: 0)")
+    add("--codec", help="codec of the round trip and the Gaussian (default: the first checkpoint's, else mel)")
+    add("--codec_weights", help="EnCodec weights, if they lie elsewhere than in training")
+    add("--device", help="cpu or cuda (default: cuda where there is one)")
+    add("--json", metavar="PATH", help="write the figures, the command and the versions to this file")
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise UserError(f"{message}; --help lists the options")
+
+
+def _settle(args: argparse.Namespace) -> None:
+    """Check ranges and fill in what follows from other options. Raises UserError."""
+    for name, low, high in (
+        ("num", FEWEST_CLIPS, 10**5),
+        ("num_train", FEWEST_CLIPS, 10**6),
+        ("duration", SHORTEST_S, 600),
+        ("rounds", 10, 10**5),
+        ("seed", 0, 2**31),
+    ):
+        if not low <= getattr(args, name) <= high:
+            raise UserError(f"--{name} {getattr(args, name)} is not possible: give {low} to {high}")
+    if not args.generated and not args.checkpoint:
+        raise UserError("nothing to judge: give --generated DIR or --checkpoint PATH")
+    if args.json and not Path(args.json).absolute().parent.is_dir():
+        raise UserError(f"--json {args.json}: its folder does not exist")
+    if args.reference is None:
+        args.reference = Path(args.dataset_folder) / "val"
+        args.train = args.train or Path(args.dataset_folder) / "train"
+    import torch
+
+    args.device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def run(args: argparse.Namespace, argv: list[str]) -> int:
+    from rich.console import Console
+
+    from audio_codecs import open_codec
+    from data.files import write_text
+    from monitoring.table import broken_figures, render
+
+    started = time.monotonic()
+    _settle(args)
+    console = Console()
+    sources = open_sources(args)
+    codec = next((s.codec for s in sources if s.codec is not None), None) if args.codec is None else None
+    codec = codec or open_codec(args.codec or "mel", args.codec_weights, args.device)
+    with console.status("reading") as status:
+        material = gather(args, sources)
+        sets = measure(material, codec, args, lambda what: status.update(what))
+    broken = broken_figures(sets)
+    seconds = material.reference_BN.shape[1] / SAMPLE_RATE
+    title = f"{material.count} clips of {seconds:g} s in every set, codec {codec.identity}, seed {args.seed}"
+    console.print(render(sets, title, broken), soft_wrap=True)
+    remarks = material.remarks + [f"{name} !: {'; '.join(why)}" for name, why in broken.items()]
+    for remark in remarks:
+        console.print(f"- {remark}", highlight=False, soft_wrap=True)
+    if args.json:
+        report = {
+            "command": shlex.join(["python", "evaluate.py", *argv]),
+            "seed": args.seed,
+            "clips": material.count,
+            "clip_seconds": seconds,
+            "train_clips": len(material.train_BN),
+            "codec": codec.identity,
+            "seconds": round(time.monotonic() - started, 1),
+            "remarks": remarks,
+            "misordered": broken,
+            **describe_machine(args.device),
+            "sets": sets,
+        }
+        write_text(Path(args.json), json.dumps(report, indent=1) + "\n")
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        return run(_parser().parse_args(argv), argv)
+    except UserError as error:
+        print(f"evaluate.py: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
