@@ -7,7 +7,7 @@ themselves stand in `options.py`.
 import argparse
 import difflib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import ConfigDict, ValidationError, model_validator
@@ -39,6 +39,12 @@ class RunConfig(*reversed(GROUPS)):
             raise ValueError(f"nhead {self.nhead} must divide 2 x encoding_dim ({2 * self.encoding_dim})")
         if self.conv_kernel % 2 == 0:
             raise ValueError(f"conv_kernel {self.conv_kernel} must be odd")
+        if self.adaptive_alpha and self.pure_gan_mode == 0:
+            raise ValueError("adaptive_alpha needs a curriculum: give --pure_gan_mode as well")
+        if self.lr_schedule == "plateau" and self.pure_gan_mode == 0:
+            for name in ("plateau_metric", "disc_plateau_metric"):
+                if getattr(self, name) == "ceiling":
+                    raise ValueError(f"{name} ceiling needs a curriculum: give --pure_gan_mode as well")
         if self.gan_weight == 0 and self.recon_weight_sum == 0:
             raise ValueError("gan_weight and every other loss weight are 0: the generator would learn nothing")
         return self
@@ -62,6 +68,13 @@ class RunConfig(*reversed(GROUPS)):
     @property
     def disc_lr_value(self) -> float:
         return 0.5 * self.lr if self.disc_lr is None else self.disc_lr
+
+    def plateau(self, network: Literal["g", "d"]) -> dict[str, Any]:
+        """Settings of a network's reduce-on-plateau: metric, factor, patience, cooldown, minimum."""
+        names = {"metric": "metric", "factor": "factor", "patience": "patience", "cooldown": "cooldown"}
+        names["minimum"] = "min_ratio"
+        own = {key: getattr(self, f"disc_plateau_{name}") if network == "d" else None for key, name in names.items()}
+        return {key: getattr(self, f"plateau_{names[key]}") if own[key] is None else own[key] for key in names}
 
     def batch_per_device(self, world: int) -> int:
         """Pairs per device and step on `world` devices. Raises UserError where the global batch cannot be shared."""

@@ -14,6 +14,9 @@ def opt(default: Any, help: str, **limits: Any) -> Any:
     return Field(default, description=help, allow_inf_nan=False if isinstance(default, float) else None, **limits)
 
 
+PlateauMetric = Literal["current", "clean", "ceiling", "d_loss"]
+
+
 class ModelOptions(BaseModel):
     """model"""
 
@@ -70,8 +73,13 @@ class TrainingOptions(BaseModel):
     beta1: float = opt(0.9, "Adam's first beta, SGD's momentum", ge=0, lt=1)
     beta2: float = opt(0.999, "Adam's second beta", ge=0, lt=1)
     grad_clip: float = opt(1.0, "largest norm of the generator's gradient; 0 = no clipping", ge=0)
-    lr_schedule: Literal["constant", "cosine"] = opt("constant", "learning rates after their warm-up")
+    lr_schedule: Literal["constant", "cosine", "plateau"] = opt("constant", "learning rates after their warm-up")
     lr_min_ratio: float = opt(0.0, "where cosine ends, as a share of the learning rate", ge=0, le=1)
+    plateau_metric: PlateauMetric = opt("current", "plateau: the validation figure the generator's rate waits for")
+    plateau_factor: float = opt(0.5, "plateau: factor on the learning rate where that figure stands still", gt=0, lt=1)
+    plateau_patience: int = opt(10, "plateau: validations without a better one that are borne", ge=0)
+    plateau_cooldown: int = opt(0, "plateau: validations after a reduction that do not count", ge=0)
+    plateau_min_ratio: float = opt(0.01, "plateau: never under this share of the learning rate", ge=0, le=1)
     g_warmup_steps: int = opt(0, "steps over which the generator's learning rate rises", ge=0)
     d_warmup_steps: int = opt(0, "steps over which the discriminator's learning rate rises", ge=0)
     warmup_shape: Literal["linear", "cosine"] = opt("linear", "shape of the warm-ups")
@@ -144,6 +152,14 @@ class GanOptions(BaseModel):
     )
     disc_width: int | None = opt(None, "the discriminator's base width; default: its design's own", ge=4)
     disc_lr: float | None = opt(None, "the discriminator's learning rate; default: half of lr", gt=0)
+    disc_optimizer: Literal["adamw", "adam", "sgd"] | None = opt(None, "the discriminator's; default: optimizer")
+    disc_beta1: float | None = opt(None, "the discriminator's first beta; default: beta1", ge=0, lt=1)
+    disc_beta2: float | None = opt(None, "the discriminator's second beta; default: beta2", ge=0, lt=1)
+    disc_plateau_metric: PlateauMetric = opt("d_loss", "plateau: the figure the discriminator's rate waits for")
+    disc_plateau_factor: float | None = opt(None, "plateau: default: plateau_factor", gt=0, lt=1)
+    disc_plateau_patience: int | None = opt(None, "plateau: default: plateau_patience", ge=0)
+    disc_plateau_cooldown: int | None = opt(None, "plateau: default: plateau_cooldown", ge=0)
+    disc_plateau_min_ratio: float | None = opt(None, "plateau: default: plateau_min_ratio", ge=0, le=1)
     disc_update_freq: int = opt(1, "train the discriminator every so many steps", ge=1)
     n_critic: int = opt(1, "train the generator every so many steps", ge=1)
     disc_dropout: float = opt(0.3, "dropout in the discriminator", ge=0, lt=1)
@@ -158,7 +174,7 @@ class GanOptions(BaseModel):
     label_smoothing: float = opt(1.0, "one-sided: the label of reals (bce, lsgan); 0.9 is usual", gt=0.5, le=1)
     feature_matching_weight: float = opt(0.0, "match the discriminator's features of fakes to reals", ge=0)
     instance_noise_std: float = opt(0.0, "noise on all that the discriminator sees, in standard deviations", ge=0)
-    instance_noise_decay: float = opt(1.0, "factor on instance noise per epoch", gt=0, le=1)
+    instance_noise_decay: float = opt(1.0, "factor on instance noise per epoch, step by step", gt=0, le=1)
     g_pretrain_steps: int = opt(0, "steps before the discriminator joins", ge=0)
     adv_ramp_steps: int = opt(0, "steps over which gan_weight rises once it has joined", ge=0)
     adv_ramp_shape: Literal["linear", "cosine"] = opt("linear", "shape of that rise")
@@ -172,6 +188,11 @@ class CurriculumOptions(BaseModel):
     gan_noise_ceiling: float = opt(1.0, "alpha never passes this", ge=0, le=1)
     noise_mix: Literal["linear", "variance_preserving"] = opt("linear", "how noise and music are mixed")
     alpha_jitter: float = opt(0.0, "each sample's alpha is drawn up to this far around the schedule", ge=0, le=1)
+    adaptive_alpha: bool = opt(False, "validation slows the curriculum (x 0.9) or speeds it up (x 1.1)")
+    adaptive_alpha_threshold: float | None = opt(
+        None, "validation loss that slows it; default: half as much again as when noise began", gt=0
+    )
+    adaptive_alpha_floor: float = opt(0.0, "alpha is at least this once noise has begun", ge=0, le=1)
 
 
 class LoggingOptions(BaseModel):
@@ -179,6 +200,25 @@ class LoggingOptions(BaseModel):
 
     log_every: int = opt(10, "write a line of figures every so many steps", ge=1)
     sample_every: int = opt(5, "write samples to TensorBoard every so many epochs; 0 = never", ge=0)
+
+
+class HealthOptions(BaseModel):
+    """health"""
+
+    health_window: int = opt(20, "logged steps that a verdict on the run is based on", ge=4)
+    on_collapse: Literal["warn", "stop"] = opt("warn", "what a mode collapse does to the run")
+    health_d_accuracy: float = opt(0.95, "the discriminator is too strong from this accuracy on", gt=0.5, le=1)
+    health_d_loss: float = opt(0.25, "... if its loss is also under this share of the random guess's", gt=0, le=1)
+    health_g_accuracy: float = opt(0.35, "the generator is too strong under this accuracy", ge=0, lt=0.5)
+    health_tolerance: float = opt(0.05, "equilibrium: probabilities this close to a half, losses as flat", gt=0, lt=0.5)
+    health_swing: float = opt(0.4, "oscillation: spread of the discriminator's loss over its mean", gt=0)
+    health_growth: float = opt(10.0, "divergence: growth of gradients and losses within the window", gt=1)
+    health_spread: float = opt(3.0, "divergence: deviation of fakes over that of reals", gt=1)
+    health_diversity: float = opt(0.15, "mode collapse: diversity of generated clips over that of real ones", gt=0)
+    health_variance: float = opt(0.6, "regression to the mean: deviation of fakes over that of reals", gt=0, le=1)
+    health_alpha: float = opt(0.8, "regression to the mean is looked for from this alpha on", ge=0, le=1)
+    health_nearest: float = opt(0.5, "memorisation: distance to the nearest training clip over held-out clips'", gt=0)
+    health_val_rise: float = opt(0.5, "curriculum too fast: rise of the validation loss since noise began", gt=0)
 
 
 GROUPS = (
@@ -191,5 +231,6 @@ GROUPS = (
     MaskOptions,
     GanOptions,
     CurriculumOptions,
+    HealthOptions,
     LoggingOptions,
 )

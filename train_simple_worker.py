@@ -82,7 +82,7 @@ def end_epoch(run: Run) -> None:
     c, config = run.counters, run.config
     c.finished_epochs = epoch = c.samples_seen // len(run.stream)
     alpha = run.scheduler.alpha(epoch)
-    improved = False
+    improved, losses = False, None
     if epoch % config.val_every == 0 or epoch == config.epochs:
         levels = {"clean": 0.0, "current": alpha}
         if config.pure_gan_mode > 0:
@@ -95,6 +95,8 @@ def end_epoch(run: Run) -> None:
             f"epoch {epoch} {c.phase} alpha {alpha:.2f}: validation "
             + ", ".join(f"{name[4:]} {loss:.4f}" for name, loss in losses.items())
         )
+    run.scheduler.reactions.end_of_epoch(epoch, alpha, losses)
+    c.reactions = run.scheduler.reactions.state()
     if config.sample_every and (epoch % config.sample_every == 0 or epoch == config.epochs):
         show_samples(run)
     if improved:

@@ -60,6 +60,7 @@ def build(config: RunConfig, ranks: Ranks, stop: StopRequest) -> Run:
     if state is not None and state["global_batch"] != per_step:
         progress.say(f"note: the global batch was {state['global_batch']} and is {per_step} now")
     scheduler = Scheduler(config, len(stream), per_step)
+    scheduler.reactions.restore(counters.reactions)
     run = Run(
         config, ranks, folder, game, average, stream, held_out, scheduler, space, counters, log, progress, stop, lock
     )  # fmt: skip

@@ -8,19 +8,24 @@ from torch import Tensor, nn
 from config import RunConfig
 
 
-def build_optimizer(config: RunConfig, module: nn.Module, lr: float) -> torch.optim.Optimizer:
-    """The configured optimizer, fused; weight decay on matrices only, none on norms and biases."""
+def build_optimizer(config: RunConfig, module: nn.Module, lr: float, network: str = "g") -> torch.optim.Optimizer:
+    """The configured optimizer of the generator ("g") or the discriminator ("d"), fused; weight decay on matrices
+    only, none on norms and biases."""
     c = config
+    kind, beta1, beta2 = (
+        own if network == "d" and own is not None else general
+        for own, general in ((c.disc_optimizer, c.optimizer), (c.disc_beta1, c.beta1), (c.disc_beta2, c.beta2))
+    )
     decayed = [p for p in module.parameters() if p.requires_grad and p.ndim >= 2]
     others = [p for p in module.parameters() if p.requires_grad and p.ndim < 2]
     groups = [{"params": decayed, "weight_decay": c.weight_decay}, {"params": others, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
-    if c.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=lr, momentum=c.beta1, fused=True)
-    if c.optimizer == "adam":
+    if kind == "sgd":
+        return torch.optim.SGD(groups, lr=lr, momentum=beta1, fused=True)
+    if kind == "adam":
         groups = [group | {"weight_decay": 0.0} for group in groups]
-        return torch.optim.Adam(groups, lr=lr, betas=(c.beta1, c.beta2), fused=True)
-    return torch.optim.AdamW(groups, lr=lr, betas=(c.beta1, c.beta2), fused=True)
+        return torch.optim.Adam(groups, lr=lr, betas=(beta1, beta2), fused=True)
+    return torch.optim.AdamW(groups, lr=lr, betas=(beta1, beta2), fused=True)
 
 
 @dataclass

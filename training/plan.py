@@ -4,7 +4,7 @@ Schedules given in steps are counted in samples (steps x global batch), so that 
 devices changes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from config import RunConfig
 from curriculum.pure_gan import alpha_at, jitter_alpha, phase_at, recon_weight
 from curriculum.schedules import adversarial_ramp, instance_noise, is_pretraining, rate_factor
 from runtime.seeding import Purpose, uniform
+from training.reactions import Reactions
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,24 @@ class Scheduler:
     Args:
         pairs: training pairs, the length of an epoch.
         global_batch: samples per step over all ranks.
+
+    Attributes:
+        reactions: what validation has changed about them so far.
     """
 
     config: RunConfig
     pairs: int
     global_batch: int
+    reactions: Reactions = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reactions", Reactions(self.config))
 
     def alpha(self, epoch: int) -> float:
+        """Alpha of an epoch; an adaptive curriculum knows its present one only, and gives that."""
         c = self.config
+        if c.adaptive_alpha:
+            return self.reactions.adaptive.alpha
         return alpha_at(epoch, c.pure_gan_mode, c.gan_curriculum_start_epoch, c.gan_noise_ceiling)
 
     def phase(self, alpha: float) -> str:
@@ -81,8 +92,8 @@ class Scheduler:
             alpha_B=alpha_B,
             recon_weight_B=recon_weight(alpha_B, c.recon_fade, c.recon_floor),
             gan_weight=c.gan_weight * ramp,
-            lr_g=c.lr * self._rate_factor(samples_seen, 0, c.g_warmup_steps),
-            lr_d=c.disc_lr_value * self._rate_factor(samples_seen, pretrain, c.d_warmup_steps),
+            lr_g=c.lr * self._rate_factor("g", samples_seen, 0, c.g_warmup_steps),
+            lr_d=c.disc_lr_value * self._rate_factor("d", samples_seen, pretrain, c.d_warmup_steps),
             instance_noise=instance_noise(samples_seen / self.pairs, c.instance_noise_std, c.instance_noise_decay),
             pretraining=pretraining,
             train_g=step % c.n_critic == 0 or pretraining,
@@ -90,15 +101,15 @@ class Scheduler:
             decode=c.needs_audio and step % c.decode_every == 0,
         )
 
-    def _rate_factor(self, samples_seen: int, begin: int, warmup_steps: int) -> float:
-        """Warm-up and decay of a network that begins to learn at sample `begin`."""
+    def _rate_factor(self, network: str, samples_seen: int, begin: int, warmup_steps: int) -> float:
+        """Warm-up, decay and plateaus of a network that begins to learn at sample `begin`."""
         c = self.config
-        return rate_factor(
+        return self.reactions.rate_multiplier(network) * rate_factor(
             max(0, samples_seen - begin),
             max(1, self.total_samples - begin),
             warmup_length=self.in_samples(warmup_steps),
             warmup_shape=c.warmup_shape,
-            kind=c.lr_schedule,
+            kind="cosine" if c.lr_schedule == "cosine" else "constant",
             minimum=c.lr_min_ratio,
             stride=self.global_batch,
         )

@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from torch import nn
 
 from config import RunConfig
 from data.stream import SampleStream
@@ -31,17 +30,15 @@ def build_game(config: RunConfig, ranks: Ranks, space: LatentSpace, codec=None) 
         discriminator=discriminator,
         wrapped_generator=ranks.wrap(generator),
         wrapped_discriminator=ranks.wrap(discriminator),
-        update_g=_updater(config, generator, config.lr, config.grad_clip),
-        update_d=_updater(config, discriminator, config.disc_lr_value, config.disc_grad_clip),
+        update_g=Updater(generator, build_optimizer(config, generator, config.lr, "g"), config.grad_clip),
+        update_d=Updater(
+            discriminator, build_optimizer(config, discriminator, config.disc_lr_value, "d"), config.disc_grad_clip
+        ),
         mean_D1=space.mean_D[:, None].to(ranks.device),
         std_D1=space.std_D[:, None].to(ranks.device),
         codec=codec,
         measure_audio=AudioLosses(config, codec) if config.needs_audio else None,
     )
-
-
-def _updater(config: RunConfig, module: nn.Module, lr: float, max_norm: float) -> Updater:
-    return Updater(module, build_optimizer(config, module, lr), max_norm)
 
 
 def latent_space(stream: SampleStream) -> LatentSpace:

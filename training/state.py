@@ -1,6 +1,6 @@
 """What a run remembers: its counters, and all of it as one checkpoint."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from training.steps import Game
 SHAPING = (
     *("generator", "encoding_dim", "nhead", "num_layers", "num_transformer_layers", "width", "patch_frames"),
     *("conv_kernel", "residual", "use_creative_agent", "use_compositional_agent", "discriminator", "disc_width"),
-    *("disc_spectral_norm", "optimizer", "seed"),
+    *("disc_spectral_norm", "optimizer", "disc_optimizer", "seed"),
 )
 
 
@@ -27,6 +27,7 @@ class Counters:
         best: lowest validation loss within the present phase; `since_best`: validations since then.
         phase: the phase that `best` belongs to.
         finished_epochs: epochs whose end (validation, samples, checkpoint) has been dealt with.
+        reactions: what validation has changed about the schedules (`Reactions.state`).
     """
 
     step: int = 0
@@ -35,6 +36,7 @@ class Counters:
     best: float | None = None
     since_best: int = 0
     phase: str = "music"
+    reactions: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
