@@ -22,7 +22,7 @@ CASCADE_ONLY = ("anti_cheating",)
 class RunConfig(*reversed(GROUPS)):
     """All options of a run; frozen. `model_fields_set` names those that were given rather than defaulted."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _fit_together(self) -> "RunConfig":

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 def opt(default: Any, help: str, **limits: Any) -> Any:
     """One option: its default, its help text and its range (pydantic's ge, gt, le, lt)."""
-    return Field(default, description=help, allow_inf_nan=False if isinstance(default, float) else None, **limits)
+    return Field(default, description=help, **limits)
 
 
 PlateauMetric = Literal["current", "clean", "ceiling", "d_loss"]
