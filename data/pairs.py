@@ -147,7 +147,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         if path.stat().st_size > _MAX_MANIFEST_BYTES:
             raise UserError(f"{path} is too large to be a dataset's description; {_MEND_MANIFEST}.")
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read ({_one_line(error)}); {_MEND_MANIFEST}.") from None
