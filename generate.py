@@ -1,214 +1,203 @@
-"""Makes wav files with a trained generator: out of noise, or out of music and noise.
+"""Makes wav files with a trained generator: out of noise, or out of music and noise; any length.
 
 python generate.py --checkpoint checkpoints/last.pt --num 8 --duration 10 --output_dir samples
+python generate.py --checkpoint checkpoints --seed 1 --interpolate 2 --steps 7
+python generate.py --checkpoint checkpoints --seed 1 --variations 4 --variation_strength 0.2
 python generate.py --checkpoint checkpoints --input_audio a.wav --target_audio b.wav --noise_fraction 0.23
 """
 
 import argparse
-import json
-import math
+import os
 import sys
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from config import RunConfig
+from data.progress import progress_bar
 from errors import UserError
+from synthesis.loading import export_generator, find_generator, load_generator, open_generators_codec
 
+__all__ = ["export_generator", "generate_from_noise", "load_generator", "open_generators_codec"]  # for other programs
 
-@dataclass
-class LoadedGenerator:
-    """A generator ready to be called, with what it was trained on."""
-
-    config: RunConfig
-    network: object
-    space: object
-    trained_to: str
-
-
-def load_generator(path: str | Path, device: str = "cpu") -> LoadedGenerator:
-    """Reads a training checkpoint (the averaged weights), an exported folder, or a run's folder (its export, else
-    its last checkpoint). Nothing in the files is executed.
-
-    Raises:
-        UserError: there is no such file, or it is not one of these.
-    """
-    path = Path(path)
-    if path.is_dir():
-        exported = path / "generator.safetensors"
-        path = exported if exported.exists() else path / "last.pt"
-    state = _read_export(path.parent) if path.name == "generator.safetensors" else _read_checkpoint(path)
-    from training.networks import build_guided_generator
-    from training.state import LatentSpace
-
-    try:
-        config = RunConfig(**{k: v for k, v in state["config"].items() if k in RunConfig.model_fields})
-        network = build_guided_generator(config)
-        network.load_state_dict(state["weights"])
-        space = LatentSpace(**state["latents"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} does not hold a generator of this program: {reason}") from None
-    return LoadedGenerator(config, network.to(device).eval().requires_grad_(False), space, state["trained_to"])
-
-
-def _read_checkpoint(path: Path) -> dict:
-    from runtime import checkpoint
-
-    state = checkpoint.load(path)
-    try:
-        counters = state["counters"]
-        trained_to = f"epoch {counters['finished_epochs']}, step {counters['step']}"
-        return {k: state[k] for k in ("config", "latents")} | {"weights": state["ema"], "trained_to": trained_to}
-    except (KeyError, TypeError):
-        raise UserError(f"{path} is no training checkpoint of this program") from None
-
-
-def _read_export(folder: Path) -> dict:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        tensors = load_file(folder / "generator.safetensors")
-        latents = described["latents"] | {k[8:]: tensors.pop(k) for k in list(tensors) if k.startswith("latents.")}
-        return {
-            "config": described["config"],
-            "latents": latents,
-            "weights": tensors,
-            "trained_to": described["trained_to"],
-        }
-    except (OSError, json.JSONDecodeError, SafetensorError, KeyError, TypeError) as error:
-        raise UserError(f"{folder} holds no exported generator (generator.safetensors, config.json): {error}") from None
-
-
-def export_generator(folder: Path, config: RunConfig, weights: dict, space, trained_to: str) -> None:
-    """Writes `generator.safetensors` (averaged weights, latent statistics) and `config.json`, each atomically."""
-    from safetensors.torch import save
-
-    from runtime.checkpoint import write_atomic
-
-    state = space.state()
-    statistics = {name: value for name, value in state.items() if hasattr(value, "shape")}
-    described = {
-        "config": config.model_dump(),
-        "latents": {name: value for name, value in state.items() if name not in statistics},
-        "trained_to": trained_to,
-    }
-    tensors = weights | {f"latents.{name}": value for name, value in statistics.items()}
-    write_atomic(folder / "generator.safetensors", save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}))
-    write_atomic(folder / "config.json", json.dumps(described, indent=1).encode())
-
-
-def open_generators_codec(loaded: LoadedGenerator, weights: str | None, device: str):
-    """The codec that the generator was trained with.
-
-    Raises:
-        UserError: its weights cannot be had, or are others than those of training.
-    """
-    from audio_codecs import codec_identity, open_codec
-
-    weights = weights or loaded.config.codec_weights
-    identity = codec_identity(loaded.space.codec, weights)
-    if identity != loaded.space.codec_identity:
-        raise UserError(
-            f"the generator speaks {loaded.space.codec_identity}, the codec here is {identity}: give --codec_weights"
-        )
-    return open_codec(loaded.space.codec, weights, device)
+RANGES = {
+    "num": (1, 10**6),
+    "duration": (0.05, 36_000.0),
+    "batch": (1, 4096),
+    "temperature": (0.01, 100.0),
+    "steps": (2, 10**6),
+    "variations": (1, 10**6),
+    "variation_strength": (0, 1),
+    "noise_fraction": (0, 1),
+}
+NEEDS = {  # options that mean nothing without another
+    "target_audio": "input_audio",
+    "noise_fraction": "input_audio",
+    "noise_channels": "input_audio",
+    "steps": "interpolate",
+    "variation_strength": "variations",
+}
+EXCLUDES = (("num", "interpolate"), ("num", "variations"), ("interpolate", "variations"), ("duration", "input_audio"))
 
 
 def generate_from_noise(loaded, codec, num: int, duration: float, seed: int, temperature: float = 1.0, batch: int = 8):
     """Yields `num` clips `[N]` of `duration` seconds; clip k depends on (seed, k) alone."""
-    from training.samples import decoded, from_noise
+    from synthesis.render import generate_from_noise
 
-    frames = max(1, math.ceil(duration * codec.frame_rate))
-    length = round(duration * codec.sample_rate)
-    for first in range(0, num, batch):
-        count = min(batch, num - first)
-        latents = from_noise(loaded.config, loaded.network, loaded.space, count, frames, seed, first, temperature)
-        for wav in decoded(codec, latents):
-            yield wav[:length]
+    return generate_from_noise(loaded, codec, num, duration, seed, temperature, batch)
 
 
-def transform_music(loaded, codec, input_audio: str, target_audio: str, noise_fraction: float, seed: int) -> np.ndarray:
-    """One clip `[N]` out of two recordings (the longer one is cut) and a share of noise."""
-    import torch
-
-    from data.audio import read_audio
-    from training.samples import decoded, from_music
-
-    wavs = [read_audio(path, codec.sample_rate) for path in (input_audio, target_audio)]
-    length = min(len(wav) for wav in wavs)
-    device = next(loaded.network.parameters()).device
-    with torch.no_grad():
-        latents = [codec.encode(torch.from_numpy(wav[:length])[None, None].to(device)) for wav in wavs]
-    output = from_music(loaded.config, loaded.network, loaded.space, *latents, noise_fraction, seed)
-    return decoded(codec, output)[0, :length]
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:
+        raise UserError(f"{message.replace('argument ', '', 1)}; --help lists all options")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = _Parser(description=__doc__.splitlines()[0], allow_abbrev=False)
     add = parser.add_argument
     add("--checkpoint", required=True, help="a checkpoint (.pt), an exported folder, or a run's folder")
-    add("--num", type=int, default=8, help="clips to make out of noise (default: 8)")
-    add("--duration", type=float, default=10.0, help="their length in seconds, any (default: 10)")
+    add("--num", type=int, help="clips to make (default: 8; 1 out of music)")
+    add("--duration", type=float, help="their length in seconds, any (default: 10; that of the music)")
     add("--output_dir", default="samples", help="folder for the wav files (default: samples)")
     add("--seed", type=int, default=0, help="clip k is a function of the seed and k (default: 0)")
     add("--temperature", type=float, default=1.0, help="factor on the noise's scale (default: 1)")
-    add("--batch", type=int, default=8, help="clips made at a time (default: 8)")
+    add("--batch", type=int, default=8, help="clips made at a time, fewer where they are long (default: 8)")
     add("--spectrogram", action="store_true", help="write a PNG beside each wav")
+    add("--interpolate", type=int, metavar="SEED_B", help="go from clip 0 of --seed to clip 0 of this seed instead")
+    add("--steps", type=int, help="clips on that way, the ends included (default: 5)")
+    add("--variations", type=int, metavar="K", help="make K variations of clip 0 of --seed instead")
+    add("--variation_strength", type=float, help="0: the clip itself, 1: another one (default: 0.2)")
     add("--input_audio", help="transform this recording instead ...")
     add("--target_audio", help="... with this one as the second source (default: the same)")
-    add("--noise_fraction", type=float, default=0.0, help="share of noise in both, 0 to 1 (default: 0)")
+    add("--noise_fraction", type=float, help="share of noise in both, 0 to 1 (default: 0)")
+    add("--noise_channels", metavar="FIRST:END", help="only these latent channels get noise, e.g. 0:64 (default: all)")
     add("--codec_weights", help="EnCodec weights, if they lie elsewhere than in training")
     add("--device", help="cpu or cuda (default: cuda where there is one)")
     return parser
 
 
 def _check(args: argparse.Namespace) -> None:
-    for name, low, high in (
-        ("num", 1, 10**6),
-        ("duration", 0.05, 3600.0),
-        ("batch", 1, 4096),
-        ("noise_fraction", 0, 1),
-    ):
+    """Raises UserError for values out of range and options that do not fit together; fills in defaults."""
+    for name, (low, high) in RANGES.items():
         value = getattr(args, name)
-        if not low <= value <= high:
+        if value is not None and not low <= value <= high:
             raise UserError(f"--{name} {value} is not possible: give {low} to {high}")
-    if not (0 < args.temperature < 100):
-        raise UserError(f"--temperature {args.temperature} is not possible: give a number over 0, 1 is as trained")
-    if args.target_audio and not args.input_audio:
-        raise UserError("--target_audio needs --input_audio beside it")
+    for name, needed in NEEDS.items():
+        if getattr(args, name) is not None and getattr(args, needed) is None:
+            raise UserError(f"--{name} needs --{needed} beside it")
+    for one, other in EXCLUDES:
+        if getattr(args, one) is not None and getattr(args, other) is not None:
+            raise UserError(f"--{one} and --{other} exclude each other: leave one out")
+    if args.input_audio and not args.noise_fraction:
+        for name in ("num", "noise_channels", "interpolate", "variations"):
+            if getattr(args, name) is not None:
+                raise UserError(f"--{name} has no effect without noise: give --noise_fraction over 0")
+    args.noise_channels = _channels(args.noise_channels)
+    defaults = {"num": 1 if args.input_audio else 8, "duration": 10.0, "steps": 5, "variation_strength": 0.2}
+    for name, value in (defaults | {"noise_fraction": 0.0}).items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+
+
+def _channels(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    try:
+        first, end = map(int, text.split(":"))
+    except ValueError:
+        first = end = -1
+    if not 0 <= first < end:
+        raise UserError(f"--noise_channels {text} is no range: give FIRST:END, as 0:64 for the lower half of 128")
+    return first, end
+
+
+def _device(name: str | None) -> str:
+    import torch
+
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UserError(f"--device {name} cannot be used here: leave it out, or give cpu") from None
+    return str(device)
+
+
+def _folder(path: str) -> Path:
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(13, "permission denied")
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --output_dir") from None
+    return folder
+
+
+def _draws(args: argparse.Namespace) -> tuple[str, list]:
+    """What the files are called, and the noise of each."""
+    from synthesis import draws
+
+    if args.interpolate is not None:
+        return f"interpolate_{args.seed}_{args.interpolate}", draws.interpolation(
+            args.seed, args.interpolate, args.steps
+        )
+    if args.variations is not None:
+        return f"variation_{args.seed}", draws.variations(args.seed, args.variations, args.variation_strength)
+    return f"noise_{args.seed}", draws.plain(args.seed, args.num)
+
+
+def _clips(args: argparse.Namespace, loaded, codec, draws: list, wavs: list[np.ndarray]) -> Iterator[np.ndarray]:
+    from synthesis.render import clips_from_music, clips_from_noise
+    from synthesis.sources import NoiseMix
+
+    if not wavs:
+        return clips_from_noise(loaded, codec, draws, args.duration, args.temperature, args.batch)
+    mix = NoiseMix(args.noise_fraction, args.noise_channels, args.temperature)
+    return clips_from_music(loaded, codec, draws, *wavs, mix, args.batch)
+
+
+def _write(args: argparse.Namespace, path: Path, wav: np.ndarray, sample_rate: int, trained_to: str) -> None:
+    from data.audio import write_wav
+
+    try:
+        write_wav(path, wav, sample_rate)
+        if args.spectrogram:
+            from monitoring.pictures import save_spectrogram
+
+            save_spectrogram(wav, sample_rate, path.with_suffix(".png"), f"{path.stem} ({trained_to})")
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"cannot write {path}: {reason}; choose another --output_dir") from None
 
 
 def run(args: argparse.Namespace) -> int:
-    import torch
-
-    from data.audio import write_wav
-    from monitoring.pictures import save_spectrogram
+    from data.audio import read_audio
 
     _check(args)
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    find_generator(args.checkpoint)
+    sources = [args.input_audio, args.target_audio or args.input_audio] if args.input_audio else []
+    wavs = [read_audio(path) for path in sources]
+    device = _device(args.device)
     loaded = load_generator(args.checkpoint, device)
+    if args.noise_channels and args.noise_channels[1] > loaded.config.encoding_dim:
+        raise UserError(f"--noise_channels goes past the generator's {loaded.config.encoding_dim} channels")
     codec = open_generators_codec(loaded, args.codec_weights, device)
-    folder = Path(args.output_dir)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --output_dir") from None
-    if args.input_audio:
-        target = args.target_audio or args.input_audio
-        clips = [transform_music(loaded, codec, args.input_audio, target, args.noise_fraction, args.seed)]
-        names = [f"transformed_{Path(args.input_audio).stem}"]
-    else:
-        clips = generate_from_noise(loaded, codec, args.num, args.duration, args.seed, args.temperature, args.batch)
-        names = [f"noise_{args.seed}_{k:04d}" for k in range(args.num)]
-    for name, wav in zip(names, clips, strict=True):
-        write_wav(folder / f"{name}.wav", wav, codec.sample_rate)
-        if args.spectrogram:
-            save_spectrogram(wav, codec.sample_rate, folder / f"{name}.png", f"{name} ({loaded.trained_to})")
-    print(f"{len(names)} wav files in {folder}, made by the generator of {loaded.trained_to}")
+    folder = _folder(args.output_dir)
+    name, draws = _draws(args)
+    name = f"{Path(args.input_audio).stem}_{name}" if args.input_audio else name
+    start, seconds = time.monotonic(), 0.0
+    with progress_bar("Making clips") as progress:
+        progress(0, len(draws))
+        for k, wav in enumerate(_clips(args, loaded, codec, draws, wavs)):
+            _write(args, folder / f"{name}_{k:04d}.wav", wav, codec.sample_rate, loaded.trained_to)
+            seconds += len(wav) / codec.sample_rate
+            progress(k + 1, len(draws))
+    speed = seconds / max(1e-9, time.monotonic() - start)
+    print(
+        f"{len(draws)} wav files in {folder}, made by the generator of {loaded.trained_to}: "
+        f"{seconds:.0f} s of audio, {speed:.1f} times faster than it plays"
+    )
     return 0
 
 

@@ -8,11 +8,11 @@ import torch
 from config import RunConfig
 from data.stream import batches
 from errors import UserError
-from generate import export_generator
 from runtime import checkpoint, distributed
 from runtime.distributed import ToldElsewhere
 from runtime.seeding import seed_step
 from runtime.signals import StopRequest
+from synthesis.loading import export_generator
 from training.build import build
 from training.plan import Plan
 from training.run import Run, Stopwatch
@@ -36,7 +36,7 @@ def train(run: Run) -> None:
     while True:
         if run.epoch_ended:
             end_epoch(run)
-        if run.complete or (config.max_steps and c.step >= config.max_steps):
+        if run.complete or run.collapsed or (config.max_steps and c.step >= config.max_steps):
             break
         if run.ranks.any(run.stop.requested):
             save(run, "last.pt")
@@ -73,8 +73,18 @@ def status(run: Run, plan: Plan, figures: dict[str, torch.Tensor], clock: Stopwa
         "phase": plan.phase,
         "pretrain_phase": int(plan.pretraining),
     }
+    examine(run, header, scalars)
     run.log.figures(run.counters.step, header, scalars, clock.read())
     run.progress.update(run.counters.samples_seen, plan.epoch, run.config.epochs, plan.phase, plan.alpha, scalars)
+
+
+def examine(run: Run, header: dict, scalars: dict[str, float]) -> None:
+    """The doctor's verdicts go into the header with their evidence; what is new is told, with advice."""
+    verdicts = run.doctor.see({"step": run.counters.step} | header | scalars)
+    header["health"] = {verdict.name: verdict.evidence for verdict in verdicts}
+    for verdict in run.doctor.news():
+        run.progress.say(f"health: {verdict}")
+        run.log.text("health", f"**{verdict.name}** ({verdict.evidence}): {verdict.advice}", run.counters.step)
 
 
 def end_epoch(run: Run) -> None:
@@ -87,13 +97,21 @@ def end_epoch(run: Run) -> None:
         levels = {"clean": 0.0, "current": alpha}
         if config.pure_gan_mode > 0:
             levels["ceiling"] = config.gan_noise_ceiling
-        losses = validate(run.game, run.average.module, run.held_out, run.stream.frames, levels)
+        playing = config.gan_weight > 0 and c.step > config.g_pretrain_steps
+        losses = validate(
+            run.game, run.average.module, run.held_out, run.stream.frames, levels, run.gauge, with_discriminator=playing
+        )
         improved = judge(run, losses["val/current"], run.scheduler.phase(alpha))
         header = {"epoch": epoch, "samples_seen": c.samples_seen, "alpha": alpha, "phase": c.phase}
-        run.log.figures(c.step, header, losses | {"val/best": c.best, "val/since_best": float(c.since_best)})
+        scalars = losses | {"val/best": c.best, "val/since_best": float(c.since_best)}
         run.progress.say(
             f"epoch {epoch} {c.phase} alpha {alpha:.2f}: validation "
-            + ", ".join(f"{name[4:]} {loss:.4f}" for name, loss in losses.items())
+            + ", ".join(f"{name.removeprefix('val/')} {loss:.4f}" for name, loss in losses.items())
+        )
+        examine(run, header, scalars)
+        run.log.figures(c.step, header, scalars)
+        run.collapsed = config.on_collapse == "stop" and run.ranks.any(
+            run.ranks.is_main and run.doctor.has("mode collapse")
         )
     run.scheduler.reactions.end_of_epoch(epoch, alpha, losses)
     c.reactions = run.scheduler.reactions.state()
@@ -184,6 +202,8 @@ def main(config: RunConfig) -> int:
         print(f"train_simple_worker.py: {error}", file=sys.stderr)
         return EXIT_WRONG_INPUT
     distributed.stop(ranks)
+    if run.collapsed:
+        return EXIT_DIVERGED
     if stopped:
         return 128 + (stop.signal or 15)
     return 1 if run.save_failed else 0

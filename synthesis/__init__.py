@@ -1,0 +1,1 @@
+"""Generation: from a trained generator to audio, out of noise or out of music, at any length."""
