@@ -22,6 +22,7 @@ SAMPLE_RATE = 24_000
 SHORTEST_S = 2.0  # what the descriptors need
 FEWEST_CLIPS = 16
 FEW_CLIPS = 128
+WIDTH = 150  # of the table, even where the terminal is narrower
 
 
 @dataclass(frozen=True)
@@ -261,7 +262,8 @@ def run(args: argparse.Namespace, argv: list[str]) -> int:
     broken = broken_figures(sets)
     seconds = material.reference_BN.shape[1] / SAMPLE_RATE
     title = f"{material.count} clips of {seconds:g} s in every set, codec {codec.identity}, seed {args.seed}"
-    console.print(render(sets, title, broken), soft_wrap=True)
+    table = render(sets, title, broken)
+    Console(width=max(console.width, WIDTH)).print(table)
     remarks = material.remarks + [f"{name} !: {'; '.join(why)}" for name, why in broken.items()]
     for remark in remarks:
         console.print(f"- {remark}", highlight=False, soft_wrap=True)
