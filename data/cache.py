@@ -22,7 +22,11 @@ _MAX_OPEN_SHARDS = 256
 
 
 class LatentReadError(RuntimeError):
-    """The latents of a clip vanished or changed on disk while in use; the message names the clip."""
+    """The latents of a clip vanished or changed on disk while in use; the message names the clip, as `clip` does."""
+
+    def __init__(self, message: str, clip: str = "") -> None:
+        super().__init__(message)
+        self.clip = clip
 
 
 def open_pairs(
@@ -161,7 +165,8 @@ class LatentPairs:
             clip = f"{self.split}/{self.names[i]}_{('input', 'target')[role]}"
             path = self._shards.folder / self._shard_names[shard]
             raise LatentReadError(
-                f"The latents of {clip} cannot be read from {path} ({error}); the next start makes them again."
+                f"The latents of {clip} cannot be read from {path} ({error}); the next start makes them again.",
+                clip,
             ) from None
 
 

@@ -8,16 +8,19 @@ Legend: B samples of this rank, D latent channels, T frames.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from data.cache import LatentPairs
+from data.cache import LatentPairs, LatentReadError
 from runtime.seeding import Purpose, mix_seed
 from runtime.signals import ignore_signals
+
+
+_TRIES = 64  # samples tried in place of one that cannot be read
 
 
 @dataclass
@@ -25,17 +28,20 @@ class Batch:
     """One rank's share of a global batch; latents as the codec gave them, clean.
 
     `real_BDT` are targets of other items: the next item's in the global batch, so that what the discriminator sees
-    does not depend on how the batch is shared among ranks.
+    does not depend on how the batch is shared among ranks. `bad` says of clips that could not be read and were replaced
+    (name -> why); `lost` is true where no replacement could be read either, and the batch is of no use.
     """
 
     input_BDT: Tensor
     target_BDT: Tensor
     real_BDT: Tensor
     indices: list[int]
+    bad: dict[str, str] = field(default_factory=dict)
+    lost: bool = False
 
     def pin_memory(self) -> "Batch":
         pinned = (x.pin_memory() for x in (self.input_BDT, self.target_BDT, self.real_BDT))
-        return Batch(*pinned, self.indices)
+        return Batch(*pinned, self.indices, self.bad, self.lost)
 
 
 @lru_cache(maxsize=4)
@@ -71,15 +77,32 @@ class SampleStream(torch.utils.data.Dataset):
         """The epoch, from 1, that a global sample index belongs to."""
         return index // len(self.pairs) + 1
 
-    def pair_of(self, index: int) -> tuple[int, int]:
-        """Which pair gives the input and which the target."""
+    def pair_of(self, index: int, shift: int = 0) -> tuple[int, int]:
+        """Which pair gives the input and which the target; `shift` places further on in the same epoch's order."""
         n, epoch = len(self.pairs), self.epoch_of(index)
-        source = int(_order(self.seed, Purpose.ORDER, epoch, n)[index % n])
-        partner = int(_order(self.seed, Purpose.PARTNER, epoch, n)[index % n]) if self.shuffle_targets else source
+        place = (index + shift) % n
+        source = int(_order(self.seed, Purpose.ORDER, epoch, n)[place])
+        partner = int(_order(self.seed, Purpose.PARTNER, epoch, n)[place]) if self.shuffle_targets else source
         return source, partner
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        source, partner = self.pair_of(index)
+        return self.read(index, {})
+
+    def read(self, index: int, bad: dict[str, str]) -> tuple[np.ndarray, np.ndarray]:
+        """Sample `index`. In place of a clip that cannot be read comes the epoch's next one, on all ranks and in every
+        resumed run the same; the clip is entered in `bad` (name -> why).
+
+        Raises:
+            LatentReadError: nor could those that would replace it.
+        """
+        for shift in range(min(_TRIES, len(self.pairs))):
+            try:
+                return self._piece(index, *self.pair_of(index, shift))
+            except LatentReadError as error:
+                bad[error.clip] = str(error)
+        raise LatentReadError(next(reversed(bad.values())), next(reversed(bad)))
+
+    def _piece(self, index: int, source: int, partner: int) -> tuple[np.ndarray, np.ndarray]:
         spare = self.pairs.frames - self.frames
         start = mix_seed(self.seed, Purpose.CROP, index) % (spare + 1)
         piece = slice(start, start + self.frames)
@@ -89,23 +112,23 @@ class SampleStream(torch.utils.data.Dataset):
         return input_DT, np.asarray(self.pairs.target(partner)[:, piece], np.float32)
 
 
-def _collate(samples: list[tuple[int, np.ndarray, np.ndarray]]) -> Batch:
-    own = samples[:-1]
-    target = torch.from_numpy(np.stack([target for _, _, target in samples]))
-    return Batch(
-        torch.from_numpy(np.stack([source for _, source, _ in own])),
-        target[:-1],
-        target[1:],
-        [index for index, _, _ in own],
-    )
+class _Shares(torch.utils.data.Dataset):
+    """Whole batches, asked for by their indices (see `rank_indices`)."""
 
-
-class _Indexed(torch.utils.data.Dataset):
     def __init__(self, stream: SampleStream) -> None:
         self.stream = stream
 
-    def __getitem__(self, index: int) -> tuple[int, np.ndarray, np.ndarray]:
-        return index, *self.stream[index]
+    def __getitem__(self, indices: list[int]) -> Batch:
+        samples, bad, lost = [], {}, False
+        for index in indices:
+            try:
+                samples.append(self.stream.read(index, bad))
+            except LatentReadError:
+                lost = True
+                samples.append((np.zeros((self.stream.pairs.channels, self.stream.frames), np.float32),) * 2)
+        target = torch.from_numpy(np.stack([target for _, target in samples]))
+        source = torch.from_numpy(np.stack([source for source, _ in samples[:-1]]))
+        return Batch(source, target[:-1], target[1:], indices[:-1], bad, lost)
 
 
 def rank_indices(start: int, per_rank: int, rank: int, world: int) -> list[int]:
@@ -126,10 +149,10 @@ def batches(
             position += per_rank * world
 
     loader = torch.utils.data.DataLoader(
-        _Indexed(stream),
-        batch_sampler=shares(),
+        _Shares(stream),
+        batch_size=None,
+        sampler=shares(),
         num_workers=workers,
-        collate_fn=_collate,
         pin_memory=pin,
         worker_init_fn=ignore_signals,
         prefetch_factor=4 if workers else None,
@@ -137,3 +160,11 @@ def batches(
         generator=torch.Generator(),  # never the global generator
     )
     return iter(loader)
+
+
+def close(supply: Iterator[Batch]) -> None:
+    """Ends the processes behind `batches`. They ignore SIGTERM, by which Python would end them at its own exit, so a
+    supply that is left open would keep a process that failed from ever ending."""
+    shut_down = getattr(supply, "_shutdown_workers", None)
+    if shut_down is not None:
+        shut_down()

@@ -1,10 +1,15 @@
 """Figures of a run: TensorBoard, and `metrics.jsonl` with one JSON object per logged step.
 
-All but the object under `time` (speeds, waits) is reproducible: a resumed run writes the same lines, bit for bit.
+One line per step: figures of a step that has its line already (validation at an epoch's end) join it. All but the
+object under `time` (speeds, waits) is reproducible: a resumed run writes the same lines, bit for bit. A full disk
+costs no line: what cannot be written is kept and written with the next line that can.
 """
 
+import errno
 import json
 import math
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,50 +25,130 @@ class RunLog:
     """
 
     def __init__(self, folder: Path | None, purge_step: int | None = None) -> None:
-        self._file = self._board = None
+        self._lines: _Lines | None = None
+        self._board: _Board | None = None
         if folder is None:
             return
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._file = open(folder / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115 (closed by close())
-        self._board = SummaryWriter(str(folder / "tb"), purge_step=purge_step)
+        self._lines = _Lines(folder / "metrics.jsonl")
+        self._board = _Board(folder / "tb", purge_step)
+        line = self._lines.last
+        if purge_step is not None and line.get("step", -1) >= purge_step:  # purged from the board, not from the lines
+            self._board.numbers({k: v for k, v in line.items() if k != "time"}, line["step"])
 
     def figures(
         self, step: int, header: dict[str, Any], scalars: dict[str, float], time: dict[str, float] | None = None
     ) -> None:
         """One line: `header` (step, epoch, alpha, phase, ...), named scalars, and speeds under `time`."""
-        if self._file is None:
+        if self._lines is None:
             return
         line = {"step": step} | header | {name: _finite(value) for name, value in scalars.items()}
         if time:
             line["time"] = {name: round(value, 6) for name, value in time.items()}
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
-        numbers = {name: value for name, value in header.items() if isinstance(value, int | float)}
-        for name, value in (numbers | scalars | {f"time/{k}": v for k, v in (time or {}).items()}).items():
-            self._board.add_scalar(name if "/" in name else f"training/{name}", value, step)
+        self._lines.add(line)
+        self._board.numbers(header | scalars | {f"time/{k}": v for k, v in (time or {}).items()}, step)
+
+    def problem(self) -> str | None:
+        """Why the last figures could not be written, None if they could."""
+        return None if self._lines is None else self._lines.problem or self._board.problem
 
     def text(self, name: str, text: str, step: int = 0) -> None:
         if self._board is not None:
-            self._board.add_text(name, text, step)
+            self._board.call("add_text", name, text, step)
 
     def audio(self, name: str, wav_N: np.ndarray, sample_rate: int, step: int) -> None:
         if self._board is not None:
             peak = max(1.0, float(np.abs(wav_N).max()))
-            self._board.add_audio(name, wav_N[None] / peak, step, sample_rate)
+            self._board.call("add_audio", name, wav_N[None] / peak, step, sample_rate)
 
     def image(self, name: str, image_HWC: np.ndarray, step: int) -> None:
         if self._board is not None:
-            self._board.add_image(name, image_HWC, step, dataformats="HWC")
-
-    def flush(self) -> None:
-        if self._board is not None:
-            self._board.flush()
+            self._board.call("add_image", name, image_HWC, step, dataformats="HWC")
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
+        if self._lines is not None:
+            self._lines.close()
             self._board.close()
+
+
+class _Lines:
+    """`metrics.jsonl`, the last line of which may still grow."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        whole = path.read_bytes()
+        whole = whole[: whole.rfind(b"\n") + 1]
+        self._end = len(whole)  # where the next line goes; half a line may stand there
+        self._start = whole[:-1].rfind(b"\n") + 1  # of the last line
+        self.last: dict[str, Any] = json.loads(whole[self._start :]) if whole else {}
+        self._waiting: list[bytes] = []
+        self.problem: str | None = None
+
+    def add(self, line: dict[str, Any]) -> None:
+        if self.last.get("step") == line["step"]:
+            line = self.last | line
+            if self._waiting:
+                self._waiting.pop()
+            else:
+                self._end = self._start
+        self.last = line
+        self._waiting.append(json.dumps(line).encode() + b"\n")
+        self._write()
+
+    def _write(self) -> None:
+        data = b"".join(self._waiting)
+        try:
+            if os.pwrite(self._file, data, self._end) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._start = self._end + len(data) - len(self._waiting[-1])
+            self._end += len(data)
+            os.ftruncate(self._file, self._end)
+        except OSError as error:
+            self.problem = f"figures wait to be written ({error.strerror})"
+        else:
+            self._waiting, self.problem = [], None
+
+    def close(self) -> None:
+        if self._waiting:
+            self._write()
+        os.close(self._file)
+
+
+class _Board:
+    """TensorBoard's files. One that cannot be written is given up, and a new one tried with the next figures."""
+
+    def __init__(self, folder: Path, purge_step: int | None) -> None:
+        self._folder, self._purge_step = folder, purge_step
+        self._writer = None
+        self.problem: str | None = None
+        self._try(lambda: None)
+
+    def _try(self, action: Callable[[], object]) -> None:
+        try:
+            if self._writer is None:
+                from torch.utils.tensorboard import SummaryWriter
+
+                self._writer = SummaryWriter(str(self._folder), purge_step=self._purge_step)
+                self._purge_step = None
+            action()
+            self.problem = None
+        except OSError as error:
+            self.problem = f"TensorBoard's files cannot be written ({error.strerror})"
+            self._writer = None
+
+    def numbers(self, values: dict[str, Any], step: int) -> None:
+        def write() -> None:
+            for name, value in values.items():
+                if isinstance(value, int | float):
+                    self._writer.add_scalar(name if "/" in name else f"training/{name}", value, step)
+
+        self._try(write)
+
+    def call(self, method: str, *args, **options) -> None:
+        self._try(lambda: getattr(self._writer, method)(*args, **options))
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._try(lambda: self._writer.close())
 
 
 def _finite(value: float) -> float | str:

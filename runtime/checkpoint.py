@@ -8,28 +8,33 @@ import hashlib
 import io
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 from errors import UserError
 
 SCHEMA = 1
+PARTIAL = ".partial"
 _MARK = b"N2MUSIC1"
 _TRAILER = len(_MARK) + 32
+_CHUNK = 4 << 20
 
 
 class DamagedCheckpoint(UserError):
     """The file is cut short or changed: an older checkpoint may serve."""
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Writes beside the final name, flushes to disk, renames: a reader never sees half a file."""
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A file beside the final name, flushed to disk and renamed on a normal exit: a reader never sees half a file."""
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(partial, 0o644)
@@ -40,6 +45,12 @@ def write_atomic(path: Path, data: bytes) -> None:
     _sync_folder(path.parent)
 
 
+def write_atomic(path: Path, data: bytes) -> None:
+    """Writes bytes as `atomic_file` does."""
+    with atomic_file(path) as file:
+        file.write(data)
+
+
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -48,21 +59,76 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def remove_partial(folder: Path) -> int:
+    """Removes what a writer that was killed left half-written; returns how many files. Only for the folder's owner."""
+    stale = list(folder.glob(f".*{PARTIAL}"))
+    for path in stale:
+        path.unlink(missing_ok=True)
+    return len(stale)
+
+
+class _Hashed:
+    """Hashes what it writes. The first error is kept and not raised: torch's zip writer, left in the middle by an
+    exception, would end the process."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._sha = file, hashlib.sha256()
+        self._error: OSError | None = None
+
+    def write(self, data) -> int:
+        if self._error is None:
+            try:
+                self._file.write(data)
+                self._sha.update(data)
+            except OSError as error:
+                self._error = error
+        return memoryview(data).nbytes
+
+    def flush(self) -> None: ...
+
+    def digest(self) -> bytes:
+        if self._error is not None:
+            raise self._error
+        return self._sha.digest()
+
+
+def _write_to(file: BinaryIO, state: dict[str, Any]) -> None:
+    hashed = _Hashed(file)
+    torch.save({"schema": SCHEMA} | state, hashed)
+    file.write(_MARK + hashed.digest())
+
+
 def serialise(state: dict[str, Any]) -> bytes:
     """A checkpoint's bytes, trailer included."""
     buffer = io.BytesIO()
-    torch.save({"schema": SCHEMA} | state, buffer)
-    data = buffer.getvalue()
-    return data + _MARK + hashlib.sha256(data).digest()
+    _write_to(buffer, state)
+    return buffer.getvalue()
 
 
 def save(state: dict[str, Any], path: Path) -> None:
-    """Saves a state of tensors and plain types.
+    """Saves a state of tensors and plain types, atomically.
 
     Raises:
         OSError: the disk is full or read-only; what stood under that name is intact.
     """
-    write_atomic(path, serialise(state))
+    with atomic_file(path) as file:
+        _write_to(file, state)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the digest fits, read piece by piece."""
+    try:
+        with open(path, "rb") as file:
+            left, sha = os.fstat(file.fileno()).st_size - _TRAILER, hashlib.sha256()
+            while left > 0:
+                piece = file.read(min(left, _CHUNK))
+                if not piece:
+                    return False
+                sha.update(piece)
+                left -= len(piece)
+            return left == 0 and file.read() == _MARK + sha.digest()
+    except OSError:
+        return False
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -72,11 +138,15 @@ def load(path: str | Path) -> dict[str, Any]:
         DamagedCheckpoint: the digest does not fit.
         UserError: no such file, no checkpoint of this program, or of another schema.
     """
-    path = Path(path)
     try:
-        data = path.read_bytes()
+        data = Path(path).read_bytes()
     except OSError as error:
         raise UserError(f"cannot read checkpoint {path}: {error.strerror or error}") from None
+    return decode(data, path)
+
+
+def decode(data: bytes, path: str | Path) -> dict[str, Any]:
+    """The state in a checkpoint's bytes; `path` is for messages. Raises as `load` does."""
     if data[-_TRAILER : -_TRAILER + len(_MARK)] != _MARK:
         raise DamagedCheckpoint(
             f"{path} is no checkpoint of this program, or it is cut short: give another with --resume"
@@ -87,10 +157,23 @@ def load(path: str | Path) -> dict[str, Any]:
     try:
         state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UserError(f"checkpoint {path} is refused: {str(error).splitlines()[0]}") from None
+        raise UserError(f"checkpoint {path} is refused: {_first_line(error)}") from None
     if not isinstance(state, dict) or state.get("schema") != SCHEMA:
         raise UserError(f"{path} is a checkpoint of another version of this program: schema {SCHEMA} is needed")
     return state
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def peek(path: Path) -> dict[str, Any] | None:
+    """The state with its tensors left on disk, digest unchecked: to rank files by their counters. None: unreadable."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception:
+        return None
+    return state if isinstance(state, dict) and state.get("schema") == SCHEMA else None
 
 
 def plain(value: Any) -> Any:

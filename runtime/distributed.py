@@ -1,6 +1,7 @@
 """The ranks of a run: who am I, what do we all say. The only room beside the worker that names torch.distributed."""
 
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,10 +15,15 @@ from torch.nn.parallel import DistributedDataParallel
 from errors import UserError
 
 T = TypeVar("T")
+_PIECE = 64 << 20
 
 
 class ToldElsewhere(UserError):
-    """An error that rank 0 tells the user; this rank only ends with it."""
+    """An error that another rank tells the user; this rank only ends with it."""
+
+
+class Interrupted(Exception):
+    """A stop was asked for while the ranks were at work before training; there is nothing to save."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +44,25 @@ class Ranks:
     def is_main(self) -> bool:
         return self.rank == 0
 
+    def vote(self, *flags: bool) -> list[bool]:
+        """Each flag is true on all ranks if it is true on one; one exchange for all of them."""
+        if self.world == 1:
+            return [bool(flag) for flag in flags]
+        votes_K = torch.tensor(flags, dtype=torch.uint8)
+        dist.all_reduce(votes_K, op=dist.ReduceOp.MAX, group=self.control)
+        return votes_K.bool().tolist()
+
     def any(self, flag: bool) -> bool:
         """True on all ranks if `flag` is true on one."""
+        return self.vote(flag)[0]
+
+    def gather(self, value: T) -> list[T]:
+        """Every rank's plain value, in the order of the ranks, on all ranks."""
         if self.world == 1:
-            return flag
-        votes = torch.tensor([float(flag)])
-        dist.all_reduce(votes, op=dist.ReduceOp.MAX, group=self.control)
-        return bool(votes.item() > 0)
+            return [value]
+        values = [None] * self.world
+        dist.all_gather_object(values, value, group=self.control)
+        return values
 
     def mean(self, values_K: Tensor) -> Tensor:
         """The mean over ranks of a vector, on the host in float64."""
@@ -65,6 +83,43 @@ class Ranks:
         box = [value]
         dist.broadcast_object_list(box, src=0, group=self.control)
         return box[0]
+
+    def bytes_from_main(self, data: bytes | None) -> bytes:
+        """Rank 0's bytes, on all ranks: a checkpoint need not lie on a disk that every machine sees."""
+        if self.world == 1:
+            return data
+        size = self.from_main(len(data) if self.is_main else None)
+        whole = bytearray(data) if self.is_main else bytearray(size)
+        for start in range(0, size, _PIECE):
+            piece = torch.frombuffer(whole, dtype=torch.uint8, offset=start, count=min(_PIECE, size - start))
+            dist.broadcast(piece, src=0, group=self.control)
+        return data if self.is_main else bytes(whole)
+
+    def while_in_touch(self, work: Callable[[], T] | None, stopping: Callable[[], bool] = bool) -> T | None:
+        """Some ranks work (in a thread) as long as they like, and no rank loses touch: all of them ask each other
+        several times a second, so that a dead rank, an error or a stop is known to all soon.
+
+        Returns:
+            This rank's result, None where it had no work.
+
+        Raises:
+            Interrupted: `stopping()` became true on some rank.
+            UserError: the work raised it here; ToldElsewhere where it was raised on another rank.
+        """
+        box: dict[str, object] = {}
+        thread = threading.Thread(target=_into, args=(box, work), name="work", daemon=True) if work else None
+        if thread:
+            thread.start()
+        while True:
+            if thread:
+                thread.join(0.2)
+            busy, stop, failed = self.vote(bool(thread and thread.is_alive()), stopping(), "error" in box)
+            if failed:
+                raise box.get("error") or ToldElsewhere("another rank tells why")
+            if stop:
+                raise Interrupted
+            if not busy:
+                return box.get("result")
 
     def main_first(self, work: Callable[[], T]) -> T:
         """Rank 0 does the work first, the others after it; a UserError on rank 0 ends all ranks, told once."""
@@ -98,12 +153,22 @@ class Ranks:
         )
 
 
+def _into(box: dict[str, object], work: Callable[[], object]) -> None:
+    try:
+        box["result"] = work()
+    except BaseException as error:
+        box["error"] = error
+
+
 def under_torchrun() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ or {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys()
 
 
-def start(num_threads: int = 0) -> Ranks:
+def start(num_threads: int = 0, timeout_minutes: float = 10.0) -> Ranks:
     """Joins the run that torchrun describes in the environment; without torchrun, a run of one.
+
+    Args:
+        timeout_minutes: how long a rank waits for another in any exchange before it gives up.
 
     Raises:
         RuntimeError: the ranks did not find each other within the time limit.
@@ -120,22 +185,24 @@ def start(num_threads: int = 0) -> Ranks:
         torch.set_num_threads(num_threads or max(1, len(os.sched_getaffinity(0)) // local_world))
     control = None
     if world > 1:
-        _join(rank, world, device)
-        control = dist.new_group(backend="gloo", timeout=timedelta(minutes=30))
+        limit = timedelta(minutes=timeout_minutes)
+        _join(rank, world, device, limit)
+        control = dist.new_group(backend="gloo", timeout=limit)
     return Ranks(rank, local_rank, world, local_world, device, control)
 
 
-def _join(rank: int, world: int, device: torch.device) -> None:
+def _join(rank: int, world: int, device: torch.device, limit: timedelta) -> None:
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = dist.TCPStore(address, port, is_master=_hosts_store(rank), timeout=limit)
     # A restarted worker must not meet addresses that a dead attempt left in the store: each attempt has its own prefix.
-    store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=_hosts_store(rank))
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    attempt = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{world}"
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(
         backend,
         store=dist.PrefixStore(f"run/{attempt}", store),
         rank=rank,
         world_size=world,
-        timeout=timedelta(minutes=10),
+        timeout=limit,
         device_id=device if device.type == "cuda" else None,
     )
 
@@ -143,6 +210,12 @@ def _join(rank: int, world: int, device: torch.device) -> None:
 def _hosts_store(rank: int) -> bool:
     agent_hosts_it = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     return rank == 0 and not agent_hosts_it
+
+
+def is_lost_peer(error: Exception) -> bool:
+    """Whether an error means that another rank is gone or out of reach."""
+    text = str(error).lower()
+    return isinstance(error, dist.DistError) or any(sign in text for sign in ("gloo", "nccl", "peer", "timed out"))
 
 
 def stop(ranks: Ranks) -> None:

@@ -3,7 +3,10 @@
 import fcntl
 import json
 import os
+import re
 import socket
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,18 +15,25 @@ from errors import UserError
 from runtime import checkpoint
 
 _LOCK = ".lock"
-_KEPT = {_LOCK, "earlier", "README.md", ".gitignore", ".gitkeep"}
+_JOB = ".job"
+_KEPT = {_LOCK, _JOB, "earlier", "README.md", ".gitignore", ".gitkeep"}
 _MARKS = ("metrics.jsonl", "config.yaml", "last.pt")
 
 
 class RunLock:
-    """Held by the one run that may write to a folder; the system frees it when the process dies, however it dies."""
+    """Held by the one run that may write to a folder; the system frees it when the process dies, however it dies.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        patience: seconds to wait for an owner that is on its way out: a dead rank's data readers outlive it a little.
+    """
+
+    def __init__(self, folder: Path, patience: float = 0.0) -> None:
         self._file = open(folder / _LOCK, "a+", encoding="utf-8")  # noqa: SIM115 (held for the life of the run)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        give_up = time.monotonic() + patience
+        while not self._taken():
+            if time.monotonic() < give_up:
+                time.sleep(0.1)
+                continue
             self._file.seek(0)
             owner = self._file.read().strip() or "another process"
             self._file.close()
@@ -32,13 +42,20 @@ class RunLock:
         self._file.write(f"process {os.getpid()} on {socket.gethostname()}, since {_now()}")
         self._file.flush()
 
+    def _taken(self) -> bool:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
     def release(self) -> None:
         fcntl.flock(self._file, fcntl.LOCK_UN)
         self._file.close()
 
 
-def open_folder(path: str | Path) -> tuple[Path, RunLock]:
-    """The run's folder, made if need be, and its lock.
+def open_folder(path: str | Path, patience: float = 0.0) -> tuple[Path, RunLock]:
+    """The run's folder, made if need be, and its lock (see RunLock for `patience`).
 
     Raises:
         UserError: it cannot be made or written to, or another run is using it.
@@ -46,7 +63,7 @@ def open_folder(path: str | Path) -> tuple[Path, RunLock]:
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return folder, RunLock(folder)
+        return folder, RunLock(folder, patience)
     except OSError as error:
         raise UserError(
             f"cannot write to {folder}: {error.strerror or error}; choose another --checkpoint_dir"
@@ -79,55 +96,132 @@ def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def find_checkpoint(resume: str, folder: str | Path) -> Path | None:
-    """The checkpoint that `--resume` means: a path, or for `auto` the newest readable one in the folder (None: none).
-
-    Raises:
-        UserError: the named checkpoint does not exist.
-    """
-    if resume != "auto":
-        if not Path(resume).is_file():
-            raise UserError(f"there is no checkpoint {resume}: give a .pt file, or --resume auto")
-        return Path(resume)
-    found = sorted(Path(folder).glob("*.pt"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    return found[0] if found else None
+# --- one job, several attempts -------------------------------------------------------------------------------------
 
 
-def load_for_resume(resume: str, folder: str | Path, warn) -> tuple[Path, dict[str, Any]] | None:
-    """Path and state to go on from. `auto` passes over damaged files, saying so through `warn`, and takes the one that
-    is furthest on among the rest.
+def attempt() -> int:
+    """How many attempts of this job came before: restarts by torchrun or by this program's own launcher."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) + int(os.environ.get("N2M_ATTEMPT", 0))
+
+
+def _job() -> dict[str, str]:
+    parent = os.getppid()
+    try:
+        started = Path(f"/proc/{parent}/stat").read_text().rsplit(")", 1)[1].split()[19]
+    except (OSError, IndexError):
+        started = ""
+    return {
+        "run": os.environ.get("TORCHELASTIC_RUN_ID", "none"),
+        "agent": f"{socket.gethostname()}:{parent}:{started}",
+    }
+
+
+def claim(folder: Path) -> None:
+    """Notes in the folder which job it belongs to, so that the job's next attempt knows its own saves."""
+    checkpoint.write_atomic(folder / _JOB, json.dumps(_job()).encode())
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether an earlier attempt of this very job has claimed the folder: what lies there is this run's own."""
+    try:
+        owner = json.loads((folder / _JOB).read_text(encoding="utf-8"))
+        mine = _job()
+        same_agent = owner["agent"] == mine["agent"]
+        return same_agent or (attempt() > 0 and owner["run"] == mine["run"] != "none")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+# --- which save to go on from --------------------------------------------------------------------------------------
+
+
+def progress_of(state: dict[str, Any] | None) -> tuple[int, int, int]:
+    """How far a save is, to be compared: (times the run went back to an older save, samples, finished epochs)."""
+    try:
+        c = state["counters"]
+        return int(c.get("turn", 0)), int(c["samples_seen"]), int(c["finished_epochs"])
+    except (TypeError, KeyError, ValueError, AttributeError):
+        return (-1, -1, -1)
+
+
+def saves(folder: str | Path) -> list[tuple[tuple[int, int, int], Path]]:
+    """The saves in a folder with their progress, unreadable ones first, then the furthest, the newest."""
+    found = [(progress_of(checkpoint.peek(path)), path) for path in Path(folder).glob("*.pt")]
+    found.sort(key=lambda item: (item[0], item[1].stat().st_mtime_ns), reverse=True)
+    return sorted(found, key=lambda item: item[0][0] >= 0)
+
+
+def furthest_good(
+    folder: str | Path, warn: Callable[[str], object], accept: Callable[[dict], bool] = lambda state: True
+) -> tuple[Path, dict[str, Any]] | None:
+    """Path and state of the furthest save that is whole and accepted; damaged ones are told through `warn`."""
+    for _, path in saves(folder):
+        try:
+            state = checkpoint.load(path)
+        except UserError as error:
+            warn(f"warning: passed over: {error}")
+            continue
+        if progress_of(state)[0] >= 0 and accept(state):
+            return path, state
+    return None
+
+
+def load_for_resume(
+    resume: str, folder: str | Path, warn: Callable[[str], object]
+) -> tuple[Path, dict[str, Any]] | None:
+    """Path and state that `--resume` means: a path, or for `auto` the furthest good save in the folder (None: none).
 
     Raises:
         UserError: the named checkpoint is missing, damaged or foreign; or every checkpoint in the folder is.
     """
-    if resume != "auto":
-        path = find_checkpoint(resume, folder)
-        return path, checkpoint.load(path)
-    candidates = sorted(Path(folder).glob("*.pt"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    best = None
-    for path in candidates:
-        try:
-            state = checkpoint.load(path)
-        except UserError as error:
-            warn(f"passed over: {error}")
-            continue
-        if "counters" in state:
-            best = path, state
-            break
-    if candidates and best is None:
-        raise UserError(f"no checkpoint in {folder} can be used: start a new run without --resume")
-    return best
+    if resume == "auto":
+        found = furthest_good(folder, warn)
+        if found is None and any(Path(folder).glob("*.pt")):
+            raise UserError(f"no checkpoint in {folder} can be used: start a new run without --resume")
+        return found
+    if not Path(resume).is_file():
+        raise UserError(f"there is no checkpoint {resume}: give a .pt file, or --resume auto")
+    return Path(resume), checkpoint.load(resume)
 
 
-def trim_metrics(path: Path, last_step: int) -> None:
-    """Drops lines after `last_step` (and a half-written one): a resumed run writes them again."""
+def retain(folder: Path, keep_last: int) -> list[Path]:
+    """Deletes all but the newest `keep_last` of checkpoint_epoch_*.pt (0: none); returns what was deleted.
+
+    Nothing is deleted unless one of those that stay is whole.
+    """
+    epochs = [path for path in folder.glob("checkpoint_epoch_*.pt") if re.search(r"_\d+\.pt$", path.name)]
+    epochs.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    staying, going = epochs[:keep_last], epochs[keep_last:]
+    if not keep_last or not going or not any(checkpoint.is_whole(path) for path in staying):
+        return []
+    for path in going:
+        path.unlink(missing_ok=True)
+    return going
+
+
+# --- figures -------------------------------------------------------------------------------------------------------
+
+
+def trim_metrics(path: Path, last_step: int, epoch_end_pending: bool = False) -> None:
+    """Drops lines after `last_step` (and a half-written one): a resumed run writes them again.
+
+    With `epoch_end_pending` the validation figures of `last_step` will come again, so they go as well.
+    """
     if not path.exists():
         return
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for text in path.read_text(encoding="utf-8").splitlines():
         try:
-            if json.loads(line)["step"] <= last_step:
-                kept.append(line + "\n")
+            line = json.loads(text)
+            step = line["step"]
+            if step > last_step:
+                continue
         except (json.JSONDecodeError, KeyError, TypeError):
             continue
+        if step == last_step and epoch_end_pending and any(name.startswith("val/") for name in line):
+            line = {name: value for name, value in line.items() if not name.startswith("val/")}
+            if "lr/g" not in line:
+                continue
+            text = json.dumps(line)
+        kept.append(text + "\n")
     checkpoint.write_atomic(path, "".join(kept).encode())

@@ -1,20 +1,37 @@
-"""SIGTERM and SIGINT ask for an orderly end; the ranks decide on it together (see runtime.distributed)."""
+"""SIGTERM and SIGINT ask for an orderly end; the ranks decide on it together (see runtime.distributed).
 
+Exit code 128 + n after signal n, whether the end was orderly or not. The end may take `GRACE_SECONDS`: torchrun and
+most clusters kill 30 seconds after they asked.
+"""
+
+import ctypes
 import os
+import select
 import signal
+import sys
+import threading
+import time
 
 EXIT_SIGNALLED = 143  # 128 + SIGTERM: what a shell reports of a process ended by SIGTERM
+GRACE_SECONDS = 20.0
+SAME_SECONDS = 0.5  # clusters signal a worker and its launcher alike, and the launcher passes it on: one request
+_ASKS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
-    """Remembers that somebody asked this process to stop. A second signal leaves at once."""
+    """Remembers that somebody asked this process to stop. A second request leaves at once."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self._since = 0.0
 
     def listen(self) -> "StopRequest":
-        for number in (signal.SIGTERM, signal.SIGINT):
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        for number in _ASKS:
             signal.signal(number, self._on_signal)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        threading.Thread(target=_watch, args=(reader,), name="signals", daemon=True).start()
         return self
 
     @property
@@ -22,12 +39,38 @@ class StopRequest:
         return self.signal is not None
 
     def _on_signal(self, number: int, _frame) -> None:
-        if self.requested:
+        if not self.requested:
+            self.signal, self._since = number, time.monotonic()
+        elif time.monotonic() - self._since > SAME_SECONDS:
             os._exit(128 + number)
-        self.signal = number
+
+
+def _watch(reader: int) -> None:
+    """Sees signals even while the main thread is held up in a read or a collective, where its handler cannot run."""
+    first, since = None, 0.0
+    while True:
+        left = None if first is None else max(0.0, since + GRACE_SECONDS - time.monotonic())
+        if not select.select([reader], [], [], left)[0]:
+            print(f"no orderly end within {GRACE_SECONDS:.0f} s: leaving without one", file=sys.stderr, flush=True)
+            os._exit(128 + first)
+        for number in os.read(reader, 64):
+            if number not in _ASKS:
+                continue
+            if first is None:
+                first, since = number, time.monotonic()
+            elif time.monotonic() - since > SAME_SECONDS:
+                os._exit(128 + number)
 
 
 def ignore_signals(_worker_id: int = 0) -> None:
     """For processes that read data: they end with their rank, not before it."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.set_wakeup_fd(-1)
+    for number in _ASKS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def end_with_parent() -> None:
+    """Has the system send SIGTERM to this process when its launcher dies: no worker trains on without one."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, int(signal.SIGTERM))

@@ -1,0 +1,89 @@
+"""Saving without keeping training waiting: a copy on the host, written by a thread.
+
+Training waits for the copy alone (and for the write before, if that is still going on: one is outstanding at most).
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from runtime import checkpoint
+
+
+class HostCopy:
+    """Copies states into host memory that is kept from one save to the next; page-locked where they lie on a GPU."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[tuple, Tensor] = {}
+
+    def __call__(self, state: dict[str, Any]) -> dict[str, Any]:
+        """The state with every tensor replaced by a copy; valid until the next call."""
+        copied = self._copy(state, ())
+        if torch.cuda.is_initialized():
+            torch.cuda.current_stream().synchronize()
+        return copied
+
+    def _copy(self, value: Any, where: tuple) -> Any:
+        if isinstance(value, dict):
+            return {key: self._copy(item, (*where, key)) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._copy(item, (*where, k)) for k, item in enumerate(value)]
+        if not isinstance(value, Tensor):
+            return value
+        buffer = self._buffers.get(where)
+        if buffer is None or buffer.shape != value.shape or buffer.dtype != value.dtype:
+            buffer = torch.empty(value.shape, dtype=value.dtype, pin_memory=value.is_cuda)
+            self._buffers[where] = buffer
+        return buffer.copy_(value.detach(), non_blocking=True)
+
+
+class Saver:
+    """Writes states in a thread of its own, one at a time.
+
+    Attributes:
+        failed: names whose latest save did not succeed.
+        stalls: seconds that each call kept its caller waiting.
+    """
+
+    def __init__(self) -> None:
+        self.failed: set[str] = set()
+        self.stalls: list[float] = []
+        self._copy = HostCopy()
+        self._thread: threading.Thread | None = None
+        self._problems: list[str] = []
+
+    def __call__(self, state: dict[str, Any], paths: list[Path], then: Callable[[], object] = lambda: None) -> None:
+        """Starts to save a state under each of the paths; `then` is called after all of them succeeded."""
+        began = time.perf_counter()
+        self.wait()
+        copied = self._copy(state)
+        self._thread = threading.Thread(target=self._write, args=(copied, paths, then), name="saver", daemon=True)
+        self._thread.start()
+        self.stalls.append(time.perf_counter() - began)
+
+    def _write(self, state: dict[str, Any], paths: list[Path], then: Callable[[], object]) -> None:
+        for path in paths:
+            try:
+                checkpoint.save(state, path)
+                self.failed.discard(path.name)
+            except Exception as error:  # a save that fails costs a warning, never the run
+                self.failed.add(path.name)
+                self._problems.append(f"{path} could not be saved ({getattr(error, 'strerror', None) or error})")
+        if not self.failed.intersection(path.name for path in paths):
+            then()
+
+    def wait(self) -> None:
+        """Returns when nothing is outstanding."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def problems(self) -> list[str]:
+        """What went wrong since the last call, one sentence each."""
+        told, self._problems = self._problems, []
+        return told
