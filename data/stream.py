@@ -19,7 +19,6 @@ from data.cache import LatentPairs, LatentReadError
 from runtime.seeding import Purpose, mix_seed
 from runtime.signals import ignore_signals
 
-
 _TRIES = 64  # samples tried in place of one that cannot be read
 
 
@@ -132,7 +131,7 @@ class _Shares(torch.utils.data.Dataset):
 
 
 def rank_indices(start: int, per_rank: int, rank: int, world: int) -> list[int]:
-    """One rank's share of the global batch at `start`, and one more: the item whose target is the last sample's real."""
+    """One rank's share of the global batch at `start`, and one more: the item whose target is the last one's real."""
     total = per_rank * world
     return [start + (rank * per_rank + j) % total for j in range(per_rank + 1)]
 
