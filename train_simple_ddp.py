@@ -3,7 +3,7 @@
     torchrun train_simple_ddp.py --pure_gan_mode 0.01
     python train_simple_ddp.py --config recipes/demo.yaml
 
-Exit codes: 0 done; 2 wrong input, told in one sentence; 3 training diverged; 128 + n stopped by signal n, resumable.
+Exit codes: 0 done; 2 wrong input, told in one sentence; 3 training diverged or collapsed; 128 + n stopped by signal n, resumable.
 """
 
 import os

@@ -31,6 +31,8 @@ class Objective:
     needs_real_in_generator: G's loss compares fakes with reals, so D must also judge reals in G's step.
     baseline: the discriminator's loss when it cannot tell real from fake (its best constant logit).
     smooths_labels: the discriminator takes `label_smoothing`, the label of reals (1: off).
+    boundary: the logit over which the discriminator says "real".
+    compares_pairs: a common shift of all logits changes nothing, so only pairs of a real and a fake say something.
     """
 
     discriminator: Callable[..., Tensor]
@@ -38,6 +40,8 @@ class Objective:
     needs_real_in_generator: bool = False
     baseline: float | None = None
     smooths_labels: bool = False
+    boundary: float = 0.0
+    compares_pairs: bool = False
 
 
 def _wide(logits_B: Tensor) -> Tensor:
@@ -107,9 +111,11 @@ def _relativistic_generator(real_logits_B: Tensor | None, fake_logits_B: Tensor)
 OBJECTIVES: dict[str, Objective] = {
     "bce": Objective(_bce_discriminator, _bce_generator, baseline=log(2), smooths_labels=True),
     "hinge": Objective(_hinge_discriminator, _critic_generator, baseline=2.0),
-    "lsgan": Objective(_lsgan_discriminator, _lsgan_generator, baseline=0.5, smooths_labels=True),
-    "wgan-gp": Objective(_critic_discriminator, _critic_generator, baseline=0.0),
-    "rpgan": Objective(_relativistic_discriminator, _relativistic_generator, True, baseline=log(2)),
+    "lsgan": Objective(_lsgan_discriminator, _lsgan_generator, baseline=0.5, smooths_labels=True, boundary=0.5),
+    "wgan-gp": Objective(_critic_discriminator, _critic_generator, baseline=0.0, compares_pairs=True),
+    "rpgan": Objective(
+        _relativistic_discriminator, _relativistic_generator, True, baseline=log(2), compares_pairs=True
+    ),
 }
 
 
@@ -133,9 +139,9 @@ def choose_objective(name: str, label_smoothing: float = 1.0) -> Objective:
     if not objective.smooths_labels:
         fitting = ", ".join(key for key, value in OBJECTIVES.items() if value.smooths_labels)
         raise UserError(f"gan_loss '{name}' has no labels to smooth: set label_smoothing to 1, or choose {fitting}.")
-    baseline = label_smoothing**2 / 2 if name == "lsgan" else objective.baseline
+    changed = {"baseline": label_smoothing**2 / 2, "boundary": label_smoothing / 2} if name == "lsgan" else {}
     smoothed = partial(objective.discriminator, label_smoothing=label_smoothing)
-    return replace(objective, discriminator=smoothed, baseline=baseline)
+    return replace(objective, discriminator=smoothed, **changed)
 
 
 def centring(real_logits_B: Tensor, fake_logits_B: Tensor) -> Tensor:

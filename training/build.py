@@ -8,7 +8,7 @@ from data.cache import LatentPairs, open_pairs
 from data.stream import SampleStream
 from errors import UserError
 from models.ema import WeightAverage
-from monitoring.log import RunLog
+from monitoring.log import RunLog, read_metrics
 from monitoring.progress import ProgressLine
 from runtime import checkpoint
 from runtime.distributed import Ranks
@@ -64,6 +64,10 @@ def build(config: RunConfig, ranks: Ranks, stop: StopRequest) -> Run:
     run = Run(
         config, ranks, folder, game, average, stream, held_out, scheduler, space, counters, log, progress, stop, lock
     )  # fmt: skip
+    if state is not None and ranks.is_main:
+        for line in read_metrics(folder / "metrics.jsonl"):
+            run.doctor.see(line)
+            run.doctor.news()
     if state is None:
         log.text("options", f"```\n{config.to_yaml()}```")
         if codec is not None and ranks.is_main and config.sample_every:

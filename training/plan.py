@@ -96,9 +96,9 @@ class Scheduler:
             lr_d=c.disc_lr_value * self._rate_factor("d", samples_seen, pretrain, c.d_warmup_steps),
             instance_noise=instance_noise(samples_seen / self.pairs, c.instance_noise_std, c.instance_noise_decay),
             pretraining=pretraining,
-            train_g=step % c.n_critic == 0 or pretraining,
-            train_d=not pretraining and c.gan_weight > 0 and step % c.disc_update_freq == 0,
-            decode=c.needs_audio and step % c.decode_every == 0,
+            train_g=pretraining or (step + 1) % c.n_critic == 0,
+            train_d=not pretraining and c.gan_weight > 0 and (step + 1) % c.disc_update_freq == 0,
+            decode=c.needs_audio and (step if pretraining else step // c.n_critic) % c.decode_every == 0,
         )
 
     def _rate_factor(self, network: str, samples_seen: int, begin: int, warmup_steps: int) -> float:

@@ -8,11 +8,13 @@ from config import RunConfig
 from data.cache import LatentPairs
 from data.stream import SampleStream
 from models.ema import WeightAverage
+from monitoring.health import Doctor
 from monitoring.log import RunLog
 from monitoring.progress import ProgressLine
 from runtime.distributed import Ranks
 from runtime.run_folder import RunLock
 from runtime.signals import StopRequest
+from training.diversity import DiversityGauge
 from training.plan import Scheduler
 from training.state import Counters, LatentSpace
 from training.steps import Game
@@ -38,6 +40,13 @@ class Run:
     lock: RunLock | None = None
     last_save: float = field(default_factory=time.monotonic)
     save_failed: bool = False
+    collapsed: bool = False
+    gauge: DiversityGauge = field(init=False)
+    doctor: Doctor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.gauge = DiversityGauge(self.game, self.stream.pairs, self.held_out, self.stream.frames)
+        self.doctor = Doctor(self.config)
 
     @property
     def epoch_ended(self) -> bool:

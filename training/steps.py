@@ -117,7 +117,7 @@ def look(game: Game, batch, plan: Plan) -> View:
 def train_step(game: Game, batch, plan: Plan) -> dict[str, Tensor]:
     """One step of both players. Returns named scalars on the device, of this rank's samples."""
     view = look(game, batch, plan)
-    with game.autocast():
+    with game.autocast(), torch.set_grad_enabled(plan.train_g):
         made: Generated = game.wrapped_generator(view.source_input_BDT, view.source_target_BDT)
     made = Generated(*(None if x is None else x.float() for x in made))
     figures = {"latents/fake_mean": made.output_BDT.mean(), "latents/fake_std": sample_std(made.output_BDT).mean()}
@@ -148,7 +148,7 @@ def discriminator_step(game: Game, view: View, fake_BDT: Tensor, plan: Plan) -> 
         if penalised:
             r1_B, r2_B = penalties.exact_penalty(logits, joined_BDT).chunk(2)
     loss = game.objective.discriminator(real_B, fake_B).mean()
-    figures = {"loss/d": loss} | discriminator_figures(real_B, fake_B)
+    figures = {"loss/d": loss} | discriminator_figures(real_B, fake_B, game.objective.boundary)
     if penalised:
         figures |= {"loss/r1": r1_B.mean(), "loss/r2": r2_B.mean()}
         loss = loss + 0.5 * c.r1_weight * r1_B.mean() + 0.5 * c.r2_weight * r2_B.mean()
@@ -178,12 +178,16 @@ def shown_to_discriminator(game: Game, x_BDT: Tensor, indices: list[int], purpos
     return x_BDT + plan.instance_noise * game._noise(purpose, indices, x_BDT)
 
 
-def discriminator_figures(real_B: Tensor, fake_B: Tensor) -> dict[str, Tensor]:
-    """What the monitor wants to know of the logits: probabilities, accuracy, the critic's gap."""
+def discriminator_figures(real_B: Tensor, fake_B: Tensor, boundary: float = 0.0) -> dict[str, Tensor]:
+    """What the monitor wants to know of the logits: probabilities, shares that are called real, accuracy, the critic's
+    gap. A logit of `boundary` is undecided, a probability of a half."""
+    real_sign, fake_sign = ((x_B > boundary).float().mean() for x_B in (real_B, fake_B))
     return {
-        "d/real_prob": real_B.sigmoid().mean(),
-        "d/fake_prob": fake_B.sigmoid().mean(),
-        "d/accuracy": 0.5 * ((real_B > 0).float().mean() + (fake_B <= 0).float().mean()),
+        "d/real_prob": (real_B - boundary).sigmoid().mean(),
+        "d/fake_prob": (fake_B - boundary).sigmoid().mean(),
+        "d/real_sign": real_sign,
+        "d/fake_sign": fake_sign,
+        "d/accuracy": 0.5 * (real_sign + 1.0 - fake_sign),
         "d/pair_accuracy": (real_B > fake_B).float().mean(),
         "d/gap": (real_B - fake_B).mean(),
     }

@@ -1,30 +1,41 @@
 """Validation on clean targets at three noise levels, with the weight average, shared out among the ranks."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from data.cache import LatentPairs
 from losses.reconstruction import RECONSTRUCTION
 from runtime.seeding import Purpose, mix_seed
+from training.diversity import DiversityGauge, clip_statistics
 from training.steps import Game, masked_sources, noised_sources
 
 
 @torch.no_grad()
 def validate(
-    game: Game, averaged: torch.nn.Module, pairs: LatentPairs, frames: int, alphas: dict[str, float]
+    game: Game,
+    averaged: torch.nn.Module,
+    pairs: LatentPairs,
+    frames: int,
+    alphas: dict[str, float],
+    gauge: DiversityGauge,
+    with_discriminator: bool = True,
 ) -> dict[str, float]:
-    """Weighted regression loss to clean input and target at each named alpha, the mean over all validation pairs.
+    """Weighted regression loss to clean input and target at each named alpha, the mean over all validation pairs; at
+    the alpha named "current" also the discriminator's verdict and the diversity of what was generated.
 
     The noise of a pair is the same at every validation, so that losses may be compared between epochs. `frames`
     from the clips' middle are used, the length of a training crop.
 
     Returns:
-        {"val/<name>": loss} for each alpha.
+        {"val/<name>": loss} for each alpha, "val/d_loss", "val/d_accuracy" (of pairs, where the objective compares
+        pairs) unless `with_discriminator` is False, and the figures of `DiversityGauge` where there are enough clips.
     """
     c = game.config
     names, levels = list(alphas), list(alphas.values())
     mine = list(range(game.ranks.rank, len(pairs), game.ranks.world))
-    sums = torch.zeros(len(levels) + 1, dtype=torch.float64)
+    sums = torch.zeros(len(levels) + 3, dtype=torch.float64)
+    statistics_NF = torch.zeros(gauge.shown, 4 * len(pairs.mean), dtype=torch.float64)
     seed = mix_seed(c.seed, Purpose.VALIDATION)
     measure = RECONSTRUCTION[c.loss_reconstruction]
     for start in range(0, len(mine), c.batch_size):
@@ -38,9 +49,45 @@ def validate(
             input_weight, target_weight = regression_weights(c)
             loss_B = input_weight * measure(output_BDT, input_BDT) + target_weight * measure(output_BDT, target_BDT)
             sums[k] += loss_B.double().sum().cpu()
+            if names[k] != "current":
+                continue
+            if with_discriminator:
+                sums[-3:-1] += discriminator_verdict(game, target_BDT, output_BDT)
+            rows_BF = clip_statistics(output_BDT).double().cpu()
+            for i, row_F in zip(chosen, rows_BF, strict=True):
+                if i < gauge.shown:
+                    statistics_NF[i] = row_F
         sums[-1] += len(chosen)
-    sums = game.ranks.sum(sums)
-    return {f"val/{name}": float(sums[k] / sums[-1]) for k, name in enumerate(names)}
+    means = (sums := game.ranks.sum(sums)) / sums[-1]
+    figures = {f"val/{name}": float(means[k]) for k, name in enumerate(names)}
+    if with_discriminator:
+        figures |= {"val/d_loss": float(means[-3]), "val/d_accuracy": float(means[-2])}
+    return figures | diversity_figures(game, gauge, statistics_NF)
+
+
+def discriminator_verdict(game: Game, real_BDT: Tensor, fake_BDT: Tensor) -> Tensor:
+    """[loss, accuracy] of the discriminator on held-out reals and fakes, summed over the batch; without dropout."""
+    was_training = game.discriminator.training
+    game.discriminator.eval()
+    try:
+        real_B, fake_B = game.discriminator(torch.cat([real_BDT, fake_BDT])).chunk(2)
+    finally:
+        game.discriminator.train(was_training)
+    loss_B = game.objective.discriminator(real_B, fake_B)
+    if game.objective.compares_pairs:
+        right_B = (real_B > fake_B).double()
+    else:
+        right_B = 0.5 * ((real_B > game.objective.boundary).double() + (fake_B <= game.objective.boundary).double())
+    return torch.stack([loss_B.double().sum(), right_B.sum()]).cpu()
+
+
+def diversity_figures(game: Game, gauge: DiversityGauge, statistics_NF: Tensor) -> dict[str, float]:
+    """The gauge's figures, read by rank 0 from all ranks' clips."""
+    if not gauge.shown:
+        return {}
+    joined_NF = game.ranks.sum(statistics_NF).numpy()
+    finite = game.ranks.is_main and bool(np.isfinite(joined_NF).all())
+    return game.ranks.from_main(gauge(joined_NF) if finite else {})
 
 
 def regression_weights(config) -> tuple[float, float]:

@@ -1,0 +1,197 @@
+"""The doctor's rules: from what a run has logged to a verdict, or None where a rule has nothing to say.
+
+The first rule of `GAME` that holds names the state of the game; every rule of `FINDINGS` that holds adds what is wrong
+with what is generated. Thresholds are the options `health_*`.
+"""
+
+from collections.abc import Callable
+from math import isfinite
+from statistics import fmean, median, pstdev
+
+from monitoring.verdicts import Past, Verdict
+
+
+def _not_finite(past: Past) -> Verdict | None:
+    recent = past.steps[-max(1, len(past.steps) // 3) :]
+    for name in ("loss/g_total", "loss/d_total", "grad_norm/g", "grad_norm/d"):
+        count = sum(not isfinite(float(line[name])) for line in recent if name in line)
+        if count:
+            return Verdict("divergence", f"{name} is not finite in {count} of the last {len(recent)} lines")
+    for network in ("g", "d"):
+        skipped = past.series(f"skipped/{network}")
+        if len(skipped) > 1 and skipped[-1] - skipped[0] >= len(skipped):
+            return Verdict("divergence", f"{skipped[-1] - skipped[0]:.0f} updates of {network.upper()} were skipped")
+    return None
+
+
+def _blown_up(past: Past) -> Verdict | None:
+    c = past.config
+    if past.steps and "latents/fake_std" in past.steps[-1]:
+        fake, real = (float(past.steps[-1][f"latents/{kind}_std"]) for kind in ("fake", "real"))
+        if real > 0 and fake > c.health_spread * real:
+            return Verdict("divergence", f"deviation of fakes {fake:.3g}, of reals {real:.3g}")
+    if len(past.steps) < c.health_window:
+        return None
+    for network in ("g", "d"):
+        rises = [_rise(past.series(f"{kind}/{network}{end}")) for kind, end in (("grad_norm", ""), ("loss", "_total"))]
+        if all(rise is not None and rise > c.health_growth for rise in rises):
+            figures = f"gradient norm x {rises[0]:.0f} and loss x {rises[1]:.0f} within the window"
+            return Verdict("divergence", f"{network.upper()}: {figures}")
+    return None
+
+
+def _rise(series: list[float]) -> float | None:
+    """The last quarter's median over the first half's, in size."""
+    if len(series) < 4:
+        return None
+    early, late = median(map(abs, series[: len(series) // 2])), median(map(abs, series[-(len(series) // 4) :]))
+    return late / max(early, 1e-12)
+
+
+def _pretraining(past: Past) -> Verdict | None:
+    if past.config.gan_weight == 0:
+        return Verdict("pre-training", "gan_weight is 0: there is no discriminator in this run")
+    if past.steps and past.steps[-1].get("pretrain_phase"):
+        step, length = past.steps[-1]["step"], past.config.g_pretrain_steps
+        return Verdict("pre-training", f"step {step} of {length}")
+    return None
+
+
+def _warming_up(past: Past) -> Verdict | None:
+    c = past.config
+    if len(past.played) < c.health_window:
+        return Verdict("warming up", f"{len(past.played)} of {c.health_window} logged steps since D joined")
+    step = past.steps[-1]["step"]
+    for name, end in (
+        ("g_warmup_steps", c.g_warmup_steps),
+        ("d_warmup_steps", c.g_pretrain_steps + c.d_warmup_steps if c.d_warmup_steps else 0),
+        ("adv_ramp_steps", c.g_pretrain_steps + c.adv_ramp_steps if c.adv_ramp_steps else 0),
+    ):
+        if step < end:
+            return Verdict("warming up", f"step {step}, {name} end at {end}")
+    return None
+
+
+def _oscillation(past: Past) -> Verdict | None:
+    """Slow or alternating swings, told from noise by von Neumann's ratio (2 for independent values: von Neumann 1941):
+    the mean squared successive difference over the variance. The mean must be crossed, so that a trend is no swing."""
+    pairs = past.objective.compares_pairs and not past.objective.baseline
+    series = past.series("d/gap" if pairs else "loss/d")
+    if len(series) < 4:
+        return None
+    mean, deviation, scale = fmean(series), pstdev(series), fmean(map(abs, series))
+    if deviation <= past.config.health_swing * scale:
+        return None
+    steps = [b - a for a, b in zip(series, series[1:], strict=False)]
+    ratio = fmean(step * step for step in steps) / deviation**2
+    sides = [value > mean for value in series]
+    crossings = sum(a != b for a, b in zip(sides, sides[1:], strict=False))
+    if crossings >= 3 and not 0.8 <= ratio <= 3.2:
+        name = "the critic's gap" if pairs else "L_D"
+        return Verdict(
+            "oscillation", f"{name} swings by {deviation / scale:.2f} of its size, {crossings} crossings of its mean"
+        )
+    return None
+
+
+def _discriminator_wins(past: Past) -> Verdict | None:
+    c = past.config
+    if past.accuracy < c.health_d_accuracy:
+        return None
+    if past.share_of_guess is not None:
+        return Verdict("discriminator too strong", past.evidence()) if past.share_of_guess < c.health_d_loss else None
+    gap = past.series("d/gap")
+    half = len(gap) // 2
+    early, late = fmean(gap[:half]), fmean(gap[half:])
+    if late > early * 1.5 > 0:
+        return Verdict("discriminator too strong", f"{past.evidence()}, up from {early:.3g} within the window")
+    return None
+
+
+def _generator_wins(past: Past) -> Verdict | None:
+    return Verdict("generator too strong", past.evidence()) if past.accuracy < past.config.health_g_accuracy else None
+
+
+def _at_chance(past: Past) -> Verdict | None:
+    """Undecided and flat: rightly so (equilibrium), or because the discriminator does not learn. It does not where it
+    was never above chance, its gradient is gone, or fakes plainly differ from reals in spread."""
+    c = past.config
+    chance = abs(past.accuracy - 0.5) <= 2 * c.health_tolerance  # a count of few samples, where probabilities are means
+    close = all(abs(p - past.undecided) <= c.health_tolerance for p in past.probabilities)
+    if not chance or not (close or past.objective.compares_pairs) or not _flat(past):
+        return None
+    spread = past.mean("latents/fake_std") / max(past.mean("latents/real_std"), 1e-12)
+    if not past.learned:
+        why = "and never above chance before"
+    elif past.mean("grad_norm/d") < 1e-8:
+        why = "its gradient is zero"
+    elif not c.health_variance < spread < 1 / c.health_variance:
+        why = f"though the deviation of fakes is {spread:.2f} of reals'"
+    else:
+        return Verdict("equilibrium", past.evidence())
+    return Verdict("discriminator not learning", f"{past.evidence()}, {why}")
+
+
+def _flat(past: Past) -> bool:
+    """Whether the discriminator's loss stands still; a critic's gap is in units of the latents' error, of order one."""
+    return pstdev(past.series("loss/d")) <= past.config.health_tolerance * (past.objective.baseline or 1.0)
+
+
+def _balanced(past: Past) -> Verdict:
+    return Verdict("balanced", past.evidence())
+
+
+GAME: tuple[Callable[[Past], Verdict | None], ...] = (
+    _not_finite,
+    _blown_up,
+    _pretraining,
+    _warming_up,
+    _oscillation,
+    _discriminator_wins,
+    _generator_wins,
+    _at_chance,
+    _balanced,
+)
+
+
+# -- findings about what is generated, beside the game --
+
+
+def _mode_collapse(past: Past) -> Verdict | None:
+    """Judged by the clips, never by a loss: both of the last two validations, the adversary having joined."""
+    ratios = [line["diversity/ratio"] for line in past.checks if "diversity/ratio" in line]
+    joined = past.config.gan_weight > 0 and past.played
+    if joined and len(ratios) == 2 and max(ratios) < past.config.health_diversity:
+        return Verdict("mode collapse", f"diversity of generated clips {ratios[-1]:.2f} of that of real ones")
+    return None
+
+
+def _to_the_mean(past: Past) -> Verdict | None:
+    c = past.config
+    if len(past.steps) < c.health_window or past.steps[-1]["alpha"] < c.health_alpha:
+        return None
+    fake, real = past.mean("latents/fake_std"), past.mean("latents/real_std")
+    if fake < c.health_variance * real:
+        alpha = past.steps[-1]["alpha"]
+        return Verdict("regression to the mean", f"deviation of fakes {fake / real:.2f} of reals' at alpha {alpha:.2f}")
+    return None
+
+
+def _memorisation(past: Past) -> Verdict | None:
+    nearest = past.checks[-1].get("diversity/nearest_train") if past.checks else None
+    if nearest is not None and nearest < past.config.health_nearest:
+        return Verdict("memorisation", f"nearest training clip at {nearest:.2f} of held-out music's distance")
+    return None
+
+
+def _too_fast(past: Past) -> Verdict | None:
+    if not past.checks or past.checks[-1]["phase"] != "transition" or past.began is past.checks[-1]:
+        return None
+    now, before = past.checks[-1]["val/current"], float(past.began["val/current"])
+    rise = float(now) / max(before, 1e-12) - 1
+    if rise > past.config.health_val_rise:
+        return Verdict("curriculum too fast", f"validation loss up by {100 * rise:.0f} % since noise began")
+    return None
+
+
+FINDINGS: tuple[Callable[[Past], Verdict | None], ...] = (_mode_collapse, _to_the_mean, _memorisation, _too_fast)
