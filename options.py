@@ -147,7 +147,7 @@ class GanOptions(BaseModel):
 
     gan_loss: Literal["bce", "hinge", "lsgan", "wgan-gp", "rpgan"] = opt("bce", "the adversarial objective")
     gan_weight: float = opt(0.15, "weight of the generator's adversarial loss", ge=0)
-    discriminator: Literal["conv", "multiscale", "spectrogram", "conv+spectrogram", "conv+multiscale"] = opt(
+    discriminator: Literal["conv", "multiscale", "spectrogram", "conv+spectrogram", "multiscale+spectrogram"] = opt(
         "conv", "the discriminator's design, or two whose logits are averaged"
     )
     disc_width: int | None = opt(None, "the discriminator's base width; default: its design's own", ge=4)
