@@ -87,9 +87,10 @@ def _survey(task: CacheTask, old: Index | None) -> Index:
     samples = check_clip(pairs["train"][0].input, task.sample_rate, expected)
     known = old.files if old is not None and old.samples == samples else {}
     keys = [f"{split}/{path.name}" for split in pairs for pair in pairs[split] for path in (pair.input, pair.target)]
+    files = {key: _unchanged(task, key, known.get(key)) for key in keys}
+    changed = [key for key, entry in files.items() if entry is None]
     with ThreadPoolExecutor(_READERS) as threads:
-        seen = threads.map(lambda key: _look_at(task, key, known.get(key), samples), keys, chunksize=64)
-        files = dict(zip(keys, seen, strict=True))
+        files |= zip(changed, threads.map(lambda key: _look_at(task, key, samples), changed), strict=True)
     index = Index(task.codec_name, task.codec_identity, task.sample_rate, samples, files=files)
     for split, items in pairs.items():
         index.pairs[split] = [
@@ -99,13 +100,23 @@ def _survey(task: CacheTask, old: Index | None) -> Index:
     return index
 
 
-def _look_at(task: CacheTask, key: str, known: tuple[int, int, str] | None, samples: int) -> tuple[int, int, str]:
+def _unchanged(task: CacheTask, key: str, known: tuple[int, int, str] | None) -> tuple[int, int, str] | None:
+    """What is known of a file, if its size and time are still the same."""
+    if known is None:
+        return None
+    try:
+        status = os.stat(task.path(key))
+    except OSError:
+        return None
+    return tuple(known) if (known[0], known[1]) == (status.st_size, status.st_mtime_ns) else None
+
+
+def _look_at(task: CacheTask, key: str, samples: int) -> tuple[int, int, str]:
+    """Check a clip by its header and digest its contents -> (size, mtime_ns, digest)."""
     path = task.path(key)
+    check_clip(path, task.sample_rate, samples)
     try:
         status = path.stat()
-        if known and (known[0], known[1]) == (status.st_size, status.st_mtime_ns):
-            return (known[0], known[1], known[2])
-        check_clip(path, task.sample_rate, samples)
         return status.st_size, status.st_mtime_ns, file_digest(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror or error}).") from None
