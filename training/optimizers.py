@@ -21,7 +21,11 @@ def build_optimizer(config: RunConfig, module: nn.Module, lr: float, network: st
     groups = [{"params": decayed, "weight_decay": c.weight_decay}, {"params": others, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
     if kind == "sgd":
-        return torch.optim.SGD(groups, lr=lr, momentum=beta1, fused=True)
+        optimizer = torch.optim.SGD(groups, lr=lr, momentum=beta1, fused=True)
+        if beta1 > 0:  # torch would leave them uninitialised where the very first step is skipped
+            for p in decayed + others:
+                optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        return optimizer
     if kind == "adam":
         groups = [group | {"weight_decay": 0.0} for group in groups]
         return torch.optim.Adam(groups, lr=lr, betas=(beta1, beta2), fused=True)
