@@ -2,9 +2,13 @@
 
 python evaluate.py --checkpoint checkpoints --num 256
 python evaluate.py --generated samples --reference music/held_out --train music/train --json result.json
+
+Real music must not be scarce: with fewer than about a hundred held-out clips the figures blur and the ladder says so.
+For the demo, more can be made: python prepare_dataset.py --demo --seed 43 --demo_songs 60 --output_dir held_out
 """
 
 import argparse
+import hashlib
 import json
 import platform
 import shlex
@@ -49,6 +53,9 @@ class Material:
 def read_folder(folder: str | Path, option: str) -> list[np.ndarray]:
     """All audio files under a folder, in order of their paths -> float32 [N] each, 24 kHz mono.
 
+    The same audio twice counts once: in a dataset a clip is the target of one pair and the input of the next, and
+    repeated clips would pass for neighbours of each other.
+
     Raises:
         UserError: no such folder, or no audio in it, or a broken file.
     """
@@ -61,7 +68,8 @@ def read_folder(folder: str | Path, option: str) -> list[np.ndarray]:
     if not paths:
         raise UserError(f"{option} {folder} holds no audio files (wav, flac, ogg, mp3, ...)")
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda path: read_audio(path, SAMPLE_RATE), paths))
+        wavs = pool.map(lambda path: read_audio(path, SAMPLE_RATE), paths)
+        return list({hashlib.sha256(wav).digest(): wav for wav in wavs}.values())
 
 
 def common_length(duration_s: float, folders: list[list[np.ndarray]]) -> int:
@@ -98,10 +106,10 @@ def halves(wavs: list[np.ndarray], seed: int) -> tuple[list[np.ndarray], list[np
 
 
 def open_sources(args: argparse.Namespace) -> list[Source]:
-    """What is to be judged, in the order given. Raises UserError as `read_folder` and `generate.load_generator` do."""
+    """What is to be judged, in the order given. Raises UserError where a folder or a checkpoint cannot be read."""
     sources = [Source(Path(folder).name, wavs=read_folder(folder, "--generated")) for folder in args.generated]
     if args.checkpoint:
-        from generate import load_generator, open_generators_codec
+        from synthesis.loading import load_generator, open_generators_codec
 
         for path in args.checkpoint:
             loaded = load_generator(path, args.device)
@@ -146,7 +154,7 @@ def gather(args: argparse.Namespace, sources: list[Source]) -> Material:
 
 
 def _generated(source, count, length, seed):
-    from generate import generate_from_noise
+    from synthesis.render import generate_from_noise
 
     clips = generate_from_noise(source.generator, source.codec, count, length / SAMPLE_RATE, seed)
     return np.stack([clip[:length] for clip in clips])

@@ -119,6 +119,12 @@ def test_a_wrong_input_is_one_sentence_and_exit_code_2(folders, capsys, given, s
     assert said in stderr and stderr.count("\n") == 1
 
 
+def test_the_same_audio_twice_counts_once(tmp_path):
+    for name, seed in (("pair_0000_target", 1), ("pair_0001_input", 1), ("pair_0001_target", 2)):
+        write_wav(tmp_path / f"{name}.wav", plucked(seed, 3.0), SAMPLE_RATE)
+    assert len(evaluate.read_folder(tmp_path, "--train")) == 2
+
+
 def test_crops_take_from_as_many_files_as_they_can():
     wavs = [np.full(1000, i, np.float32) for i in range(4)] + [np.zeros(99, np.float32)]
     clips = evaluate.crops(wavs, 100, seed=0, most=4)
