@@ -31,13 +31,11 @@ class Doctor:
     """Sees line after line; lines of one step are one.
 
     Attributes:
-        verdicts: after the last line.
-        announced: names of the verdicts that were last worth telling.
+        verdicts: after the last line; the game's first.
     """
 
     config: RunConfig
     verdicts: list[Verdict] = field(default_factory=list)
-    announced: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         c = self.config
@@ -46,7 +44,8 @@ class Doctor:
         self._checks: deque[Line] = deque(maxlen=2)  # lines with validation figures
         self._began: Line | None = None  # the last check before noise, or the first of all
         self._learned = False
-        self._waiting: tuple[tuple[str, ...], int] = (), 0
+        self._stood = 0  # for how many lines the game has had its verdict
+        self._told, self._found = "", set()
 
     def see(self, line: Line) -> list[Verdict]:
         """Takes in a line and returns the verdicts on the run as it stands."""
@@ -60,8 +59,8 @@ class Doctor:
         past = self._past()
         game = next(verdict for rule in GAME if (verdict := rule(past)) is not None)
         self._learned |= game.name not in ("pre-training", "warming up") and past.accuracy > ABOVE_CHANCE
+        self._stood = self._stood + 1 if self.verdicts and self.verdicts[0].name == game.name else 1
         self.verdicts = [game, *(finding for find in FINDINGS if (finding := find(past)) is not None)]
-        self._weigh()
         return self.verdicts
 
     def _take_check(self, line: Line) -> None:
@@ -71,20 +70,16 @@ class Doctor:
         if self._began is None or line["alpha"] == 0:
             self._began = line
 
-    def _weigh(self) -> None:
-        """A changed set of verdicts is worth telling once it has stood for a few lines, so that a run on the edge
-        between two does not fill the screen."""
-        names = tuple(verdict.name for verdict in self.verdicts)
-        self._waiting = names, self._waiting[1] + 1 if names == self._waiting[0] else 1
-
     def news(self) -> list[Verdict]:
-        """The verdicts, if they are others than those told last and not a mere flicker; divergence is told at once."""
-        names, stood = self._waiting
-        settled = stood >= SETTLED_LINES or not self.announced or names[0] == "divergence"
-        if names == self.announced or not settled:
-            return []
-        self.announced = names
-        return self.verdicts
+        """Verdicts worth telling that have not been told: the game's once it has stood for a few lines (on the edge
+        between two it would fill the screen), divergence and findings at once."""
+        game, *findings = self.verdicts
+        settled = self._stood >= SETTLED_LINES or not self._told or game.name == "divergence"
+        fresh = [game] if game.name != self._told and settled else []
+        self._told = game.name if fresh else self._told
+        fresh += [finding for finding in findings if finding.name not in self._found]
+        self._found = {finding.name for finding in findings}
+        return fresh
 
     def has(self, name: str) -> bool:
         return any(verdict.name == name for verdict in self.verdicts)

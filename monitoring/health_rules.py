@@ -146,8 +146,8 @@ GAME: tuple[Callable[[Past], Verdict | None], ...] = (
     _blown_up,
     _pretraining,
     _warming_up,
+    _discriminator_wins,  # before oscillation: a loss of next to nothing swings by more than its size
     _oscillation,
-    _discriminator_wins,
     _generator_wins,
     _at_chance,
     _balanced,
