@@ -10,6 +10,7 @@ from data.stream import batches
 from errors import UserError
 from runtime import checkpoint, distributed
 from runtime.distributed import ToldElsewhere
+from runtime.memory import keep_freed_memory
 from runtime.seeding import seed_step
 from runtime.signals import StopRequest
 from synthesis.loading import export_generator
@@ -64,6 +65,8 @@ def status(run: Run, plan: Plan, figures: dict[str, torch.Tensor], clock: Stopwa
     scalars = dict(zip(names, values.tolist(), strict=True))
     scalars |= {"lr/g": plan.lr_g, "lr/d": plan.lr_d, "weight/gan": plan.gan_weight}
     scalars |= {"skipped/g": float(game.update_g.bad), "skipped/d": float(game.update_d.bad)}
+    if run.config.adaptive_alpha:
+        scalars["curriculum/speed"] = run.scheduler.reactions.adaptive.speed
     if plan.instance_noise > 0:
         scalars["weight/instance_noise"] = plan.instance_noise
     header = {
@@ -138,10 +141,13 @@ def judge(run: Run, loss: float, phase: str) -> bool:
 
 
 def show_samples(run: Run) -> None:
-    if run.ranks.is_main and run.game.codec is not None:
-        write_generations(
-            run.log, run.config, run.average.module, run.space, run.game.codec, run.stream.frames, run.counters.step
-        )
+    if not run.ranks.is_main or run.game.codec is None:
+        return
+    c, stem = run.counters, run.folder / "samples" / f"epoch_{run.counters.finished_epochs:04d}"
+    network, frames = run.average.module, run.stream.frames
+    run.progress.guard(
+        lambda: write_generations(run.log, run.config, network, run.space, run.game.codec, frames, c.step, stem)
+    )
 
 
 def save_is_due(run: Run) -> bool:
@@ -185,6 +191,7 @@ def finish(run: Run) -> None:
 
 def main(config: RunConfig) -> int:
     """Runs one rank to its end; returns the exit code."""
+    keep_freed_memory()
     stop = StopRequest().listen()
     ranks = distributed.start(config.num_threads)
     if config.tf32:
