@@ -40,7 +40,7 @@ class ConvStack(nn.Module):
     def forward(self, x: Tensor, copies: int = 1) -> tuple[Tensor, list[Tensor]]:
         features = []
         for layer in self.layers:
-            features.append(F.leaky_relu(layer(x), SLOPE))
+            features.append(F.leaky_relu(layer(x), SLOPE, inplace=True))
             x = tiled_dropout(features[-1], self.dropout, self.training, copies)
         return x, features
 
