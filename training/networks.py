@@ -69,6 +69,11 @@ def build_guided_generator(config: RunConfig) -> GuidedGenerator:
         return GuidedGenerator(build_generator(c.generator, **options), agent)
 
 
+def wants_final_bias(gan_loss: str) -> bool:
+    """Whether the objective holds the discriminator's last bias; the others do not see a common shift of all logits."""
+    return gan_loss not in ("rpgan", "wgan-gp")
+
+
 def build_critic(config: RunConfig) -> nn.Module:
     """The discriminator of a run, initialised from the run's seed."""
     c = config
@@ -76,7 +81,7 @@ def build_critic(config: RunConfig) -> nn.Module:
         "channels": c.encoding_dim,
         "dropout": c.disc_dropout,
         "spectral_norm": c.disc_spectral_norm,
-        "final_bias": c.gan_loss not in ("rpgan", "wgan-gp"),  # these do not see a common shift of all logits
+        "final_bias": wants_final_bias(c.gan_loss),
     }
     if c.disc_width is not None:
         options["width"] = c.disc_width

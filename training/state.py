@@ -9,13 +9,14 @@ from torch import Tensor
 from config import RunConfig
 from errors import UserError
 from runtime.checkpoint import plain
+from training.networks import wants_final_bias
 from training.steps import Game
 
 # Options that shaped a run's past: another value would not fit the weights or the samples in the checkpoint.
 SHAPING = (
     *("generator", "encoding_dim", "nhead", "num_layers", "num_transformer_layers", "width", "patch_frames"),
     *("conv_kernel", "residual", "use_creative_agent", "use_compositional_agent", "discriminator", "disc_width"),
-    *("disc_spectral_norm", "optimizer", "disc_optimizer", "seed"),
+    *("disc_spectral_norm", "optimizer", "disc_optimizer", "gan_loss", "seed"),
 )
 
 
@@ -107,9 +108,9 @@ def resumed_config(given: RunConfig, state: dict[str, Any]) -> tuple[RunConfig, 
         UserError: an option given now contradicts one that shaped the run's past.
     """
     saved = {name: value for name, value in state["config"].items() if name in RunConfig.model_fields}
-    explicit = {name: getattr(given, name) for name in given.model_fields_set if name in RunConfig.model_fields}
+    explicit = {name: getattr(given, name) for name in RunConfig.model_fields if name in given.model_fields_set}
     for name in SHAPING:
-        if name in explicit and name in saved and explicit[name] != saved[name]:
+        if name in explicit and name in saved and not _goes_with(name, explicit[name], saved[name]):
             raise UserError(
                 f"--{name} {explicit[name]} contradicts the checkpoint, which was trained with {saved[name]}: "
                 "leave it out, or start a new run without --resume"
@@ -122,6 +123,13 @@ def resumed_config(given: RunConfig, state: dict[str, Any]) -> tuple[RunConfig, 
         if name in saved and name not in passing and saved[name] != value
     ]
     return RunConfig(**(base | explicit)), changed
+
+
+def _goes_with(name: str, value: Any, saved: Any) -> bool:
+    """Whether a run that was trained with `saved` can go on with `value`."""
+    if name == "gan_loss":
+        return wants_final_bias(value) == wants_final_bias(saved)
+    return value == saved
 
 
 def check_space(state: dict[str, Any], space: LatentSpace) -> None:
