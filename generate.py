@@ -41,11 +41,11 @@ NEEDS = {  # options that mean nothing without another
 EXCLUDES = (("num", "interpolate"), ("num", "variations"), ("interpolate", "variations"), ("duration", "input_audio"))
 
 
-def generate_from_noise(loaded, codec, num: int, duration: float, seed: int, temperature: float = 1.0, batch: int = 8):
+def generate_from_noise(loaded, codec, num: int, duration: float, seed: int, temperature: float = 1.0):
     """Yields `num` clips `[N]` of `duration` seconds; clip k depends on (seed, k) alone."""
     from synthesis.render import generate_from_noise
 
-    return generate_from_noise(loaded, codec, num, duration, seed, temperature, batch)
+    return generate_from_noise(loaded, codec, num, duration, seed, temperature)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -62,7 +62,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--output_dir", default="samples", help="folder for the wav files (default: samples)")
     add("--seed", type=int, default=0, help="clip k is a function of the seed and k (default: 0)")
     add("--temperature", type=float, default=1.0, help="factor on the noise's scale (default: 1)")
-    add("--batch", type=int, default=8, help="clips made at a time, fewer where they are long (default: 8)")
+    add(
+        "--batch",
+        type=int,
+        help="clips made at a time, fewer where they are long (default: 8; 1 per CPU core)",
+    )
     add("--spectrogram", action="store_true", help="write a PNG beside each wav")
     add("--interpolate", type=int, metavar="SEED_B", help="go from clip 0 of --seed to clip 0 of this seed instead")
     add("--steps", type=int, help="clips on that way, the ends included (default: 5)")
@@ -148,13 +152,19 @@ def _draws(args: argparse.Namespace) -> tuple[str, list]:
 
 
 def _clips(args: argparse.Namespace, loaded, codec, draws: list, wavs: list[np.ndarray]) -> Iterator[np.ndarray]:
+    import torch
+
     from synthesis.render import clips_from_music, clips_from_noise
     from synthesis.sources import NoiseMix
 
+    workers = 1
+    if loaded.device.type == "cpu":  # cores work on clips of their own: faster than sharing each operation
+        workers = torch.get_num_threads()
+        torch.set_num_threads(1)
     if not wavs:
-        return clips_from_noise(loaded, codec, draws, args.duration, args.temperature, args.batch)
+        return clips_from_noise(loaded, codec, draws, args.duration, args.temperature, args.batch, workers)
     mix = NoiseMix(args.noise_fraction, args.noise_channels, args.temperature)
-    return clips_from_music(loaded, codec, draws, *wavs, mix, args.batch)
+    return clips_from_music(loaded, codec, draws, *wavs, mix, args.batch, workers)
 
 
 def _write(args: argparse.Namespace, path: Path, wav: np.ndarray, sample_rate: int, trained_to: str) -> None:

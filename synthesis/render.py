@@ -4,7 +4,9 @@ Legend: B clips, D latent channels, T frames, N audio samples.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -23,18 +25,31 @@ PIECE_FRAMES, PIECE_OVERLAP, PIECE_FADE = 1500, 64, 4  # of the codec: 20 s; hal
 
 
 def clips_from_noise(
-    loaded: LoadedGenerator, codec, draws: Sequence[Draw], duration: float, temperature: float = 1.0, batch: int = 8
+    loaded: LoadedGenerator,
+    codec,
+    draws: Sequence[Draw],
+    duration: float,
+    temperature: float = 1.0,
+    batch: int | None = None,
+    workers: int = 1,
 ) -> Iterator[np.ndarray]:
-    """Yields a clip `[N]` of `duration` seconds for each draw, `batch` at a time; a clip depends on its draw alone.
+    """Yields a clip `[N]` of `duration` seconds for each draw, in their order; a clip depends on its draw alone.
+
+    batch: clips made at a time, fewer where they are long; None: 8 on a GPU, 1 on a CPU, whose caches hold no more.
+    workers: batches in the making at the same time, each on a thread; on CPUs, with `torch.set_num_threads(1)`, one
+        per core is the fastest way.
 
     Raises:
         UserError: the generator makes NaN or infinite values.
     """
     length = max(1, round(duration * codec.sample_rate))
     frames = math.ceil(length / codec.hop)
-    for some in _batches(draws, frames, batch):
+
+    def make(some: Sequence[Draw]) -> np.ndarray:
         sources = noise_sources(loaded.config, loaded.space, some, frames, loaded.device, temperature)
-        yield from decode(codec, generate(loaded, *sources))[:, :length]
+        return decode(codec, generate(loaded, *sources))[:, :length]
+
+    return _in_batches(make, draws, _batch_size(batch, frames, loaded.device), workers)
 
 
 def clips_from_music(
@@ -44,23 +59,32 @@ def clips_from_music(
     input_N: np.ndarray,
     target_N: np.ndarray,
     mix: NoiseMix,
-    batch: int = 8,
+    batch: int | None = None,
+    workers: int = 1,
 ) -> Iterator[np.ndarray]:
     """Yields a clip `[N]` for each draw out of two recordings (the longer one is cut) and a share of noise.
 
-    Raises:
-        UserError: the generator makes NaN or infinite values.
+    For batch, workers and what is raised see `clips_from_noise`.
     """
     length = min(len(input_N), len(target_N))
     clean = [normalise(encode(codec, wav[:length], loaded.device), loaded.space) for wav in (input_N, target_N)]
-    for some in _batches(draws, clean[0].shape[2], batch):
+
+    def make(some: Sequence[Draw]) -> np.ndarray:
         repeated = (x_1DT.expand(len(some), -1, -1) for x_1DT in clean)
         sources = music_sources(loaded.config, *repeated, some, mix)
-        yield from decode(codec, generate(loaded, *sources))[:, :length]
+        return decode(codec, generate(loaded, *sources))[:, :length]
+
+    return _in_batches(make, draws, _batch_size(batch, clean[0].shape[2], loaded.device), workers)
 
 
 def generate_from_noise(
-    loaded: LoadedGenerator, codec, num: int, duration: float, seed: int, temperature: float = 1.0, batch: int = 8
+    loaded: LoadedGenerator,
+    codec,
+    num: int,
+    duration: float,
+    seed: int,
+    temperature: float = 1.0,
+    batch: int | None = None,
 ) -> Iterator[np.ndarray]:
     """Yields clips 0 to num - 1 of a seed; see `clips_from_noise`."""
     return clips_from_noise(loaded, codec, plain(seed, num), duration, temperature, batch)
@@ -102,6 +126,19 @@ def encode(codec, wav_N: np.ndarray, device) -> Tensor:
     return codec.encode(torch.from_numpy(wav_N)[None, None].to(device)).float()
 
 
-def _batches(draws: Sequence[Draw], frames: int, batch: int) -> Iterator[Sequence[Draw]]:
-    size = max(1, min(batch, FRAMES_AT_ONCE // frames))
-    return (draws[first : first + size] for first in range(0, len(draws), size))
+def _batch_size(batch: int | None, frames: int, device) -> int:
+    batch = batch or (1 if device.type == "cpu" else 8)
+    return max(1, min(batch, FRAMES_AT_ONCE // frames))
+
+
+def _in_batches(make: Callable, draws: Sequence[Draw], size: int, workers: int) -> Iterator[np.ndarray]:
+    """Clips in the order of their draws, with no more than workers + 1 batches held at a time."""
+    batches = [draws[first : first + size] for first in range(0, len(draws), size)]
+    with ThreadPoolExecutor(workers) as pool:
+        pending: deque = deque()
+        for some in batches:
+            pending.append(pool.submit(make, some))
+            if len(pending) > workers:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
