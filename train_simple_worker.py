@@ -1,61 +1,82 @@
 """One rank of a run, read top to bottom: build -> resume -> loop { validate, checkpoint, D step, G step, status }."""
 
+import os
+import signal
 import sys
-import time
+from typing import NoReturn
 
 import torch
 
 from config import RunConfig
-from data.stream import batches
+from data.cache import LatentReadError
+from data.stream import batches, close
 from errors import UserError
-from runtime import checkpoint, distributed
-from runtime.distributed import ToldElsewhere
+from runtime import distributed
+from runtime.distributed import Interrupted, ToldElsewhere
 from runtime.memory import keep_freed_memory
 from runtime.seeding import seed_step
-from runtime.signals import StopRequest
+from runtime.signals import StopRequest, end_with_parent
 from synthesis.loading import export_generator
 from training.build import build
 from training.plan import Plan
+from training.recovery import Diverged, is_failing, roll_back, slowed
 from training.run import Run, Stopwatch
 from training.samples import write_generations
-from training.state import full_state
+from training.saving import overdue, save, save_at_the_end, step_is_due, tell_problems
 from training.steps import train_step
 from training.validation import validate
 
-EXIT_WRONG_INPUT, EXIT_DIVERGED = 2, 3
+EXIT_LOST, EXIT_WRONG_INPUT, EXIT_DIVERGED = 1, 2, 3
 
 
-def train(run: Run) -> None:
-    """The loop. Every decision in it follows from counters that all ranks share, or is taken by all ranks together."""
-    c, config = run.counters, run.config
-    per_step = run.scheduler.global_batch
+def train(run: Run) -> bool:
+    """The loop. Every decision in it follows from counters that all ranks share, or is taken by all ranks together.
+
+    Returns:
+        Whether the run was asked to stop before its end.
+    """
+    config, ranks, per_step = run.config, run.ranks, run.scheduler.global_batch
     supply = batches(
-        run.stream, c.samples_seen, per_step // run.ranks.world, run.ranks.rank, run.ranks.world, config.num_workers,
-        pin=run.ranks.device.type == "cuda",
+        run.stream, run.counters.samples_seen, per_step // ranks.world, ranks.rank, ranks.world, config.num_workers,
+        pin=ranks.device.type == "cuda",
     )  # fmt: skip
     clock = Stopwatch(per_step)
-    while True:
-        if run.epoch_ended:
-            end_epoch(run)
-        if run.complete or run.collapsed or (config.max_steps and c.step >= config.max_steps):
-            break
-        if run.ranks.any(run.stop.requested):
-            save(run, "last.pt")
-            break
-        if save_is_due(run):
-            save(run, "last.pt")
+    try:
+        while True:
+            c = run.counters
+            if run.epoch_ended and not end_epoch(run):
+                return True
+            if run.complete or run.collapsed or (config.max_steps and c.step >= config.max_steps):
+                return False
+            with clock.waiting():
+                batch = next(supply)
+            run.bad_clips.take(batch.bad)
+            stop, save_now, news, lost = ranks.vote(
+                run.stop.requested, overdue(run) or step_is_due(run), bool(run.bad_clips.news), batch.lost
+            )
+            if stop:
+                return True
+            if news:
+                for warning in run.bad_clips.share(ranks, lost):
+                    run.progress.say(warning)
+            if save_now:
+                save(run, "last.pt")
 
-        with clock.waiting():
-            batch = next(supply)
-        plan = run.scheduler.plan(c.step, c.samples_seen, batch.indices, run.ranks.device)
-        seed_step(config.seed, c.step, run.ranks.rank)
-        figures = train_step(run.game, batch, plan)
-        if plan.train_g:
-            run.average.update(run.game.generator, c.samples_seen, per_step)
-        c.step, c.samples_seen = c.step + 1, c.samples_seen + per_step
-        clock.step()
-        if c.step % config.log_every == 0 or c.step == 1:
-            status(run, plan, figures, clock)
+            plan = slowed(run.scheduler.plan(c.step, c.samples_seen, batch.indices, ranks.device), c.lr_factor)
+            seed_step(config.seed, c.step, ranks.rank)
+            figures = train_step(run.game, batch, plan)
+            if plan.train_g:
+                run.average.update(run.game.generator, c.samples_seen, per_step)
+            c.step, c.samples_seen = c.step + 1, c.samples_seen + per_step
+            clock.step()
+            if c.step % config.log_every == 0 or c.step == 1:
+                status(run, plan, figures, clock)
+            if is_failing(run):
+                roll_back(run, figures, batch.indices)
+                break
+    finally:
+        close(supply)
+    return train(run)
 
 
 def status(run: Run, plan: Plan, figures: dict[str, torch.Tensor], clock: Stopwatch) -> None:
@@ -67,6 +88,10 @@ def status(run: Run, plan: Plan, figures: dict[str, torch.Tensor], clock: Stopwa
     scalars |= {"skipped/g": float(game.update_g.bad), "skipped/d": float(game.update_d.bad)}
     if run.config.adaptive_alpha:
         scalars["curriculum/speed"] = run.scheduler.reactions.adaptive.speed
+    if run.counters.rollbacks:
+        scalars["rollbacks"] = float(run.counters.rollbacks)
+    if run.bad_clips.known:
+        scalars["bad_clips"] = float(len(run.bad_clips.known))
     if plan.instance_noise > 0:
         scalars["weight/instance_noise"] = plan.instance_noise
     header = {
@@ -79,6 +104,7 @@ def status(run: Run, plan: Plan, figures: dict[str, torch.Tensor], clock: Stopwa
     examine(run, header, scalars)
     run.log.figures(run.counters.step, header, scalars, clock.read())
     run.progress.update(run.counters.samples_seen, plan.epoch, run.config.epochs, plan.phase, plan.alpha, scalars)
+    tell_problems(run)
 
 
 def examine(run: Run, header: dict, scalars: dict[str, float]) -> None:
@@ -90,10 +116,11 @@ def examine(run: Run, header: dict, scalars: dict[str, float]) -> None:
         run.log.text("health", f"**{verdict.name}** ({verdict.evidence}): {verdict.advice}", run.counters.step)
 
 
-def end_epoch(run: Run) -> None:
-    """Validation, samples and checkpoints at the end of an epoch."""
+def end_epoch(run: Run) -> bool:
+    """Validation, samples and checkpoints at the end of an epoch. False: asked to stop in its midst; it is done again
+    on resume."""
     c, config = run.counters, run.config
-    c.finished_epochs = epoch = c.samples_seen // len(run.stream)
+    epoch = c.samples_seen // len(run.stream)
     alpha = run.scheduler.alpha(epoch)
     improved, losses = False, None
     if epoch % config.val_every == 0 or epoch == config.epochs:
@@ -102,8 +129,11 @@ def end_epoch(run: Run) -> None:
             levels["ceiling"] = config.gan_noise_ceiling
         playing = config.gan_weight > 0 and c.step > config.g_pretrain_steps
         losses = validate(
-            run.game, run.average.module, run.held_out, run.stream.frames, levels, run.gauge, with_discriminator=playing
-        )
+            run.game, run.average.module, run.held_out, run.stream.frames, levels, run.gauge, playing,
+            go_on=lambda: not run.ranks.any(run.stop.requested), bad=run.bad_clips.news,
+        )  # fmt: skip
+        if losses is None:
+            return False
         improved = judge(run, losses["val/current"], run.scheduler.phase(alpha))
         header = {"epoch": epoch, "samples_seen": c.samples_seen, "alpha": alpha, "phase": c.phase}
         scalars = losses | {"val/best": c.best, "val/since_best": float(c.since_best)}
@@ -120,11 +150,12 @@ def end_epoch(run: Run) -> None:
     c.reactions = run.scheduler.reactions.state()
     if config.sample_every and (epoch % config.sample_every == 0 or epoch == config.epochs):
         show_samples(run)
-    if improved:
-        save(run, "best.pt")
+    c.finished_epochs = epoch
+    names = ["best.pt"] if improved else []
     if epoch % config.save_every == 0 or epoch == config.epochs:
-        save(run, f"checkpoint_epoch_{epoch}.pt")
-        save(run, "last.pt")
+        names += [f"checkpoint_epoch_{epoch}.pt", "last.pt"]
+    save(run, *names)
+    return True
 
 
 def judge(run: Run, loss: float, phase: str) -> bool:
@@ -150,67 +181,75 @@ def show_samples(run: Run) -> None:
     )
 
 
-def save_is_due(run: Run) -> bool:
-    config, c = run.config, run.counters
-    if config.save_every_steps and c.step and c.step % config.save_every_steps == 0:
-        return True
-    if not config.save_every_minutes:
-        return False
-    overdue = time.monotonic() - run.last_save > 60 * config.save_every_minutes
-    return run.ranks.any(overdue)
-
-
-def save(run: Run, name: str) -> None:
-    """Rank 0 writes the whole state. A full or read-only disk costs a warning, never the run."""
-    run.last_save = time.monotonic()
-    if not run.ranks.is_main:
-        return
-    state = full_state(run.config, run.game, run.average, run.counters, run.space, run.scheduler.global_batch)
-    try:
-        checkpoint.save(state, run.folder / name)
-        run.save_failed = False
-    except OSError as error:
-        run.save_failed = True
-        run.progress.say(f"warning: {run.folder / name} could not be saved ({error.strerror}); training goes on")
-
-
-def finish(run: Run) -> None:
-    """The end of a run, or of this call."""
+def finish(run: Run) -> bool:
+    """The end of a run, or of this call. Whether everything that was to be saved is on disk."""
     c = run.counters
-    save(run, "last.pt")
+    saved = save_at_the_end(run)
     if run.ranks.is_main and run.complete:
         trained_to = f"epoch {c.finished_epochs}, step {c.step}"
-        export_generator(run.folder, run.config, run.average.state_dict(), run.space, trained_to)
-        run.progress.say(f"finished at {trained_to}: {run.folder / 'generator.safetensors'}")
+        try:
+            export_generator(run.folder, run.config, run.average.state_dict(), run.space, trained_to)
+            run.progress.say(f"finished at {trained_to}: {run.folder / 'generator.safetensors'}")
+        except OSError as error:
+            saved = False
+            run.progress.say(f"warning: the generator could not be exported to {run.folder} ({error.strerror})")
     elif run.ranks.is_main:
         run.progress.say(f"stopped at step {c.step}; go on with --resume {run.folder / 'last.pt'}")
     run.log.close()
     run.progress.close()
     run.ranks.barrier()
+    if not saved:
+        missing = ", ".join(sorted(run.saver.failed)) or "the export"
+        print(f"train_simple_worker.py: not saved: {missing}; make room in {run.folder}", file=sys.stderr)
+    return saved
 
 
 def main(config: RunConfig) -> int:
     """Runs one rank to its end; returns the exit code."""
     keep_freed_memory()
     stop = StopRequest().listen()
-    ranks = distributed.start(config.num_threads)
-    if config.tf32:
-        torch.set_float32_matmul_precision("high")
+    end_with_parent()
     try:
+        ranks = distributed.start(config.num_threads, config.timeout_minutes)
+        if config.tf32:
+            torch.set_float32_matmul_precision("high")
         run = build(config, ranks, stop)
         if run.scheduler.global_batch == 1:
             run.progress.say("warning: with a batch of one the discriminator's real is the sample's own target")
-        train(run)
-        stopped = ranks.any(stop.requested) and not run.complete
-        finish(run)
+        if run.save_first:
+            save(run, "last.pt")
+        try:
+            stopped = train(run)
+        except BaseException:
+            run.saver.wait()
+            raise
+        saved = finish(run)
+        distributed.stop(ranks)
     except ToldElsewhere:
         return EXIT_WRONG_INPUT
-    except UserError as error:
+    except (UserError, LatentReadError) as error:
         print(f"train_simple_worker.py: {error}", file=sys.stderr)
         return EXIT_WRONG_INPUT
-    distributed.stop(ranks)
+    except Diverged as error:
+        if ranks.is_main:
+            print(f"train_simple_worker.py: training diverged: {error}", file=sys.stderr)
+        return EXIT_DIVERGED
+    except Interrupted:
+        leave(128 + (stop.signal or signal.SIGTERM))  # a thread may still be encoding
+    except RuntimeError as error:
+        if not distributed.is_lost_peer(error):
+            raise
+        print(f"train_simple_worker.py: lost touch with another rank: {str(error).splitlines()[0]}", file=sys.stderr)
+        leave(EXIT_LOST)
     if run.collapsed:
         return EXIT_DIVERGED
     if stopped:
-        return 128 + (stop.signal or 15)
-    return 1 if run.save_failed else 0
+        return 128 + (stop.signal or signal.SIGTERM)
+    return 0 if saved else 1
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process at once: what is still open would wait for ranks or threads that do not answer."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
 
@@ -52,6 +53,13 @@ class ProgressLine:
             self._bar.console.print(text, highlight=False)
         else:
             print(text, flush=True)
+
+    def guard(self, writing: Callable[[], object]) -> None:
+        """Writes what a run can do without: a full or read-only disk costs a warning."""
+        try:
+            writing()
+        except OSError as error:
+            self.say(f"warning: {error.filename or 'a file'} could not be written ({error.strerror}); training goes on")
 
     def close(self) -> None:
         if self._bar is not None:

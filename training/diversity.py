@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool1d
 
-from data.cache import LatentPairs
+from data.cache import LatentPairs, LatentReadError
 from monitoring.metrics import diversity_ratio, nearest_train_ratio
 from training.steps import Game
 
@@ -46,12 +46,15 @@ class DiversityGauge:
         return count if count >= FEWEST else 0
 
     def __call__(self, statistics_NF: np.ndarray) -> dict[str, float]:
-        """From `clip_statistics` of generated clips, one for each of the first `shown` validation pairs:
+        """From `clip_statistics` of clips generated out of the first `shown` validation pairs; empty where fewer than
+        two of those, or of the training clips, can be read.
 
         diversity/ratio: mean distance of two generated clips over that of two held-out ones; 0: one clip repeated.
         diversity/nearest_train: median distance to the nearest training clip over that of held-out clips; 0: copies.
         """
         held_out_NF, train_KF = self._references()
+        if min(len(held_out_NF), len(train_KF)) < 2:
+            return {}
         generated_NF = self._scaled(statistics_NF)
         return {
             "diversity/ratio": diversity_ratio(generated_NF, held_out_NF),
@@ -63,7 +66,8 @@ class DiversityGauge:
             count = min(len(self._train), KNOWN)
             train = self._statistics(self._train, np.linspace(0, len(self._train) - 1, count).astype(int))
             held_out = self._statistics(self._held_out, range(self.shown))
-            self._mean_F, self._std_F = train.mean(0), train.std(0) + 1e-6
+            if len(train):
+                self._mean_F, self._std_F = train.mean(0), train.std(0) + 1e-6
             self._real = self._scaled(held_out), self._scaled(train)
         return self._real
 
@@ -75,6 +79,10 @@ class DiversityGauge:
         start = (pairs.frames - self._frames) // 2
         rows = []
         for i in chosen:
-            clip_1DT = torch.from_numpy(pairs.target(int(i))[None, :, start : start + self._frames].astype("float32"))
+            try:
+                clip_DT = pairs.target(int(i))
+            except LatentReadError:  # told where the clip is trained or validated on
+                continue
+            clip_1DT = torch.from_numpy(clip_DT[None, :, start : start + self._frames].astype("float32"))
             rows.append(clip_statistics(self._game.normalise(clip_1DT)).double().cpu().numpy()[0])
-        return np.stack(rows)
+        return np.stack(rows) if rows else np.zeros((0, 4 * len(pairs.mean)))
