@@ -3,7 +3,8 @@
     torchrun train_simple_ddp.py --pure_gan_mode 0.01
     python train_simple_ddp.py --config recipes/demo.yaml
 
-Exit codes: 0 done; 2 wrong input, told in one sentence; 3 training diverged or collapsed; 128 + n stopped by signal n, resumable.
+Exit codes: 0 done; 2 wrong input, told in one sentence; 3 training diverged or collapsed;
+128 + n stopped by signal n, resumable; 1 a rank failed or was lost, or the last save did.
 """
 
 import os
@@ -25,10 +26,24 @@ def main(argv: list[str]) -> int:
             print(f"train_simple_ddp.py: {error}", file=sys.stderr)
         return 2
     if "TORCHELASTIC_RUN_ID" in os.environ and not alone_on_a_machine_of_many(config):
-        from train_simple_worker import main as work
-
         return work(config)
     return launch(config, argv)
+
+
+def work(config: RunConfig) -> int:
+    """One rank. An error that nobody foresaw is shown, told to torchrun, and ends the process whatever still runs."""
+    import traceback
+
+    from torch.distributed.elastic.multiprocessing.errors import record
+
+    from train_simple_worker import leave
+    from train_simple_worker import main as rank
+
+    try:
+        return record(rank)(config)
+    except Exception:
+        traceback.print_exc()
+        return leave(DIED)
 
 
 def check_folders(config: RunConfig) -> None:
@@ -63,13 +78,17 @@ def launch(config: RunConfig, argv: list[str]) -> int:
     A run that lost a worker to a signal (out of memory, a dying machine) starts again from its newest save, with a
     fresh agent: nothing of the dead attempt is left to meet. A worker that ended by itself knows why; it stays ended.
     """
+    import time
+
     for name in [key for key in os.environ if key.startswith(("TORCHELASTIC", "GROUP_")) or key in _RANK_VARIABLES]:
         del os.environ[name]
     workers = config.world_size or local_devices()
     if workers > 1:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+    run_id = f"n2m-{os.getpid()}-{time.time_ns()}"
     for attempt in range(config.max_restarts + 1):
-        code = _run_agent(workers, argv if attempt == 0 else [*argv, "--resume", "auto"])
+        os.environ["N2M_ATTEMPT"] = str(attempt)  # from the second on, workers go on from their own newest save
+        code = _run_agent(workers, argv, run_id)
         if code >= 0:
             return code
         print(f"a worker was killed by signal {-code}", file=sys.stderr)
@@ -78,8 +97,8 @@ def launch(config: RunConfig, argv: list[str]) -> int:
     return DIED
 
 
-def _run_agent(workers: int, argv: list[str]) -> int:
-    """Exit code of one attempt: a worker's own, 128 + n if this process was asked to stop, -n if a worker was killed."""
+def _run_agent(workers: int, argv: list[str], run_id: str) -> int:
+    """Exit code of one attempt: a worker's own, 128 + n if asked to stop by signal n, -n if a worker was killed by it."""
     import logging
 
     from torch.distributed.elastic.multiprocessing.api import SignalException
@@ -91,7 +110,7 @@ def _run_agent(workers: int, argv: list[str]) -> int:
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=workers,
-        run_id=f"n2m-{os.getpid()}",
+        run_id=run_id,
         rdzv_backend="c10d",
         rdzv_endpoint="127.0.0.1:0",
         max_restarts=0,
@@ -100,8 +119,9 @@ def _run_agent(workers: int, argv: list[str]) -> int:
     try:
         elastic_launch(agent, sys.executable)("-u", os.path.abspath(__file__), *argv)
     except ChildFailedError as error:
-        first = min(error.failures.values(), key=lambda failure: failure.timestamp)
-        return first.exitcode
+        codes = [f.exitcode for f in sorted(error.failures.values(), key=lambda failure: failure.timestamp)]
+        # Ranks that lose a killed one fail by themselves, in the same moment: the kill is the cause.
+        return next((code for code in codes if code < 0), codes[0])
     except SignalException as error:
         return 128 + error.sigval
     return 0

@@ -13,7 +13,9 @@ from monitoring.log import RunLog
 from monitoring.progress import ProgressLine
 from runtime.distributed import Ranks
 from runtime.run_folder import RunLock
+from runtime.saver import Saver
 from runtime.signals import StopRequest
+from training.bad_clips import BadClips
 from training.diversity import DiversityGauge
 from training.plan import Scheduler
 from training.state import Counters, LatentSpace
@@ -22,7 +24,12 @@ from training.steps import Game
 
 @dataclass
 class Run:
-    """A run in progress, as one rank sees it."""
+    """A run in progress, as one rank sees it.
+
+    Attributes:
+        save_first: there is no save yet of where the run stands.
+        saved_at: (step, finished epochs) of the latest save as last.pt.
+    """
 
     config: RunConfig
     ranks: Ranks
@@ -39,14 +46,23 @@ class Run:
     stop: StopRequest
     lock: RunLock | None = None
     last_save: float = field(default_factory=time.monotonic)
-    save_failed: bool = False
+    save_first: bool = False
+    saved_at: tuple[int, int] | None = None
+    saver: Saver = field(default_factory=Saver)
     collapsed: bool = False
     gauge: DiversityGauge = field(init=False)
     doctor: Doctor = field(init=False)
+    bad_clips: BadClips = field(init=False)
 
     def __post_init__(self) -> None:
         self.gauge = DiversityGauge(self.game, self.stream.pairs, self.held_out, self.stream.frames)
         self.doctor = Doctor(self.config)
+        self.bad_clips = BadClips(self.config.max_bad_clips)
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """What tells two states of a run apart."""
+        return self.counters.step, self.counters.finished_epochs
 
     @property
     def epoch_ended(self) -> bool:

@@ -29,6 +29,8 @@ class Counters:
         phase: the phase that `best` belongs to.
         finished_epochs: epochs whose end (validation, samples, checkpoint) has been dealt with.
         reactions: what validation has changed about the schedules (`Reactions.state`).
+        turn: how often the run went back to an older save; saves of an earlier turn are no longer its future.
+        rollbacks: how often of its own accord, each time halving `lr_factor`, the factor on the learning rates.
     """
 
     step: int = 0
@@ -38,6 +40,9 @@ class Counters:
     since_best: int = 0
     phase: str = "music"
     reactions: dict[str, Any] = field(default_factory=dict)
+    turn: int = 0
+    rollbacks: int = 0
+    lr_factor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -63,13 +68,14 @@ class LatentSpace:
 
 
 def full_state(
-    config: RunConfig, game: Game, ema, counters: Counters, space: LatentSpace, global_batch: int
+    config: RunConfig, game: Game, ema, counters: Counters, space: LatentSpace, global_batch: int, pairs: int = 0
 ) -> dict[str, Any]:
     """Everything that a resumed run needs, as tensors and plain types."""
     return {
         "config": plain(config.model_dump()),
         "counters": asdict(counters),
         "global_batch": global_batch,
+        "pairs": pairs,
         "latents": space.state(),
         "generator": game.generator.state_dict(),
         "discriminator": game.discriminator.state_dict(),
@@ -115,7 +121,7 @@ def resumed_config(given: RunConfig, state: dict[str, Any]) -> tuple[RunConfig, 
                 f"--{name} {explicit[name]} contradicts the checkpoint, which was trained with {saved[name]}: "
                 "leave it out, or start a new run without --resume"
             )
-    passing = {"resume", "checkpoint_dir", "max_steps", "world_size", "local_rank", "num_threads"}
+    passing = {"resume", "checkpoint_dir", "max_steps", "world_size", "local_rank", "num_threads", "timeout_minutes"}
     base = {name: value for name, value in saved.items() if name not in passing}
     changed = [
         f"{name} {saved[name]} -> {value}"

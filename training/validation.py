@@ -1,10 +1,12 @@
 """Validation on clean targets at three noise levels, with the weight average, shared out among the ranks."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from data.cache import LatentPairs
+from data.cache import LatentPairs, LatentReadError
 from losses.reconstruction import RECONSTRUCTION
 from runtime.seeding import Purpose, mix_seed
 from training.diversity import DiversityGauge, clip_statistics
@@ -20,14 +22,18 @@ def validate(
     alphas: dict[str, float],
     gauge: DiversityGauge,
     with_discriminator: bool = True,
-) -> dict[str, float]:
+    go_on: Callable[[], bool] = lambda: True,
+    bad: dict[str, str] | None = None,
+) -> dict[str, float] | None:
     """Weighted regression loss to clean input and target at each named alpha, the mean over all validation pairs; at
     the alpha named "current" also the discriminator's verdict and the diversity of what was generated.
 
     The noise of a pair is the same at every validation, so that losses may be compared between epochs. `frames`
-    from the clips' middle are used, the length of a training crop.
+    from the clips' middle are used, the length of a training crop. `go_on` is asked before every batch, on all ranks
+    together. Pairs that cannot be read are left out and entered in `bad` (name -> why).
 
     Returns:
+        None if `go_on` said no, else
         {"val/<name>": loss} for each alpha, "val/d_loss", "val/d_accuracy" (of pairs, where the objective compares
         pairs) unless `with_discriminator` is False, and the figures of `DiversityGauge` where there are enough clips.
     """
@@ -35,11 +41,15 @@ def validate(
     names, levels = list(alphas), list(alphas.values())
     mine = list(range(game.ranks.rank, len(pairs), game.ranks.world))
     sums = torch.zeros(len(levels) + 3, dtype=torch.float64)
-    statistics_NF = torch.zeros(gauge.shown, 4 * len(pairs.mean), dtype=torch.float64)
+    statistics_NF = torch.zeros(gauge.shown, 4 * len(pairs.mean) + 1, dtype=torch.float64)  # last: there is a clip
     seed = mix_seed(c.seed, Purpose.VALIDATION)
     measure = RECONSTRUCTION[c.loss_reconstruction]
-    for start in range(0, len(mine), c.batch_size):
-        chosen = mine[start : start + c.batch_size]
+    for start in range(0, -(-len(pairs) // game.ranks.world), c.batch_size):  # as often on every rank
+        if not go_on():
+            return None
+        chosen = readable(pairs, mine[start : start + c.batch_size], {} if bad is None else bad)
+        if not chosen:
+            continue
         input_BDT, target_BDT = (game.normalise(x) for x in middle_of(pairs, chosen, frames, c.unity_test))
         for k, alpha in enumerate(levels):
             sources = noised_sources(c, input_BDT, target_BDT, alpha, chosen, seed)
@@ -56,7 +66,7 @@ def validate(
             rows_BF = clip_statistics(output_BDT).double().cpu()
             for i, row_F in zip(chosen, rows_BF, strict=True):
                 if i < gauge.shown:
-                    statistics_NF[i] = row_F
+                    statistics_NF[i] = torch.cat([row_F, torch.ones_like(row_F[:1])])
         sums[-1] += len(chosen)
     means = (sums := game.ranks.sum(sums)) / sums[-1]
     figures = {f"val/{name}": float(means[k]) for k, name in enumerate(names)}
@@ -86,14 +96,27 @@ def diversity_figures(game: Game, gauge: DiversityGauge, statistics_NF: Tensor) 
     if not gauge.shown:
         return {}
     joined_NF = game.ranks.sum(statistics_NF).numpy()
-    finite = game.ranks.is_main and bool(np.isfinite(joined_NF).all())
-    return game.ranks.from_main(gauge(joined_NF) if finite else {})
+    made_NF = joined_NF[joined_NF[:, -1] > 0, :-1]
+    usable = game.ranks.is_main and len(made_NF) > 1 and bool(np.isfinite(made_NF).all())
+    return game.ranks.from_main(gauge(made_NF) if usable else {})
 
 
 def regression_weights(config) -> tuple[float, float]:
     """The configured weights; equal ones where a run trains without regression but wants to see the loss."""
     weights = config.loss_weight_input, config.loss_weight_target
     return weights if sum(weights) > 0 else (0.5, 0.5)
+
+
+def readable(pairs: LatentPairs, chosen: list[int], bad: dict[str, str]) -> list[int]:
+    """Those of the chosen pairs that can be read; the others are entered in `bad`."""
+    good = []
+    for i in chosen:
+        try:
+            pairs.input(i), pairs.target(i)
+            good.append(i)
+        except LatentReadError as error:
+            bad[error.clip] = str(error)
+    return good
 
 
 def middle_of(pairs: LatentPairs, chosen: list[int], frames: int, unity_test: bool = False) -> tuple[Tensor, Tensor]:
