@@ -24,7 +24,7 @@ _TRIES = 64  # samples tried in place of one that cannot be read
 
 @dataclass
 class Batch:
-    """One rank's share of a global batch; latents as the codec gave them, clean.
+    """One rank's share of a global batch; latents as the codec gave them, clean, float32.
 
     `real_BDT` are targets of other items: the next item's in the global batch, so that what the discriminator sees
     does not depend on how the batch is shared among ranks. `bad` says of clips that could not be read and were replaced
@@ -85,10 +85,11 @@ class SampleStream(torch.utils.data.Dataset):
         return source, partner
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.read(index, {})
+        input_DT, target_DT = self.read(index, {})
+        return input_DT.astype(np.float32), target_DT.astype(np.float32)
 
     def read(self, index: int, bad: dict[str, str]) -> tuple[np.ndarray, np.ndarray]:
-        """Sample `index`. In place of a clip that cannot be read comes the epoch's next one, on all ranks and in every
+        """Sample `index`, in the cache's own precision. In place of a clip that cannot be read comes the epoch's next one, on all ranks and in every
         resumed run the same; the clip is entered in `bad` (name -> why).
 
         Raises:
@@ -105,10 +106,10 @@ class SampleStream(torch.utils.data.Dataset):
         spare = self.pairs.frames - self.frames
         start = mix_seed(self.seed, Purpose.CROP, index) % (spare + 1)
         piece = slice(start, start + self.frames)
-        input_DT = np.asarray(self.pairs.input(source)[:, piece], np.float32)
+        input_DT = np.array(self.pairs.input(source)[:, piece])
         if self.unity_test:
             return input_DT, input_DT
-        return input_DT, np.asarray(self.pairs.target(partner)[:, piece], np.float32)
+        return input_DT, np.array(self.pairs.target(partner)[:, piece])
 
 
 class _Shares(torch.utils.data.Dataset):
@@ -124,9 +125,10 @@ class _Shares(torch.utils.data.Dataset):
                 samples.append(self.stream.read(index, bad))
             except LatentReadError:
                 lost = True
-                samples.append((np.zeros((self.stream.pairs.channels, self.stream.frames), np.float32),) * 2)
-        target = torch.from_numpy(np.stack([target for _, target in samples]))
-        source = torch.from_numpy(np.stack([source for source, _ in samples[:-1]]))
+                samples.append((np.zeros((self.stream.pairs.channels, self.stream.frames), np.float16),) * 2)
+        # numpy takes six times as long as torch to widen float16
+        target = torch.from_numpy(np.stack([target for _, target in samples])).float()
+        source = torch.from_numpy(np.stack([source for source, _ in samples[:-1]])).float()
         return Batch(source, target[:-1], target[1:], indices[:-1], bad, lost)
 
 
