@@ -89,8 +89,8 @@ class SampleStream(torch.utils.data.Dataset):
         return input_DT.astype(np.float32), target_DT.astype(np.float32)
 
     def read(self, index: int, bad: dict[str, str]) -> tuple[np.ndarray, np.ndarray]:
-        """Sample `index`, in the cache's own precision. In place of a clip that cannot be read comes the epoch's next one, on all ranks and in every
-        resumed run the same; the clip is entered in `bad` (name -> why).
+        """Sample `index`, in the cache's own precision. In place of a clip that cannot be read comes the epoch's next
+        one, on all ranks and in every resumed run the same; the clip is entered in `bad` (name -> why).
 
         Raises:
             LatentReadError: nor could those that would replace it.
