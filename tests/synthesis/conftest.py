@@ -1,0 +1,24 @@
+"""A quick codec and both generators, on one thread: a busy machine makes more of them slow."""
+
+import pytest
+import torch
+from tiny_generators import OPTIONS, build
+
+from audio_codecs import open_codec
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def codec():
+    codec = open_codec("mel")
+    codec.rounds = 2
+    return codec
+
+
+@pytest.fixture(scope="session", params=sorted(OPTIONS))
+def loaded(request, codec):
+    return build(request.param, codec)
