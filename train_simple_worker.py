@@ -17,6 +17,7 @@ from runtime.memory import keep_freed_memory
 from runtime.seeding import seed_step
 from runtime.signals import StopRequest, end_with_parent
 from synthesis.loading import export_generator
+from training.about import write_about
 from training.build import build
 from training.plan import Plan
 from training.recovery import Diverged, is_failing, roll_back, slowed
@@ -149,7 +150,7 @@ def end_epoch(run: Run) -> bool:
     run.scheduler.reactions.end_of_epoch(epoch, alpha, losses)
     c.reactions = run.scheduler.reactions.state()
     if config.sample_every and (epoch % config.sample_every == 0 or epoch == config.epochs):
-        show_samples(run)
+        show_samples(run, epoch)
     c.finished_epochs = epoch
     names = ["best.pt"] if improved else []
     if epoch % config.save_every == 0 or epoch == config.epochs:
@@ -171,14 +172,12 @@ def judge(run: Run, loss: float, phase: str) -> bool:
     return False
 
 
-def show_samples(run: Run) -> None:
+def show_samples(run: Run, epoch: int) -> None:
     if not run.ranks.is_main or run.game.codec is None:
         return
-    c, stem = run.counters, run.folder / "samples" / f"epoch_{run.counters.finished_epochs:04d}"
-    network, frames = run.average.module, run.stream.frames
-    run.progress.guard(
-        lambda: write_generations(run.log, run.config, network, run.space, run.game.codec, frames, c.step, stem)
-    )
+    network, codec, frames = run.average.module, run.game.codec, run.stream.frames
+    step, stem = run.counters.step, run.folder / "samples" / f"epoch_{epoch:04d}"
+    run.progress.guard(lambda: write_generations(run.log, run.config, network, run.space, codec, frames, step, stem))
 
 
 def finish(run: Run) -> bool:
@@ -196,12 +195,24 @@ def finish(run: Run) -> bool:
     elif run.ranks.is_main:
         run.progress.say(f"stopped at step {c.step}; go on with --resume {run.folder / 'last.pt'}")
     run.log.close()
+    if run.ranks.is_main and not run.stop.requested:
+        report(run)
     run.progress.close()
     run.ranks.barrier()
     if not saved:
         missing = ", ".join(sorted(run.saver.failed)) or "the export"
         print(f"train_simple_worker.py: not saved: {missing}; make room in {run.folder}", file=sys.stderr)
     return saved
+
+
+def report(run: Run) -> None:
+    """The run's report. It is made last and out of files, so nothing that goes wrong in it may fail the run."""
+    from monitoring.report import make_report
+
+    try:
+        run.progress.say(f"report: {make_report([run.folder], run.folder / 'report.html')}")
+    except Exception as error:
+        run.progress.say(f"warning: no report could be made ({error}); try `python -m monitoring.report {run.folder}`")
 
 
 def main(config: RunConfig) -> int:
@@ -216,6 +227,8 @@ def main(config: RunConfig) -> int:
         run = build(config, ranks, stop)
         if run.scheduler.global_batch == 1:
             run.progress.say("warning: with a batch of one the discriminator's real is the sample's own target")
+        if ranks.is_main:
+            run.progress.guard(lambda: write_about(run))
         if run.save_first:
             save(run, "last.pt")
         try:

@@ -1,0 +1,193 @@
+"""What a run's folder tells the report: options, facts, figures by epoch, samples. Every part may be missing."""
+
+import json
+from base64 import b64encode
+from contextlib import suppress
+from dataclasses import dataclass, field
+from io import BytesIO
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from errors import UserError
+from losses.adversarial import OBJECTIVES
+from monitoring.log import read_metrics
+from options import GROUPS
+
+HEARD_SECONDS = 10.0
+Points = list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One sample: a picture and a sound, as data URLs. `title` says what it is, `epoch` when it was made (0: real)."""
+
+    title: str
+    epoch: int
+    number: int
+    picture: str
+    sound: str
+
+
+@dataclass
+class RunData:
+    """A run as the report sees it.
+
+    Attributes:
+        options: of `config.yaml`, defaults where it says nothing.
+        about: of `about.json`: what was trained on what.
+        lines: of `metrics.jsonl`.
+    """
+
+    name: str
+    folder: Path
+    options: dict[str, Any]
+    about: dict[str, Any]
+    lines: list[dict[str, Any]]
+    finished: bool
+    segments: "list[Segment]" = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.segments = health_segments(self)
+
+    @property
+    def per_epoch(self) -> float:
+        """Samples in an epoch: as written down, else guessed from the last validation."""
+        if "train_pairs" in self.about:
+            return float(self.about["train_pairs"])
+        ends = [line for line in self.lines if "val/current" in line and line.get("epoch")]
+        return ends[-1]["samples_seen"] / ends[-1]["epoch"] if ends else 1.0
+
+    def at(self, line: dict[str, Any]) -> float:
+        """Epochs behind a line, with their fraction."""
+        return line.get("samples_seen", 0) / self.per_epoch
+
+    @property
+    def end(self) -> float:
+        return self.at(self.lines[-1]) if self.lines else 0.0
+
+    def series(self, name: str) -> Points:
+        """(epochs, value) wherever the figure was logged and is finite."""
+        found = [(self.at(line), line[name]) for line in self.lines if isinstance(line.get(name), int | float)]
+        return [(x, float(y)) for x, y in found if isfinite(y)]
+
+    def last(self, name: str) -> float | None:
+        series = self.series(name)
+        return series[-1][1] if series else None
+
+    @property
+    def baseline(self) -> float | None:
+        """The discriminator's loss for a random guess; None for a critic, whose loss is a gap."""
+        return OBJECTIVES[self.options["gan_loss"]].baseline or None
+
+    @property
+    def compares_pairs(self) -> bool:
+        return OBJECTIVES[self.options["gan_loss"]].compares_pairs
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A verdict that held from one epoch to another, with its evidence at the end."""
+
+    verdict: str
+    start: float
+    end: float
+    evidence: str
+    is_game: bool
+
+
+def health_segments(run: RunData) -> list[Segment]:
+    """Stretches of equal verdicts, in the order in which they began; the first name of a line is the game's."""
+    open_: dict[str, Segment] = {}
+    done: list[Segment] = []
+    for line in run.lines:
+        health, now = line.get("health"), run.at(line)
+        if not isinstance(health, dict):
+            continue
+        for name in [name for name in open_ if name not in health]:
+            done.append(_until(open_.pop(name), now))
+        for k, (name, evidence) in enumerate(health.items()):
+            started = open_[name].start if name in open_ else now
+            open_[name] = Segment(name, started, now, evidence, k == 0)
+    return sorted([*done, *open_.values()], key=lambda segment: (segment.start, not segment.is_game))
+
+
+def _until(segment: Segment, end: float) -> Segment:
+    return Segment(segment.verdict, segment.start, end, segment.evidence, segment.is_game)
+
+
+def load_run(folder: Path) -> RunData:
+    """Reads a run's folder, finished, in progress or broken.
+
+    Raises:
+        UserError: it is no run's folder.
+    """
+    import yaml
+
+    if not (folder / "metrics.jsonl").is_file():
+        raise UserError(f"{folder} holds no metrics.jsonl: give the folder of a run (its --checkpoint_dir)")
+    options = {name: field_.default for group in GROUPS for name, field_ in group.model_fields.items()}
+    with suppress(OSError, yaml.YAMLError, TypeError):  # without it: a report of the figures alone
+        options |= yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")) or {}
+    if options["gan_loss"] not in OBJECTIVES:
+        raise UserError(f"{folder / 'config.yaml'} names an unknown gan_loss: {options['gan_loss']}")
+    try:
+        about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        about = {}
+    lines = [line for line in read_metrics(folder / "metrics.jsonl") if isinstance(line, dict) and "step" in line]
+    finished = (folder / "generator.safetensors").exists()
+    return RunData(folder.name or str(folder), folder, options, about, lines, finished)
+
+
+def load_clips(folder: Path, most_epochs: int = 6) -> list[Clip]:
+    """The run's samples: real clips, their round trip, and of at most `most_epochs` epochs spread over the run."""
+    home = folder / "samples"
+    by_epoch: dict[int, list[Path]] = {}
+    for path in sorted(home.glob("epoch_*_*.wav")):
+        number = path.stem.split("_")[1]
+        if number.isdigit():
+            by_epoch.setdefault(int(number), []).append(path)
+    wanted = [(f"epoch {epoch}", epoch, by_epoch[epoch]) for epoch in spread(sorted(by_epoch), most_epochs)]
+    for stem, title in (("round_trip", "real, through the codec"), ("real", "real")):
+        wanted.insert(0, (title, 0, sorted(home.glob(f"{stem}_*.wav"))))
+    made = [_clip(title, epoch, k, path) for title, epoch, paths in wanted for k, path in enumerate(paths)]
+    return [clip for clip in made if clip is not None]
+
+
+def spread(items: list, most: int) -> list:
+    """At most `most` of the items, evenly, the first and last among them."""
+    if len(items) <= most:
+        return items
+    return [items[round(k * (len(items) - 1) / (most - 1))] for k in range(most)]
+
+
+def _clip(title: str, epoch: int, number: int, path: Path) -> Clip | None:
+    import numpy as np
+    import soundfile
+    from PIL import Image
+
+    from monitoring.pictures import encoded
+
+    try:
+        wav_N, rate = soundfile.read(path, dtype="float32", frames=-1)
+        with Image.open(path.with_suffix(".png")) as image:
+            picture = encoded(np.asarray(image.convert("RGB")), "jpeg")
+    except (OSError, soundfile.SoundFileError):
+        return None  # a sample that is not there, or only half
+    wav_N = wav_N[: int(HEARD_SECONDS * rate)]
+    return Clip(title, epoch, number, _data_url("image/jpeg", picture), _sound(wav_N, rate))
+
+
+def _sound(wav_N, rate: int) -> str:
+    """MP3 where the sound library can, which every browser plays, else wav."""
+    import soundfile
+
+    kind, mime = ("MP3", "audio/mpeg") if "MP3" in soundfile.available_formats() else ("WAV", "audio/wav")
+    buffer = BytesIO()
+    soundfile.write(buffer, wav_N, rate, format=kind)
+    return _data_url(mime, buffer.getvalue())
+
+
+def _data_url(mime: str, data: bytes) -> str:
+    return f"data:{mime};base64,{b64encode(data).decode()}"

@@ -1,0 +1,101 @@
+"""The report's page: style and parts. Nothing in it is fetched from anywhere; it follows light and dark."""
+
+from collections.abc import Sequence
+from html import escape
+from itertools import groupby
+from pathlib import Path
+
+from monitoring.report_charts import Chart, render_chart, render_timeline, verdict_kind
+from monitoring.report_data import Clip, RunData, Segment
+from monitoring.report_words import checklist, commands, facts, segment_words
+
+STYLE = Path(__file__).with_name("report.css")
+
+
+def render_page(runs: Sequence[RunData], charts: Sequence[Chart], clips: Sequence[list[Clip]]) -> str:
+    """The whole document; `clips` are those of each run."""
+    title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs: " + ", ".join(run.name for run in runs)
+    end = max(run.end for run in runs)
+    parts = [f"<h1>{escape(title)}</h1>", '<p class="lead">A report of noise2music.</p>']
+    parts += [section("What was trained", each(runs, facts_list))]
+    parts += [section("What went well, and what did not", each(runs, check_items))]
+    drawn = "".join(render_chart(chart, end) for chart in charts)
+    parts += [section("Figures", f'<div class="cards">{drawn}</div>' if drawn else "<p>Nothing was logged.</p>")]
+    parts += [section("Health", each(runs, health, end))]
+    shown = [render_clips(run_clips) for run_clips in clips]
+    parts += [section("Samples", named(runs, shown))]
+    parts += [section("Commands", each(runs, command_list))]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{STYLE.read_text(encoding='utf-8')}{palette()}</style></head>"
+        f"<body><main>{''.join(parts)}</main></body></html>\n"
+    )
+
+
+def palette() -> str:
+    return "".join(f".c{k} {{ stroke: var(--k{k}); }} .dot.c{k} {{ fill: var(--k{k}); }}\n" for k in range(8))
+
+
+def section(title: str, body: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{body}</section>"
+
+
+def each(runs: Sequence[RunData], render, *more) -> str:
+    return named(runs, [render(run, *more) for run in runs])
+
+
+def named(runs: Sequence[RunData], parts: Sequence[str]) -> str:
+    """The parts one below the other, under the names of their runs where there are several."""
+    if len(runs) == 1:
+        return parts[0]
+    return "".join(f"<h3>{escape(run.name)}</h3>{part}" for run, part in zip(runs, parts, strict=True))
+
+
+def facts_list(run: RunData) -> str:
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts(run))
+    return f'<dl class="facts">{rows}</dl>'
+
+
+def check_items(run: RunData) -> str:
+    rows = "".join(f'<li class="{item.kind}">{escape(item.text)}</li>' for item in checklist(run))
+    return f'<ul class="checks">{rows}</ul>'
+
+
+def health(run: RunData, end: float) -> str:
+    """The time line, and its latest stretches in words."""
+    if not run.segments:
+        return "<p>No verdicts were logged.</p>"
+    latest = sorted(run.segments, key=lambda s: (s.end, s.start), reverse=True)[:12]
+    rows = "".join(f"<li>{_verdict(segment)}</li>" for segment in latest)
+    return f'{render_timeline(run.segments, end)}<ul class="verdicts">{rows}</ul>'
+
+
+def _verdict(segment: Segment) -> str:
+    kind, name = verdict_kind(segment.verdict), escape(segment.verdict)
+    when = f'<span class="when">epoch {segment.start:.1f} to {segment.end:.1f}</span>'
+    return f'<b class="{kind}">{name}</b> {when}<br>{escape(segment_words(segment))}'
+
+
+def render_clips(clips: list[Clip]) -> str:
+    """Rows of clips of one kind: the real ones first, then epoch by epoch."""
+    if not clips:
+        return "<p>No samples were written (see --sample_every).</p>"
+    rows = []
+    for title, group in groupby(clips, key=lambda clip: clip.title):
+        cells = "".join(_clip(clip) for clip in group)
+        rows.append(f'<h3>{escape(title)}</h3><div class="samples">{cells}</div>')
+    return "".join(rows)
+
+
+def _clip(clip: Clip) -> str:
+    kind = "sample real" if clip.epoch == 0 else "sample"
+    label = escape(f"{clip.title}, clip {clip.number + 1}")
+    return (
+        f'<figure class="{kind}"><img src="{clip.picture}" alt="spectrogram: {label}">'
+        f'<audio controls preload="none" src="{clip.sound}" aria-label="{label}"></audio></figure>'
+    )
+
+
+def command_list(run: RunData) -> str:
+    return "".join(f"<h3>{escape(what)}</h3><pre>{escape(command)}</pre>" for what, command in commands(run))
