@@ -22,7 +22,8 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	@touch $@
 
 demo-data: setup ## make a demo dataset if dataset_pairs_wav/ is empty
-	@ls dataset_pairs_wav/train/*.wav >/dev/null 2>&1 || $(BIN)/python prepare_dataset.py --demo
+	@{ ls dataset_pairs_wav/train/*.wav && [ ! -e dataset_pairs_wav/.prepare ]; } >/dev/null 2>&1 \
+	  || $(BIN)/python prepare_dataset.py --demo --output_dir dataset_pairs_wav
 
 train: demo-data ## train the demo on this machine's devices, then make wav files out of noise
 	$(BIN)/torchrun --nproc_per_node=$(DEVICES) train_simple_ddp.py --config recipes/demo.yaml --checkpoint_dir $(RUN)
