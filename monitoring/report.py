@@ -88,7 +88,7 @@ def phase_bands(run: RunData) -> list[tuple[float, float, str]]:
 
 def overlaid(runs: Sequence[RunData], names: Sequence[tuple[str, str]]) -> list[Series]:
     if len(runs) == 1:
-        return [Series(label, runs[0].series(name), colour=k) for k, (name, label) in enumerate(names)]
+        return [Series(label, runs[0].series(name), colour=k, dash=k) for k, (name, label) in enumerate(names)]
     return [
         Series(f"{run.name}: {label}" if len(names) > 1 else run.name, run.series(name), colour=r, dash=k)
         for r, run in enumerate(runs)

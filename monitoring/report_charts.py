@@ -87,8 +87,9 @@ class _Scale:
 
     def _log_ticks(self) -> list[float]:
         powers = range(ceil(self.low), floor(self.high) + 1)
-        if len(powers) < 2:
-            return [10**t for t in nice_ticks(self.low, self.high, 4)]
+        if len(powers) < 3:
+            marks = (m * 10.0**p for p in range(floor(self.low), ceil(self.high)) for m in (1, 2, 5))
+            return [mark for mark in marks if self.low <= log10(mark) <= self.high]
         return [10.0**p for p in powers[:: ceil(len(powers) / 6)]]
 
     def place(self, x: float, y: float) -> tuple[float, float]:

@@ -190,7 +190,9 @@ def commands(run: RunData) -> list[tuple[str, str]]:
     start = start or "python train_simple_ddp.py --world_size 1"
     folder = str(run.folder)
     again = str(Path(folder).with_name(f"{run.folder.name}_again"))
-    rows = [("repeat", f"{start} --config {quote(folder + '/config.yaml')} --checkpoint_dir {quote(again)}")]
+    anew = " --resume auto" if run.options["resume"] else ""  # in an empty folder: a new run
+    anew += " --max_steps 0" if run.options["max_steps"] else ""
+    rows = [("repeat", f"{start} --config {quote(folder + '/config.yaml')}{anew} --checkpoint_dir {quote(again)}")]
     if not run.finished:
         rows.insert(0, ("resume", f"{start} --resume {quote(folder + '/last.pt')}"))
     else:

@@ -1,0 +1,123 @@
+"""Trains one recipe several times, with every combination of some options, and compares the runs in one report.
+
+    python sweep.py --config recipes/demo.yaml --set lr=1e-4,3e-4 --set gan_loss=bce,rpgan -- --epochs 2
+
+Each run is a plain `train_simple_ddp.py` in a folder of its own, one after the other. What stands after `--` goes to
+all of them. The same command again goes on where it was stopped: finished runs are skipped, others resumed.
+
+Exit codes: 0 done; 1 a run failed (the others are made all the same); 2 wrong input; 128 + n stopped by signal n.
+"""
+
+import argparse
+import itertools
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from config import RunConfig, parse
+from errors import UserError
+
+LAUNCHER = Path(__file__).with_name("train_simple_ddp.py")
+FINISHED = "generator.safetensors"
+
+
+def combinations(settings: list[str]) -> list[dict[str, str]]:
+    """["lr=1e-4,3e-4", "gan_loss=bce"] -> every combination, as option -> value.
+
+    Raises:
+        UserError: not of the form option=value,value; an option named twice.
+    """
+    axes: dict[str, list[str]] = {}
+    for setting in settings:
+        name, sign, values = setting.partition("=")
+        name = name.strip().lstrip("-").replace("-", "_")
+        if not sign or not name or not all(values.split(",")):
+            raise UserError(f"--set {setting} is not possible: write option=value,value, for example lr=1e-4,3e-4")
+        if name in axes:
+            raise UserError(f"--set names {name} twice: give all its values at once")
+        if name == "checkpoint_dir":
+            raise UserError("checkpoint_dir is the sweep's own: give --output")
+        axes[name] = list(dict.fromkeys(values.split(",")))
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
+def folder_name(chosen: dict[str, str]) -> str:
+    """ "lr=1e-4 gan_loss=bce" as a folder's name."""
+    return re.sub(r"[^\w.=+-]", "-", "_".join(f"{name}={value}" for name, value in chosen.items()))
+
+
+def arguments(config: str | None, chosen: dict[str, str], common: list[str], folder: Path) -> list[str]:
+    """The launcher's command line for one run; resumes what is there."""
+    from_file = ["--config", config] if config else []
+    options = [part for name, value in chosen.items() for part in (f"--{name}", value)]
+    return [*from_file, *common, *options, "--checkpoint_dir", str(folder), "--resume", "auto"]
+
+
+def is_done(folder: Path, config: RunConfig) -> bool:
+    """Whether the folder holds this very run, finished."""
+    if not (folder / FINISHED).exists():
+        return False
+    try:
+        made = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return False
+    passing = {"resume", "checkpoint_dir", "max_steps", "world_size", "local_rank", "num_threads"}
+    wanted = config.model_dump()
+    return isinstance(made, dict) and all(made.get(name) == wanted[name] for name in wanted.keys() - passing)
+
+
+def run_sweep(config: str | None, settings: list[str], common: list[str], output: Path) -> int:
+    """Makes the runs and the report; returns the exit code. All combinations are checked before the first one runs."""
+    plans = []
+    for chosen in combinations(settings):
+        folder = output / folder_name(chosen)
+        line = arguments(config, chosen, common, folder)
+        plans.append((folder, line, parse(line)))
+    failed = 0
+    for number, (folder, line, wanted) in enumerate(plans, start=1):
+        label = f"[{number}/{len(plans)}] {folder.name}"
+        if is_done(folder, wanted):
+            print(f"{label}: finished before", flush=True)
+            continue
+        print(f"{label}: {LAUNCHER.name} {' '.join(line)}", flush=True)
+        code = subprocess.run([sys.executable, str(LAUNCHER), *line], check=False).returncode
+        if code == 2 or code >= 128 or code < 0:
+            return 128 - code if code < 0 else code  # wrong for all of them, or asked to stop
+        if code:
+            print(f"{label}: ended with exit code {code}", file=sys.stderr, flush=True)
+            failed += 1
+    compare([folder for folder, _, _ in plans], output)
+    return 1 if failed else 0
+
+
+def compare(folders: list[Path], output: Path) -> None:
+    from monitoring.report import make_report
+
+    logged = [folder for folder in folders if (folder / "metrics.jsonl").is_file()]
+    if logged:
+        print(f"comparison: {make_report(logged, output / 'report.html')}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("--config", help="the recipe, a YAML file")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="OPTION=V,V", help="an option and its values; may be given again"
+    )
+    parser.add_argument("--output", default="checkpoints_sweep", help="the runs' folder (default: checkpoints_sweep)")
+    parser.add_argument("common", nargs="*", help="after --: options for every run")
+    given = parser.parse_args(argv)
+    try:
+        if not given.set:
+            raise UserError("nothing to vary: give --set option=value,value")
+        return run_sweep(given.config, given.set, given.common, Path(given.output))
+    except UserError as error:
+        print(f"sweep.py: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
