@@ -158,5 +158,5 @@ def test_noise_too_hot_to_hear_is_told(exported, tmp_path, capsys, monkeypatch):
 def test_wrong_options_are_told_before_torch_is_loaded():
     import subprocess
 
-    code = "import sys, generate\nassert generate.main(['--num', '0', '--checkpoint', 'x']) == 2 and 'torch' not in sys.modules"
+    code = "import sys, generate as g; assert g.main(['--num=0', '--checkpoint=x']) == 2 and 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(generate.__file__).parent, capture_output=True)
