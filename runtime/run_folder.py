@@ -126,7 +126,7 @@ def is_ours(folder: Path) -> bool:
     try:
         owner = json.loads((folder / _JOB).read_text(encoding="utf-8"))
         mine = _job()
-        same_agent = owner["agent"] == mine["agent"]
+        same_agent = "TORCHELASTIC_RUN_ID" in os.environ and owner["agent"] == mine["agent"]
         return same_agent or (attempt() > 0 and owner["run"] == mine["run"] != "none")
     except (OSError, ValueError, KeyError, TypeError):
         return False

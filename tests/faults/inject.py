@@ -1,0 +1,138 @@
+"""The training program with a fault in it: `N2M_FAULTS` holds a JSON object, fault -> its arguments.
+
+Run under torchrun, or by itself as a run of one rank. Faults are patched in from outside: the program has no hooks.
+"""
+
+import errno
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import train_simple_ddp  # noqa: E402
+import train_simple_worker as worker  # noqa: E402
+from config import parse  # noqa: E402
+from data.stream import SampleStream  # noqa: E402
+from runtime import checkpoint, saver  # noqa: E402
+from training import validation  # noqa: E402
+
+RANK = int(os.environ.get("RANK", 0))
+ATTEMPT = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
+
+
+def before_step(action) -> None:
+    """Has action(batch, plan) called before every step; it may return another batch."""
+    step = worker.train_step
+    worker.train_step = lambda game, batch, plan: step(game, action(batch, plan) or batch, plan)
+
+
+def slow_steps(seconds: float) -> None:
+    before_step(lambda batch, plan: time.sleep(seconds))
+
+
+def write_indices(path: str) -> None:
+    def write(batch, plan) -> None:
+        with open(f"{path}.{RANK}", "a") as file:
+            file.write("".join(f"{index}\n" for index in batch.indices))
+
+    before_step(write)
+
+
+def kill(step: int, rank: int = 0, attempt: int = 0) -> None:
+    def strike(batch, plan) -> None:
+        if (plan.step, RANK, ATTEMPT) == (step, rank, attempt):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    before_step(strike)
+
+
+def fail(step: int, rank: int) -> None:
+    def strike(batch, plan) -> None:
+        if (plan.step, RANK) == (step, rank):
+            raise ValueError("the injected error")
+
+    before_step(strike)
+
+
+def nan(rank: int, first: int, last: int, above_lr: float = 0.0) -> None:
+    def poison(batch, plan) -> None:
+        if rank == RANK and first <= plan.step <= last and plan.lr_g > above_lr:
+            batch.input_BDT = batch.input_BDT * float("nan")
+
+    before_step(poison)
+
+
+def kill_in_save(number: int) -> None:
+    write, calls = checkpoint._write_to, []
+
+    def half(file, state) -> None:
+        calls.append(1)
+        if len(calls) == number:
+            file.write(checkpoint.serialise(state | {"generator": {}})[:5000])
+            file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        write(file, state)
+
+    checkpoint._write_to = half
+
+
+def slow_save(seconds: float, after: int = 0) -> None:
+    save, calls = checkpoint.save, []
+
+    def slowly(state, path) -> None:
+        calls.append(1)
+        if len(calls) > after:
+            print("SAVING", flush=True)
+            time.sleep(seconds)
+        save(state, path)
+
+    saver.checkpoint.save = slowly
+
+
+def read_only(after: int) -> None:
+    save, calls = checkpoint.save, []
+
+    def refused(state, path) -> None:
+        calls.append(1)
+        if len(calls) > after:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        save(state, path)
+
+    saver.checkpoint.save = refused
+
+
+def slow_validation(seconds: float) -> None:
+    readable = validation.readable
+
+    def slowly(*args):
+        print("VALIDATING", flush=True)
+        time.sleep(seconds)
+        return readable(*args)
+
+    validation.readable = slowly
+
+
+def slow_data(seconds: float, index: int) -> None:
+    read = SampleStream.read
+
+    def slowly(self, i, bad):
+        if i >= index and "SAMPLES" in os.environ:  # not while the run is being built
+            print("LOADING", flush=True)
+            time.sleep(seconds)
+        return read(self, i, bad)
+
+    def arm(batch, plan) -> None:
+        os.environ["SAMPLES"] = "1"
+
+    SampleStream.read = slowly
+    before_step(arm)
+
+
+if __name__ == "__main__":
+    for name, arguments in json.loads(os.environ["N2M_FAULTS"]).items():
+        globals()[name](**arguments)
+    sys.exit(train_simple_ddp.work(parse(sys.argv[1:])))
