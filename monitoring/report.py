@@ -37,6 +37,8 @@ FIGURES = (
     ("Deviation of latents", (("latents/fake_std", "generated"), ("latents/real_std", "real")), {"low": 0.0}),
 )
 
+OVERLAPPING = ("lr/d", "weight/recon", "val/clean", "val/ceiling")  # often equal to another: dashed, so that both show
+
 
 def charts(runs: Sequence[RunData]) -> list[Chart]:
     """All charts; of several runs each has a colour of its own, and the figures of one chart differ by dash."""
@@ -88,7 +90,10 @@ def phase_bands(run: RunData) -> list[tuple[float, float, str]]:
 
 def overlaid(runs: Sequence[RunData], names: Sequence[tuple[str, str]]) -> list[Series]:
     if len(runs) == 1:
-        return [Series(label, runs[0].series(name), colour=k, dash=k) for k, (name, label) in enumerate(names)]
+        return [
+            Series(label, runs[0].series(name), k, dash=k * (name in OVERLAPPING))
+            for k, (name, label) in enumerate(names)
+        ]
     return [
         Series(f"{run.name}: {label}" if len(names) > 1 else run.name, run.series(name), colour=r, dash=k)
         for r, run in enumerate(runs)

@@ -9,7 +9,7 @@ from monitoring.verdicts import BAD
 
 WIDTH, HEIGHT = 460, 250
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 10, 34
-MOST_POINTS = 300
+MOST_POINTS = 200
 
 
 @dataclass(frozen=True)

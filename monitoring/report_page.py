@@ -84,8 +84,8 @@ def render_clips(clips: list[Clip]) -> str:
     rows = []
     for title, group in groupby(clips, key=lambda clip: clip.title):
         cells = "".join(_clip(clip) for clip in group)
-        rows.append(f'<h3>{escape(title)}</h3><div class="samples">{cells}</div>')
-    return "".join(rows)
+        rows.append(f'<div><h3>{escape(title)}</h3><div class="samples">{cells}</div></div>')
+    return f'<div class="groups">{"".join(rows)}</div>'
 
 
 def _clip(clip: Clip) -> str:
