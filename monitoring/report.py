@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from errors import UserError
@@ -121,7 +122,8 @@ def make_report(folders: Sequence[Path | str], output: Path | str) -> Path:
         partial.write_text(page, encoding="utf-8")
         partial.replace(output)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         raise UserError(f"cannot write {output}: {error.strerror}; choose another --output") from None
     return output
 

@@ -10,6 +10,7 @@ from monitoring.verdicts import BAD
 WIDTH, HEIGHT = 460, 250
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 10, 34
 MOST_POINTS = 200
+LEAST = 1e-30  # what a logarithmic axis shows
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Chart:
 def render_chart(chart: Chart, end: float) -> str:
     """A figure with the chart, its legend and note; empty without points. `end`: the last epoch of the x axis."""
     drawn = [
-        Series(s.label, thin([p for p in s.points if p[1] > 0 or not chart.logarithmic]), s.colour, s.dash)
+        Series(s.label, thin([p for p in s.points if p[1] > LEAST or not chart.logarithmic]), s.colour, s.dash)
         for s in chart.series
     ]
     drawn = [s for s in drawn if s.points]

@@ -156,9 +156,9 @@ def load_clips(folder: Path, most_epochs: int = 6) -> list[Clip]:
 
 
 def spread(items: list, most: int) -> list:
-    """At most `most` of the items, evenly, the first and last among them."""
-    if len(items) <= most:
-        return items
+    """At most `most` of the items, evenly, the first and last among them; the last alone if one is asked for."""
+    if len(items) <= most or most == 1:
+        return items[-most:]
     return [items[round(k * (len(items) - 1) / (most - 1))] for k in range(most)]
 
 
