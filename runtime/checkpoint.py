@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -155,22 +156,22 @@ def decode(data: bytes, path: str | Path) -> dict[str, Any]:
     if hashlib.sha256(body).digest() != data[-32:]:
         raise DamagedCheckpoint(f"checkpoint {path} is damaged (its digest does not fit): use an older one")
     try:
-        state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(f"checkpoint {path} is refused: {_first_line(error)}") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+    except Exception:
+        raise UserError(f"checkpoint {path} is refused: it holds more than tensors and plain types") from None
     if not isinstance(state, dict) or state.get("schema") != SCHEMA:
         raise UserError(f"{path} is a checkpoint of another version of this program: schema {SCHEMA} is needed")
     return state
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
 def peek(path: Path) -> dict[str, Any] | None:
     """The state with its tensors left on disk, digest unchecked: to rank files by their counters. None: unreadable."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception:
         return None
     return state if isinstance(state, dict) and state.get("schema") == SCHEMA else None

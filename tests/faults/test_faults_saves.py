@@ -79,10 +79,10 @@ def test_a_full_disk_costs_warnings_and_the_exit_code_but_no_step(tmp_path, data
         program = start(folder, dataset, faults={}, save_every_steps=10)
         assert program.end() == 1
         output = program.output
-        assert output.count("could not be saved (No space left on device); training goes on") >= 4
+        assert output.count("could not be saved (No space left on device); training goes on") >= 4  # 20, 30, 40, end
         assert "not saved:" in output
         assert "last.pt" in output[output.index("not saved:") :]
-        assert checkpoint.load(folder / "last.pt")["counters"]["step"] == 0
+        assert checkpoint.load(folder / "last.pt")["counters"]["step"] == 10
         ours, theirs = lines(folder), lines(untouched(1))
         assert ours == theirs
         subprocess.run(["mount", "-o", f"remount,size={9 * size}", str(disk)], check=True)
