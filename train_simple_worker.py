@@ -225,6 +225,8 @@ def main(config: RunConfig) -> int:
         if config.tf32:
             torch.set_float32_matmul_precision("high")
         run = build(config, ranks, stop)
+        if ranks.device.type == "cpu":
+            distributed.share_cores(run.config.num_threads, ranks.local_world)
         if run.scheduler.global_batch == 1:
             run.progress.say("warning: with a batch of one the discriminator's real is the sample's own target")
         if ranks.is_main:

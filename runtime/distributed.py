@@ -182,13 +182,18 @@ def start(num_threads: int = 0, timeout_minutes: float = 10.0) -> Ranks:
     if on_gpu:
         torch.cuda.set_device(device)
     else:
-        torch.set_num_threads(num_threads or max(1, len(os.sched_getaffinity(0)) // local_world))
+        share_cores(num_threads, local_world)
     control = None
     if world > 1:
         limit = timedelta(minutes=timeout_minutes)
         _join(rank, world, device, limit)
         control = dist.new_group(backend="gloo", timeout=limit)
     return Ranks(rank, local_rank, world, local_world, device, control)
+
+
+def share_cores(num_threads: int, local_world: int) -> None:
+    """CPU threads of this rank; 0: its share of the machine's cores. Sums are rounded in the order of the threads."""
+    torch.set_num_threads(num_threads or max(1, len(os.sched_getaffinity(0)) // local_world))
 
 
 def _join(rank: int, world: int, device: torch.device, limit: timedelta) -> None:

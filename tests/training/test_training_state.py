@@ -152,9 +152,15 @@ def test_an_option_set_back_to_its_default_is_a_change():
 
 
 def test_limits_of_one_call_do_not_last():
-    config, changed = resumed_config(make_config({}), saved_with(max_steps=5, resume="auto", num_threads=1))
-    assert (config.max_steps, config.resume, config.num_threads) == (0, None, 0)
+    config, changed = resumed_config(make_config({}), saved_with(max_steps=5, resume="auto", world_size=2))
+    assert (config.max_steps, config.resume, config.world_size) == (0, None, 0)
     assert changed == []
+
+
+def test_the_number_of_threads_lasts():
+    """Sums are rounded in the order of the threads: with another number a run would not go on bit for bit."""
+    assert resumed_config(make_config({}), saved_with(num_threads=1))[0].num_threads == 1
+    assert resumed_config(make_config({"num_threads": 2}), saved_with(num_threads=1))[0].num_threads == 2
 
 
 OTHER = {"generator": "patch", "encoding_dim": 64, "nhead": 4, "num_layers": 5, "num_transformer_layers": 3, "seed": 7}
