@@ -14,17 +14,8 @@ from monitoring.report import make_report
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium here")
 
-QUIET = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-]
+QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"]
+QUIET += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 # Shown in a frame of the device's width; what was measured becomes the title of the outer page.
 MEASURE = """<!doctype html><title>not measured</title><iframe id="f" style="border:0;width:{width}px;height:900px"
