@@ -13,10 +13,12 @@ from config import make_config
 from data.audio import write_wav
 from errors import UserError
 from monitoring.pictures import encoded, spectrogram_image
-from monitoring.report import main, make_report, phase_bands
-from monitoring.report_charts import Chart, Series, nice_ticks, render_chart, short_number, thin
-from monitoring.report_data import health_segments, load_clips, load_run, spread
-from monitoring.report_words import BAD_NEWS, GOOD, checklist, commands, facts
+from monitoring.report import make_report
+from monitoring.report.__main__ import main
+from monitoring.report.charts import Chart, Series, nice_ticks, render_chart, short_number, thin
+from monitoring.report.data import health_segments, load_clips, load_run, spread
+from monitoring.report.overview import phase_bands
+from monitoring.report.words import BAD_NEWS, GOOD, checklist, commands, facts
 
 PAIRS = 16
 VOID = {"meta", "img", "br", "link"}

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
-from monitoring.report_data import RunData, Segment
+from monitoring.report.data import RunData, Segment
 from monitoring.verdicts import ADVICE, BAD
 
 GOOD, WARN, BAD_NEWS = "good", "wait", "bad"

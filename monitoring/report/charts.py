@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from html import escape
 from math import ceil, floor, isfinite, log10
 
-from monitoring.report_data import Points, Segment
+from monitoring.report.data import Points, Segment
 from monitoring.verdicts import BAD
 
 WIDTH, HEIGHT = 460, 250

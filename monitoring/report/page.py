@@ -5,9 +5,9 @@ from html import escape
 from itertools import groupby
 from pathlib import Path
 
-from monitoring.report_charts import Chart, render_chart, render_timeline, verdict_kind
-from monitoring.report_data import Clip, RunData, Segment
-from monitoring.report_words import checklist, commands, facts, segment_words
+from monitoring.report.charts import Chart, render_chart, render_timeline, verdict_kind
+from monitoring.report.data import Clip, RunData, Segment
+from monitoring.report.words import checklist, commands, facts, segment_words
 
 STYLE = Path(__file__).with_name("report.css")
 

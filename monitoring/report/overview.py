@@ -1,22 +1,14 @@
-"""The report of a run, or of several laid over each other: one self-contained HTML file.
+"""Which figures the report shows, and the making of it: one self-contained HTML file of one run or several."""
 
-    python -m monitoring.report checkpoints
-    python -m monitoring.report checkpoints_a checkpoints_b --output comparison.html
-
-Exit codes: 0 done; 2 a folder that holds no run, told in one sentence.
-"""
-
-import argparse
 import os
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from errors import UserError
-from monitoring.report_charts import Chart, Series
-from monitoring.report_data import RunData, load_clips, load_run
-from monitoring.report_page import render_page
+from monitoring.report.charts import Chart, Series
+from monitoring.report.data import RunData, load_clips, load_run
+from monitoring.report.page import render_page
 
 # title, [(figure, label)], options of the chart
 FIGURES = (
@@ -126,21 +118,3 @@ def make_report(folders: Sequence[Path | str], output: Path | str) -> Path:
             partial.unlink()
         raise UserError(f"cannot write {output}: {error.strerror}; choose another --output") from None
     return output
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m monitoring.report", description=__doc__.splitlines()[0])
-    parser.add_argument("runs", nargs="+", help="folders of runs; several are laid over each other")
-    parser.add_argument("--output", help="the file to write (default: report.html in the first folder)")
-    given = parser.parse_args(argv)
-    try:
-        path = make_report(given.runs, given.output or Path(given.runs[0]) / "report.html")
-    except UserError as error:
-        print(f"monitoring.report: {error}", file=sys.stderr)
-        return 2
-    print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,32 @@
+"""The report of a run, or of several laid over each other: one self-contained HTML file.
+
+    python -m monitoring.report checkpoints
+    python -m monitoring.report checkpoints_a checkpoints_b --output comparison.html
+
+Exit codes: 0 done; 2 a folder that holds no run, told in one sentence.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from errors import UserError
+from monitoring.report import make_report
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m monitoring.report", description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="+", help="folders of runs; several are laid over each other")
+    parser.add_argument("--output", help="the file to write (default: report.html in the first folder)")
+    given = parser.parse_args(argv)
+    try:
+        path = make_report(given.runs, given.output or Path(given.runs[0]) / "report.html")
+    except UserError as error:
+        print(f"monitoring.report: {error}", file=sys.stderr)
+        return 2
+    print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
