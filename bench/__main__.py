@@ -1,0 +1,141 @@
+"""Runs rows, each in a process of its own, and prints figures beside their bars.
+
+Exit code: 0 whatever the timings; 1 where a row's script broke; 2 for an unknown row.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from bench.figures import Figure, table
+
+# Row -> where its function is, and how long it may take (seconds).
+ROWS = {
+    "step": ("bench.step_rows:step", 240),
+    "library": ("bench.step_rows:library", 180),
+    "codec": ("bench.step_rows:codec", 180),
+    "flops": ("bench.step_rows:flops", 180),
+    "data": ("bench.step_rows:data", 120),
+    "amp": ("bench.step_rows:amp", 120),
+    "ranks": ("bench.rank_rows:ranks", 240),
+    "startup": ("bench.program_rows:startup", 240),
+    "memory": ("bench.program_rows:memory", 300),
+    "checkpoint": ("bench.checkpoint:stall", 180),
+    "generation": ("bench.io_rows:generation", 180),
+    "prepare": ("bench.io_rows:prepare_rate", 240),
+    "cache": ("bench.io_rows:cache", 120),
+    "growth": ("bench.growth:growth", 300),
+}
+LATEST = Path("bench") / "latest.json"
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(ROWS))
+    parser.add_argument("--quick", action="store_true", help="each script once, small: for broken scripts, not timings")
+    parser.add_argument("--json", type=Path, help=f"where the figures go (default: {LATEST}; --quick: nowhere)")
+    parser.add_argument("--inside", help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    unknown = set(options.rows) - set(ROWS)
+    if unknown:
+        print(f"python -m bench: no row is called {', '.join(sorted(unknown))}: choose from {', '.join(ROWS)}",
+              file=sys.stderr)  # fmt: skip
+        return 2
+    if options.inside:
+        return inside(options.rows[0], options.quick, Path(options.inside))
+    return run_all(options.rows or list(ROWS), options.quick, options.json, ["python", "-m", "bench", *argv])
+
+
+def inside(row: str, quick: bool, out: Path) -> int:
+    """One row, in its own process: its figures as JSON in `out`."""
+    import importlib
+
+    module, function = ROWS[row][0].split(":")
+    figures = getattr(importlib.import_module(module), function)(quick)
+    out.write_text(json.dumps([asdict(figure) for figure in figures]))
+    return 0
+
+
+def run_all(rows: list[str], quick: bool, json_path: Path | None, command: list[str]) -> int:
+    begun, figures, broken = time.monotonic(), [], []
+    with tempfile.TemporaryDirectory(prefix="bench-") as work:
+        for row in rows:
+            started = time.monotonic()
+            found = run_row(row, quick, Path(work))
+            broken += [row] if found is None else []
+            figures += found or []
+            print(f"{row}: {'BROKEN' if found is None else f'{time.monotonic() - started:.0f} s'}", file=sys.stderr)
+    kind = device()["kind"]
+    print(table(figures, kind))
+    print(f"{len(rows)} rows in {time.monotonic() - begun:.0f} s")
+    if broken:
+        print(f"broken: {', '.join(broken)}", file=sys.stderr)
+    path = json_path or (None if quick else LATEST)
+    if path:
+        write_json(path, figures, kind, command)
+    return 1 if broken else 0
+
+
+def run_row(row: str, quick: bool, work: Path) -> list[Figure] | None:
+    """The row's figures, or None where its script broke."""
+    out = work / f"{row}.json"
+    call = [sys.executable, "-m", "bench", row, "--inside", str(out), *(["--quick"] if quick else [])]
+    environment = (
+        os.environ | {"BENCH_WORK": str(work), "HF_HUB_OFFLINE": "1"} | ({"BENCH_QUICK": "1"} if quick else {})
+    )
+    try:
+        done = subprocess.run(
+            call, env=environment, capture_output=True, text=True, timeout=None if quick else ROWS[row][1]
+        )
+        if done.returncode == 0:
+            return [Figure(**fields) for fields in json.loads(out.read_text())]
+        print(done.stdout[-2000:] + done.stderr[-4000:], file=sys.stderr)
+    except subprocess.TimeoutExpired:
+        print(f"{row}: not done within {ROWS[row][1]} s", file=sys.stderr)
+    return None
+
+
+def device() -> dict[str, object]:
+    """What the figures were measured on."""
+    import torch
+
+    found: dict[str, object] = {
+        "kind": "cuda" if torch.cuda.is_available() else "cpu",
+        "cores": len(os.sched_getaffinity(0)),
+        "load_average": os.getloadavg()[0],
+        "processor": next(
+            (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+             if line.startswith("model name")), platform.machine(),
+        ),
+    }  # fmt: skip
+    if found["kind"] == "cuda":
+        query = ["nvidia-smi", "--query-gpu=name,driver_version,clocks.sm,clocks.mem", "--format=csv,noheader"]
+        found["gpu"] = subprocess.run(query, capture_output=True, text=True).stdout.strip()
+    return found
+
+
+def write_json(path: Path, figures: list[Figure], kind: str, command: list[str]) -> None:
+    import torch
+
+    from bench.workloads import SEED
+
+    described = {
+        "command": " ".join(command),
+        "seed": SEED,
+        "device": device(),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "figures": [asdict(figure) | {"verdict": figure.verdict(kind)} for figure in figures],
+    }
+    path.write_text(json.dumps(described, indent=1) + "\n")
+    print(f"figures in {path}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

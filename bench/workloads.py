@@ -1,0 +1,77 @@
+"""What is measured: real runs on a small dataset, as the programs build them."""
+
+import functools
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from config import RunConfig, read_yaml
+from runtime import distributed
+from runtime.memory import keep_freed_memory
+from runtime.signals import StopRequest
+from training.build import build
+from training.run import Run
+
+ROOT = Path(__file__).parent.parent
+SEED = 42
+# Nothing but steps: no validation, samples or checkpoints within a measurement; half noise, half music throughout.
+_STEPS_ONLY = {
+    "epochs": 10**6, "patience": 0, "val_every": 10**6, "save_every": 10**6, "save_every_minutes": 0, "sample_every": 0,
+    "pure_gan_mode": 0.5, "gan_curriculum_start_epoch": 1, "gan_noise_ceiling": 0.5, "seed": SEED,
+}  # fmt: skip
+
+
+def work_folder() -> Path:
+    """Where a bench keeps its files; the parent process names one for all rows."""
+    return Path(os.environ.get("BENCH_WORK") or _own_folder())
+
+
+@functools.cache
+def _own_folder() -> str:
+    return tempfile.mkdtemp(prefix="bench-")
+
+
+def dataset() -> Path:
+    """A dataset of made-up music with its latent cache: 28 training pairs of 4 s."""
+    from data.prepare import Options, prepare
+
+    folder = work_folder() / "dataset"
+    if (folder / "dataset.yaml").exists():
+        return folder
+    prepare(Options(demo=True, demo_songs=8, output_dir=folder, seed=SEED))
+    return folder
+
+
+def config(name: str, **changes: Any) -> RunConfig:
+    """ "demo": the recipe; "classic": every default (the reference networks) at half the batch; steps only."""
+    values = read_yaml(ROOT / "recipes" / "demo.yaml") if name == "demo" else {"batch_size": 4}
+    if os.environ.get("BENCH_QUICK"):
+        values |= {"num_layers": 1, "disc_width": 8, "crop_seconds": 0.5}
+        values |= {"global_batch_size": 4} if name == "demo" else {"batch_size": 2}
+    return RunConfig(**(values | _STEPS_ONLY | {"dataset_folder": str(dataset())} | changes))
+
+
+@functools.cache
+def one_rank() -> distributed.Ranks:
+    """This process as the worker sets itself up."""
+    keep_freed_memory()
+    return distributed.start()
+
+
+def open_run(name: str, ranks: distributed.Ranks | None = None, **changes: Any) -> Run:
+    """A run as the worker builds it, in a folder of its own."""
+    ranks = ranks or one_rank()
+    torch.set_float32_matmul_precision("high")
+    folder = ranks.from_main(tempfile.mkdtemp(prefix=f"{name}-", dir=work_folder()) if ranks.is_main else None)
+    return build(config(name, checkpoint_dir=folder, **changes), ranks, StopRequest())
+
+
+def advance(run: Run, steps: int) -> None:
+    """So many steps of the worker's own loop: plan, data, both updates, average, log."""
+    from train_simple_worker import train
+
+    run.config = run.config.model_copy(update={"max_steps": run.counters.step + steps})
+    train(run)
