@@ -54,8 +54,10 @@ def check_folders(config: RunConfig) -> None:
     """
     from pathlib import Path
 
-    for folder in (config.train_dir or config.dataset_folder, config.val_dir):
-        if folder and not Path(folder).is_dir():
+    given = config.model_fields_set
+    for name in ("train_dir" if config.train_dir else "dataset_folder", "val_dir"):
+        folder = getattr(config, name)
+        if folder and (name in given or not config.resume) and not Path(folder).is_dir():  # or the checkpoint names it
             raise UserError(f"there is no dataset folder {folder}: make one with `python prepare_dataset.py --demo`")
     if config.resume not in (None, "auto") and not Path(config.resume).is_file():
         raise UserError(f"there is no checkpoint {config.resume}: give a .pt file, or --resume auto")
@@ -98,8 +100,9 @@ def launch(config: RunConfig, argv: list[str]) -> int:
 
 
 def _run_agent(workers: int, argv: list[str], run_id: str) -> int:
-    """Exit code of one attempt: a worker's own, 128 + n if asked to stop by signal n, -n if a worker was killed by it."""
+    """Exit code of one attempt: a worker's own; 128 + n if asked to stop by signal n; -n if it killed a worker."""
     import logging
+    import signal
 
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -120,8 +123,9 @@ def _run_agent(workers: int, argv: list[str], run_id: str) -> int:
         elastic_launch(agent, sys.executable)("-u", os.path.abspath(__file__), *argv)
     except ChildFailedError as error:
         codes = [f.exitcode for f in sorted(error.failures.values(), key=lambda failure: failure.timestamp)]
-        # Ranks that lose a killed one fail by themselves, in the same moment: the kill is the cause.
-        return next((code for code in codes if code < 0), codes[0])
+        # Ranks that lose a killed one fail by themselves in the same moment: the kill is the cause. SIGTERM is what the
+        # agent itself ends the others with.
+        return next((code for code in codes if code < 0 and code != -signal.SIGTERM), codes[0])
     except SignalException as error:
         return 128 + error.sigval
     return 0

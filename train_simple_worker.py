@@ -23,7 +23,7 @@ from training.plan import Plan
 from training.recovery import Diverged, is_failing, roll_back, slowed
 from training.run import Run, Stopwatch
 from training.samples import write_generations
-from training.saving import overdue, save, save_at_the_end, step_is_due, tell_problems
+from training.saving import overdue, save, save_at_the_end, save_on_the_way, step_is_due, tell_problems
 from training.steps import train_step
 from training.validation import validate
 
@@ -61,7 +61,7 @@ def train(run: Run) -> bool:
                 for warning in run.bad_clips.share(ranks, lost):
                     run.progress.say(warning)
             if save_now:
-                save(run, "last.pt")
+                save_on_the_way(run)
 
             plan = slowed(run.scheduler.plan(c.step, c.samples_seen, batch.indices, ranks.device), c.lr_factor)
             seed_step(config.seed, c.step, ranks.rank)

@@ -52,6 +52,8 @@ def roll_back(run: Run, figures: dict[str, Tensor], indices: list[int]) -> None:
     if state is None:
         raise Diverged(f"{reason}, and there is no good save to return to: lower --lr or look at these samples")
     c = run.counters = restore(state, run.game, run.average)
+    for updater in (run.game.update_g, run.game.update_d):
+        updater.bad_in_row.zero_()
     c.turn, c.rollbacks, c.lr_factor = now.turn + 1, now.rollbacks + 1, now.lr_factor / 2
     run.scheduler.reactions.restore(c.reactions)
     run.progress.say(
@@ -63,9 +65,11 @@ def roll_back(run: Run, figures: dict[str, Tensor], indices: list[int]) -> None:
 
 
 def last_good_state(run: Run) -> dict[str, Any] | None:
-    """The furthest save of finite weights outside a row of bad steps, read by rank 0, on all ranks."""
+    """The furthest save of finite weights, if possible before the bad steps; read by rank 0, on all ranks."""
     run.saver.wait()
-    found = furthest_good(run.folder, run.progress.say, is_sound) if run.ranks.is_main else None
+    found = None
+    if run.ranks.is_main:
+        found = furthest_good(run.folder, run.progress.say, is_sound) or furthest_good(run.folder, id, is_finite)
     path = run.ranks.from_main(str(found[0]) if found else None)
     if path is None:
         return None
@@ -75,8 +79,12 @@ def last_good_state(run: Run) -> dict[str, Any] | None:
 
 def is_sound(state: dict[str, Any]) -> bool:
     bad_in_row = state["skipped"][2:]
+    return not bad_in_row.any() and is_finite(state)
+
+
+def is_finite(state: dict[str, Any]) -> bool:
     weights = [*state["generator"].values(), *state["discriminator"].values()]
-    return not bad_in_row.any() and all(bool(w.isfinite().all()) for w in weights if w.is_floating_point())
+    return all(bool(weight.isfinite().all()) for weight in weights if weight.is_floating_point())
 
 
 def what_failed(run: Run, figures: dict[str, Tensor], indices: list[int]) -> str:

@@ -18,6 +18,12 @@ def step_is_due(run: Run) -> bool:
     return every > 0 and step > 0 and step % every == 0 and run.saved_at != run.place
 
 
+def save_on_the_way(run: Run) -> None:
+    """A save in the midst of training; not while updates are being skipped, lest it overwrite the one to go back to."""
+    if not (run.game.update_g.bad_in_row + run.game.update_d.bad_in_row):
+        save(run, "last.pt")
+
+
 def save(run: Run, *names: str) -> None:
     """Rank 0 starts to save the whole state under each of the names. What fails costs a warning, never the run."""
     run.last_save = time.monotonic()
