@@ -100,7 +100,7 @@ def launch(config: RunConfig, argv: list[str]) -> int:
 
 
 def _run_agent(workers: int, argv: list[str], run_id: str) -> int:
-    """Exit code of one attempt: a worker's own, 128 + n if asked to stop by signal n, -n if signal n killed a worker."""
+    """Exit code of one attempt: a worker's own, 128 + n if asked to stop by signal n, -n if it killed a worker."""
     import logging
     import signal
 
