@@ -1,0 +1,173 @@
+"""Whole programs on a tiny dataset: as processes, or in this one where a process is not the point."""
+
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from contextlib import ExitStack
+from multiprocessing import forkserver
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import torch
+
+import train_simple_worker
+from config import parse
+from data.audio import write_wav
+from data.demo_music import demo_song
+from data.pairs import pair_paths
+from monitoring.log import read_metrics
+from runtime import checkpoint, run_folder
+from runtime.signals import StopRequest
+
+ROOT = Path(__file__).parents[2]
+RATE = 24_000
+# Small enough for a step of some milliseconds; appended to a command line, they win over what stands before them.
+TINY = ["--num_layers", "1", "--num_transformer_layers", "1", "--nhead", "2", "--disc_width", "4", "--log_every", "1"]
+TINY += ["--batch_size", "2", "--sample_every", "0", "--num_threads", "1", "--save_every_minutes", "0"]
+
+
+def make_dataset(folder: Path, train: int = 8, val: int = 4, seconds: float = 1.0) -> Path:
+    """Pairs of consecutive clips of demo songs, one song for each split, in the layout of datasets made by hand."""
+    samples = round(seconds * RATE)
+    for seed, (split, count) in enumerate({"train": train, "val": val}.items()):
+        (folder / split).mkdir(parents=True)
+        clips = demo_song(seed, (count + 1) * seconds, RATE)[: (count + 1) * samples].reshape(count + 1, samples)
+        for number in range(count):
+            for clip, path in zip(clips[number : number + 2], pair_paths(folder / split, number), strict=True):
+                write_wav(path, clip, RATE, durable=False)
+    return folder
+
+
+def train_here(*argv) -> int:
+    """One rank in this process, its signals left alone; the exit code."""
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    patches = mock.patch.object(StopRequest, "listen", lambda self: self), _own_job()
+    with ExitStack() as stack:
+        for patch in (*patches, mock.patch.object(train_simple_worker, "end_with_parent", lambda: None)):
+            stack.enter_context(patch)
+        try:
+            return train_simple_worker.main(parse([*map(str, argv)]))
+        finally:
+            torch.set_num_threads(threads)
+            torch.set_float32_matmul_precision(precision)
+
+
+def _own_job():
+    """Jobs are told apart by their launcher's process, which all runs of a test session have in common."""
+    name = uuid.uuid4().hex
+    return mock.patch.object(run_folder, "_job", lambda: {"run": "none", "agent": name})
+
+
+class Ranks:
+    """Ranks of one run, forked from a process that has torch already: a second instead of ten."""
+
+    _context = multiprocessing.get_context("forkserver")
+
+    def __init__(self, world: int, *argv) -> None:
+        self._context.set_forkserver_preload(["e2e_runs", "torch._dynamo", "torch.utils.tensorboard"])
+        with mock.patch.dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=os.pathsep.join(sys.path)):
+            forkserver.ensure_running()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self._folder = tempfile.TemporaryDirectory()
+        job = {"WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        self.processes = [
+            self._context.Process(
+                target=_one_rank,
+                args=([*map(str, argv)], job | {"RANK": k, "LOCAL_RANK": k}, os.getcwd(), f"{self._folder.name}/{k}"),
+            )
+            for k in range(world)
+        ]
+        for process in self.processes:
+            process.start()
+
+    def wait(self, timeout: float = 60) -> list[int]:
+        """The ranks' exit codes. Ranks that hang are ended, and have the exit code -9."""
+        give_up = time.monotonic() + timeout
+        for process in self.processes:
+            process.join(max(0.0, give_up - time.monotonic()))
+            if process.is_alive():
+                process.kill()
+                process.join()
+        return [process.exitcode for process in self.processes]
+
+    def output(self, rank: int, stream: str) -> str:
+        """What a rank wrote to "out" or "err"."""
+        return Path(f"{self._folder.name}/{rank}.{stream}").read_text()
+
+
+def _one_rank(argv: list[str], job: dict[str, object], cwd: str, log: str) -> None:
+    os.environ.update({name: str(value) for name, value in job.items()})
+    os.chdir(cwd)
+    for number, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(f"{log}.{name}", os.O_WRONLY | os.O_CREAT), number)
+    sys.stdout, sys.stderr = open(1, "w", buffering=1), open(2, "w", buffering=1)  # noqa: SIM115
+    with _own_job():
+        sys.exit(train_simple_worker.main(parse(argv)))
+
+
+def start(program: list[str], cwd: Path, **more) -> subprocess.Popen:
+    """A program from the root of the project, run in another folder, its output kept."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("TORCHELASTIC", "N2M_", "RANK"))}
+    env |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [*map(str, program)], cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
+    )
+
+
+def torchrun(ranks: int | None, *argv) -> list[str]:
+    """The command line of torchrun with that many ranks (None: as users type it, without a number)."""
+    number = [] if ranks is None else ["--nproc_per_node", str(ranks)]
+    own_port = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", *own_port, *number]
+    return [*launcher, str(ROOT / "train_simple_ddp.py"), *map(str, argv)]
+
+
+def plain(*argv) -> list[str]:
+    """The command line without torchrun."""
+    return [sys.executable, str(ROOT / "train_simple_ddp.py"), *map(str, argv)]
+
+
+def finished(process: subprocess.Popen, timeout: float = 120) -> tuple[int, str, str]:
+    """(exit code, stdout, stderr); a process that hangs is ended and fails the test."""
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        process.communicate(timeout=60)
+        raise
+    return process.returncode, out, err
+
+
+def figures(folder: Path) -> list[dict]:
+    """The lines of a run, all but `time`."""
+    return [
+        {name: value for name, value in line.items() if name != "time"}
+        for line in read_metrics(folder / "metrics.jsonl")
+    ]
+
+
+def state(folder: Path, name: str = "last.pt") -> dict:
+    """A checkpoint but for the options, in which two runs may differ by their folders and limits."""
+    saved = checkpoint.load(folder / name)
+    return {key: value for key, value in saved.items() if key != "config"}
+
+
+def identical(a, b) -> bool:
+    """Whether two nests of tensors and plain values are equal, bit for bit."""
+    if isinstance(a, torch.Tensor):
+        return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return isinstance(b, dict) and a.keys() == b.keys() and all(identical(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return isinstance(b, list | tuple) and len(a) == len(b) and all(map(identical, a, b))
+    if isinstance(a, np.ndarray):
+        return bool((a == b).all())
+    return a == b
