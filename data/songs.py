@@ -7,7 +7,10 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +115,11 @@ def demo_sources(count: int, seconds: float, seed: int) -> list[Source]:
 
 def clip_path(staging: Path, digest: str, clip: int) -> Path:
     """Where a clip waits until the whole dataset is known."""
-    return staging / digest[:16] / f"clip_{clip:05d}.wav"
+    return staging / digest[:16] / clip_name(clip)
+
+
+def clip_name(clip: int) -> str:
+    return f"clip_{clip:05d}.wav"
 
 
 def stage_song(source: Source, staging: Path, clip_samples: int, sample_rate: int) -> StagedSong:
@@ -139,19 +146,43 @@ def stage_song(source: Source, staging: Path, clip_samples: int, sample_rate: in
     song = _judge(source.name, digest, wav, clip_samples, sample_rate)
     try:
         if song.runs:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-        for clip in _clips_of(song.runs):
-            piece = wav[clip * clip_samples : (clip + 1) * clip_samples]
-            write_wav(clip_path(staging, digest, clip), piece, sample_rate, durable=False)
-        if song.runs:
-            write_text(folder / SONG_NAME, json.dumps(asdict(song)))
+            is_whole = partial(_staged_before, folder, source, digest, clip_samples)
+            _stage_clips(song, wav, folder, clip_samples, sample_rate, is_whole)
     except OSError as error:
         raise UserError(
             f"Clips cannot be written to {folder} ({error.strerror or error}); make room or choose another "
             "--output_dir, then run the same command again."
         ) from None
     return song
+
+
+def _stage_clips(
+    song: StagedSong,
+    wav: np.ndarray,
+    folder: Path,
+    clip_samples: int,
+    sample_rate: int,
+    is_whole: Callable[[], StagedSong | None],
+) -> None:
+    """Write a song's clips into a folder of this process's own, then put it in place whole.
+
+    Two files of the same contents are one song: another process may be staging it at this moment.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    own = Path(tempfile.mkdtemp(dir=folder.parent, prefix="making_"))
+    try:
+        for clip in _clips_of(song.runs):
+            piece = wav[clip * clip_samples : (clip + 1) * clip_samples]
+            write_wav(own / clip_name(clip), piece, sample_rate, durable=False)
+        write_text(own / SONG_NAME, json.dumps(asdict(song)))
+        if not is_whole():
+            shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run left
+            own.rename(folder)
+    except OSError:
+        if not is_whole():
+            raise
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
 
 
 def _staged_before(folder: Path, source: Source, digest: str, clip_samples: int) -> StagedSong | None:
