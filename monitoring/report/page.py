@@ -7,7 +7,7 @@ from pathlib import Path
 
 from monitoring.report.charts import Chart, render_chart, render_timeline, verdict_kind
 from monitoring.report.data import Clip, RunData, Segment
-from monitoring.report.words import checklist, commands, facts, segment_words
+from monitoring.report.words import checklist, commands, comparison, facts, segment_words
 
 STYLE = Path(__file__).with_name("report.css")
 
@@ -17,6 +17,8 @@ def render_page(runs: Sequence[RunData], charts: Sequence[Chart], clips: Sequenc
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs: " + ", ".join(run.name for run in runs)
     end = max(run.end for run in runs)
     parts = [f"<h1>{escape(title)}</h1>", '<p class="lead">A report of noise2music.</p>']
+    if len(runs) > 1:
+        parts += [section("What sets them apart", comparison_table(runs))]
     parts += [section("What was trained", each(runs, facts_list))]
     parts += [section("What went well, and what did not", each(runs, check_items))]
     drawn = "".join(render_chart(chart, end) for chart in charts)
@@ -50,6 +52,13 @@ def named(runs: Sequence[RunData], parts: Sequence[str]) -> str:
     if len(runs) == 1:
         return parts[0]
     return "".join(f"<h3>{escape(run.name)}</h3>{part}" for run, part in zip(runs, parts, strict=True))
+
+
+def comparison_table(runs: Sequence[RunData]) -> str:
+    headings, rows = comparison(runs)
+    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
 
 
 def facts_list(run: RunData) -> str:

@@ -1,5 +1,6 @@
 """The report's words: what was trained on what, what went well and what did not, and how to go on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -41,6 +42,28 @@ def facts(run: RunData) -> list[tuple[str, str]]:
     rows.append(("curriculum", curriculum_words(run)))
     rows.append(("trained", trained_words(run)))
     return rows
+
+
+PASSING = ("resume", "checkpoint_dir", "max_steps", "world_size", "local_rank", "num_threads")
+RESULTS = (  # figure at the end, heading
+    ("val/best", "best validation"),
+    ("diversity/ratio", "diversity"),
+    ("diversity/nearest_train", "nearest training clip"),
+    ("loss/d", "loss of D"),
+)
+
+
+def comparison(runs: Sequence[RunData]) -> tuple[list[str], list[list[str]]]:
+    """Headings and one row a run: the options that set the runs apart, then what came of them."""
+    names = [name for name in runs[0].options if name not in PASSING]
+    apart = [name for name in names if len({str(run.options.get(name)) for run in runs}) > 1]
+    shown = [(name, heading) for name, heading in RESULTS if any(run.last(name) is not None for run in runs)]
+    rows = []
+    for run in runs:
+        results = ["–" if (value := run.last(name)) is None else f"{value:.3g}" for name, _ in shown]
+        verdicts = ", ".join((run.lines[-1].get("health") or {}) if run.lines else {}) or "–"
+        rows.append([run.name, *(str(run.options.get(name)) for name in apart), *results, verdicts])
+    return ["run", *apart, *(heading for _, heading in shown), "health at the end"], rows
 
 
 def curriculum_words(run: RunData) -> str:

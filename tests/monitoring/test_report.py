@@ -158,6 +158,11 @@ def test_several_runs_are_laid_over_each_other(run_folder, tmp_path):
     assert "first run: D\n" in figures and "second: D\n" in figures and "pairs ranked rightly" in figures
     assert figures.count("epochs") == 9  # one chart each, not one for each run
     assert page.sections["Samples"].count("epoch 6") == 2 and "epoch 5" not in page.sections["Samples"]
+    apart = page.sections["What sets them apart"].split("\n\n")[0].splitlines()[1:]
+    results = ["best validation", "diversity", "nearest training clip", "loss of D", "health at the end"]
+    assert apart[:8] == ["run", "lr", "gan_loss", *results]
+    assert apart[8:16] == ["first run", "0.0001", "bce", "0.5", "0.8", "1.1", "0.6", "discriminator too strong"]
+    assert apart[16:19] == ["second", "0.0003", "rpgan"]
     assert "0.0003 (G)" in page.sections["What was trained"] and "0.0001 (G)" in page.sections["What was trained"]
 
 

@@ -130,7 +130,7 @@ def test_clipping_holds_one_players_steps_and_not_the_others(option, player):
     figures = train_step(game, batch, plan_for(config, batch))
     moved = {}
     for name, module in players.items():
-        steps = [(p - q).flatten() for p, q in zip(module.parameters(), before[name], strict=True)]
+        steps = [(p.detach() - q).flatten() for p, q in zip(module.parameters(), before[name], strict=True)]
         moved[name] = float(torch.cat(steps).norm())
     other = "d" if player == "g" else "g"
     assert moved[player] == pytest.approx(1e-3, rel=1e-2)
