@@ -202,6 +202,9 @@ def test_regression_to_the_mean():
 def test_memorisation():
     assert names([*window(), checked(500, diversity__nearest_train=0.3)]) == ["balanced", "memorisation"]
     assert names([*window(), checked(500, diversity__nearest_train=0.9)]) == ["balanced"]
+    assert names([*window(3), checked(500, diversity__nearest_train=0.3)]) == ["warming up"]
+    one_clip = checked(500, diversity__nearest_train=0.3, diversity__ratio=0.01)
+    assert names([*window(), one_clip, one_clip | {"step": 510}]) == ["balanced", "mode collapse"]
 
 
 def test_curriculum_too_fast():
