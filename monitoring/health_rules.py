@@ -178,8 +178,8 @@ def _to_the_mean(past: Past) -> Verdict | None:
 
 
 def _memorisation(past: Past) -> Verdict | None:
-    """Clips that differ, each too near to a training clip. A generator that has hardly begun, or makes one clip only, is
-    near to something by chance where held-out music happens to be unlike training music."""
+    """Clips that differ, each too near to a training clip. A generator that has hardly begun, or makes one clip only,
+    is near to something by chance where held-out music happens to be unlike training music."""
     c, check = past.config, past.checks[-1] if past.checks else {}
     nearest, varied = check.get("diversity/nearest_train"), check.get("diversity/ratio", 1.0) >= c.health_diversity
     if len(past.steps) >= c.health_window and varied and nearest is not None and nearest < c.health_nearest:

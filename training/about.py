@@ -7,6 +7,8 @@ import torch
 from runtime import checkpoint
 from training.run import Run
 
+FRAME_RATE = 75
+
 
 def write_about(run: Run) -> None:
     """`about.json`: data, networks and devices in figures. Raises OSError where it cannot be written."""
@@ -25,6 +27,3 @@ def write_about(run: Run) -> None:
         "torch": torch.__version__,
     }
     checkpoint.write_atomic(run.folder / "about.json", json.dumps(about, indent=1).encode())
-
-
-FRAME_RATE = 75
