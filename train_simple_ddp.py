@@ -31,7 +31,10 @@ def main(argv: list[str]) -> int:
 
 
 def work(config: RunConfig) -> int:
-    """One rank. An error that nobody foresaw is shown, told to torchrun, and ends the process whatever still runs."""
+    """One rank, as a process that ends here: threads of a process group that lost a peer would abort an ordinary end.
+
+    An error that nobody foresaw is shown, and told to torchrun.
+    """
     import traceback
 
     from torch.distributed.elastic.multiprocessing.errors import record
@@ -40,7 +43,7 @@ def work(config: RunConfig) -> int:
     from train_simple_worker import main as rank
 
     try:
-        return record(rank)(config)
+        return leave(record(rank)(config))
     except Exception:
         traceback.print_exc()
         return leave(DIED)

@@ -1,5 +1,6 @@
 """The ranks of a run: who am I, what do we all say. The only room beside the worker that names torch.distributed."""
 
+import inspect
 import os
 import threading
 from collections.abc import Callable
@@ -148,9 +149,9 @@ class Ranks:
         if self.world == 1 or not any(p.requires_grad for p in module.parameters()):
             return module
         devices = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(
-            module, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
-        )
+        known = inspect.signature(DistributedDataParallel).parameters
+        quiet = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # its older name
+        return DistributedDataParallel(module, device_ids=devices, gradient_as_bucket_view=True, **{quiet: False})
 
 
 def _into(box: dict[str, object], work: Callable[[], object]) -> None:
