@@ -16,6 +16,7 @@ from unittest import mock
 import numpy as np
 import torch
 
+import train_simple_ddp
 import train_simple_worker
 from config import parse
 from data.audio import write_wav
@@ -45,14 +46,20 @@ def make_dataset(folder: Path, train: int = 8, val: int = 4, seconds: float = 1.
 
 
 def train_here(*argv) -> int:
-    """One rank in this process, its signals left alone; the exit code."""
+    """The program as one rank in this process, its signals left alone; the exit code."""
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    patches = mock.patch.object(StopRequest, "listen", lambda self: self), _own_job()
+    patches = [
+        mock.patch.object(StopRequest, "listen", lambda self: self),
+        mock.patch.object(train_simple_worker, "end_with_parent", lambda: None),
+        mock.patch.object(train_simple_ddp, "work", lambda config: train_simple_worker.main(config)),
+        mock.patch.dict(os.environ, TORCHELASTIC_RUN_ID="test"),
+        _own_job(),
+    ]
     with ExitStack() as stack:
-        for patch in (*patches, mock.patch.object(train_simple_worker, "end_with_parent", lambda: None)):
+        for patch in patches:
             stack.enter_context(patch)
         try:
-            return train_simple_worker.main(parse([*map(str, argv)]))
+            return train_simple_ddp.main([*map(str, argv)])
         finally:
             torch.set_num_threads(threads)
             torch.set_float32_matmul_precision(precision)
