@@ -200,6 +200,7 @@ class LoggingOptions(BaseModel):
 
     log_every: int = opt(10, "write a line of figures every so many steps", ge=1)
     sample_every: int = opt(5, "write samples to TensorBoard every so many epochs; 0 = never", ge=0)
+    profile: bool = opt(False, "write a torch profiler trace of steps 6 to 10 into the run's folder; print the dearest")
 
 
 class HealthOptions(BaseModel):

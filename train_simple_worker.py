@@ -20,6 +20,7 @@ from synthesis.loading import export_generator
 from training.about import write_about
 from training.build import build
 from training.plan import Plan
+from training.profiling import StepProfile
 from training.recovery import Diverged, is_failing, roll_back, slowed
 from training.run import Run, Stopwatch
 from training.samples import write_generations
@@ -42,6 +43,7 @@ def train(run: Run) -> bool:
         pin=ranks.device.type == "cuda",
     )  # fmt: skip
     clock = Stopwatch(per_step)
+    profiled = StepProfile(run.folder if config.profile and ranks.is_main else None, run.progress.say)
     try:
         while True:
             c = run.counters
@@ -70,6 +72,7 @@ def train(run: Run) -> bool:
                 run.average.update(run.game.generator, c.samples_seen, per_step)
             c.step, c.samples_seen = c.step + 1, c.samples_seen + per_step
             clock.step()
+            profiled.step()
             if c.step % config.log_every == 0 or c.step == 1:
                 status(run, plan, figures, clock)
             if is_failing(run):

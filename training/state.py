@@ -121,7 +121,7 @@ def resumed_config(given: RunConfig, state: dict[str, Any]) -> tuple[RunConfig, 
                 f"--{name} {explicit[name]} contradicts the checkpoint, which was trained with {saved[name]}: "
                 "leave it out, or start a new run without --resume"
             )
-    passing = {"resume", "checkpoint_dir", "max_steps", "world_size", "local_rank", "timeout_minutes"}
+    passing = {"resume", "checkpoint_dir", "max_steps", "world_size", "local_rank", "timeout_minutes", "profile"}
     base = {name: value for name, value in saved.items() if name not in passing}
     changed = [
         f"{name} {saved[name]} -> {value}"
