@@ -22,7 +22,7 @@ class ProgressLine:
         if active and sys.stdout.isatty():
             from rich.progress import BarColumn, Progress, TextColumn
 
-            self._bar = Progress(BarColumn(20), TextColumn("{task.description}"), transient=False)
+            self._bar = Progress(BarColumn(20), TextColumn("{task.description}", markup=False), transient=False)
             self._task = self._bar.add_task("starting", total=total_samples)
             self._bar.start()
 
@@ -35,7 +35,7 @@ class ProgressLine:
         self._first = self._first or (now, samples_seen)
         elapsed, done = now - self._first[0], samples_seen - self._first[1]
         speed = done / elapsed if elapsed > 0 and done else 0.0
-        left = timedelta(seconds=round((self._total - samples_seen) / speed)) if speed else "?"
+        left = timedelta(seconds=round(max(0, self._total - samples_seen) / speed)) if speed else "?"
         short = {"loss/g_total": "G", "loss/d": "D", "d/real_prob": "D(x)", "d/fake_prob": "D(G)"}
         losses = "  ".join(f"{short[name]} {scalars[name]:.3f}" for name in short if name in scalars)
         text = f"epoch {epoch}/{epochs}  {phase}  alpha {alpha:.2f}  {losses}  {speed:.1f} samples/s  {left} left"
@@ -50,7 +50,7 @@ class ProgressLine:
         if not self._active:
             return
         if self._bar is not None:
-            self._bar.console.print(text, highlight=False)
+            self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
         else:
             print(text, flush=True)
 
