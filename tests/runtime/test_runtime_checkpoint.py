@@ -9,6 +9,7 @@ import signal
 
 import pytest
 import torch
+from forks import in_child
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,19 +44,6 @@ def saved(tmp_path):
     path = tmp_path / "last.pt"
     checkpoint.save(STATE, path)
     return path
-
-
-def in_child(work) -> int:
-    """Exit code of a forked process that does the work (0 if it returned), negative if a signal ended it."""
-    child = os.fork()
-    if child == 0:
-        code = 99
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def test_round_trip(saved):
