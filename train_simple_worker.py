@@ -157,8 +157,9 @@ def end_epoch(run: Run) -> bool:
     c.finished_epochs = epoch
     names = ["best.pt"] if improved else []
     if epoch % config.save_every == 0 or epoch == config.epochs:
-        names += [f"checkpoint_epoch_{epoch}.pt", "last.pt"]
-    save(run, *names)
+        save_on_the_way(run, *names, f"checkpoint_epoch_{epoch}.pt")
+    else:
+        save(run, *names)
     return True
 
 

@@ -15,7 +15,7 @@ exec torchrun \
   --rdzv_backend c10d \
   --rdzv_endpoint "$head:${PORT:-29400}" \
   --rdzv_id "${RUN_ID:-noise2music}" \
-  --rdzv_conf "is_host=$([ "$own" = "$head" ] && echo true || echo false),join_timeout=${JOIN_SECONDS:-600}" \
+  --rdzv_conf "is_host=$([ "$own" = "$head" ] && echo true || echo false),join_timeout=${JOIN_SECONDS:-600},read_timeout=15" \
   --local_addr "$own" \
   --max_restarts "${RESTARTS:-3}" \
   train_simple_ddp.py --resume auto "$@"

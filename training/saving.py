@@ -18,10 +18,11 @@ def step_is_due(run: Run) -> bool:
     return every > 0 and step > 0 and step % every == 0 and run.saved_at != run.place
 
 
-def save_on_the_way(run: Run) -> None:
-    """A save in the midst of training; not while updates are being skipped, lest it overwrite the one to go back to."""
-    if not (run.game.update_g.bad_in_row + run.game.update_d.bad_in_row):
-        save(run, "last.pt")
+def save_on_the_way(run: Run, *names: str) -> None:
+    """A save in the midst of training; while updates are being skipped, last.pt stays as it is: it is the one to go
+    back to."""
+    in_trouble = bool(run.game.update_g.bad_in_row + run.game.update_d.bad_in_row)
+    save(run, *names, *(() if in_trouble else ("last.pt",)))
 
 
 def save(run: Run, *names: str) -> None:

@@ -22,6 +22,7 @@ from runtime.run_folder import (
 )
 from training.state import resumed_config
 
+LOCAL = ("dataset_folder", "train_dir", "val_dir", "codec_weights", "num_workers", "num_threads")  # a machine's own
 LOCK_PATIENCE = 15.0  # seconds that a restarted run waits for its dead attempt to let go of the folder
 
 
@@ -49,6 +50,7 @@ def take_up(config: RunConfig, ranks: Ranks, folder: Path) -> tuple[RunConfig, d
 
     told = ranks.main_first(lambda: look() if ranks.is_main else None)
     resumed, path, turn, notes, own_past = ranks.from_main(told)
+    resumed = resumed.model_copy(update={k: getattr(config, k) for k in LOCAL if k in config.model_fields_set})
     if path is None:
         return resumed, None, notes, own_past
     data = ranks.bytes_from_main(Path(path).read_bytes() if ranks.is_main and ranks.world > 1 else b"")

@@ -75,7 +75,7 @@ def test_a_bad_step_of_one_rank_is_taken_by_none(tmp_path, dataset):
 def test_many_bad_steps_in_a_row_go_back_with_half_the_learning_rate(tmp_path, dataset):
     folder = tmp_path / "run"
     faults = {"nan": {"rank": 1, "first": 8, "last": 100, "above_lr": 6e-4}}
-    program = run(folder, dataset, ranks=2, faults=faults, max_bad_steps=4, max_rollbacks=2)
+    program = run(folder, dataset, ranks=2, faults=faults, max_bad_steps=4, max_rollbacks=2, save_every=100)
     told = [line for line in program.output.splitlines() if "back to step" in line]
     assert len(told) == 1
     assert "loss/" in told[0] and "of rank 1 is not finite at step 12, samples 46 to 47" in told[0]
@@ -91,7 +91,7 @@ def test_many_bad_steps_in_a_row_go_back_with_half_the_learning_rate(tmp_path, d
 def test_a_run_that_stays_bad_stops_with_exit_code_3_and_says_why(tmp_path, dataset):
     folder = tmp_path / "run"
     faults = {"nan": {"rank": 0, "first": 8, "last": 100}}
-    program = run(folder, dataset, faults=faults, max_bad_steps=4, max_rollbacks=2, code=3)
+    program = run(folder, dataset, faults=faults, max_bad_steps=4, max_rollbacks=2, save_every=100, code=3)
     last = program.output.strip().splitlines()[-1]
     assert last.startswith("train_simple_worker.py: training diverged: loss/")
     assert "of rank 0 is not finite at step 12, samples 22 to 23, after 2 return(s) to an earlier save" in last

@@ -23,7 +23,7 @@ MOMENTS = {
 def test_sigterm_to_torchrun(tmp_path, dataset, moment):
     folder = tmp_path / "run"
     faults, sign = MOMENTS[moment]
-    program = start(folder, dataset, ranks=2, faults=faults, val_every=1)
+    program = start(folder, dataset, ranks=2, faults=faults, val_every=1, batch_size=1)
     program.wait_for_step(folder, 4)
     if sign:
         program.wait_for(sign)
@@ -44,7 +44,7 @@ def test_sigterm_to_torchrun(tmp_path, dataset, moment):
     if moment == "validation":
         assert not any("val/current" in line for line in lines(folder) if line["step"] == state["step"])
         assert state["samples_seen"] // 20 > state["finished_epochs"]  # its end will be dealt with on resume
-    went_on = run(folder, dataset, faults={}, resume="auto", max_steps=state["step"] + 1, global_batch_size=4)
+    went_on = run(folder, dataset, faults={}, resume="auto", max_steps=state["step"] + 1, batch_size=2)
     assert f"step {state['step']}\n" in went_on.output
 
 
