@@ -1,0 +1,72 @@
+"""A run whose numbers are no longer finite goes back, slower, and in the end says so and ends with exit code 3."""
+
+import pytest
+import torch
+from e2e_runs import TINY, Ranks, figures, state, train_here
+
+from training import steps
+
+pytestmark = pytest.mark.e2e
+OPTIONS = [*TINY, "--max_bad_steps", 2, "--epochs", 3, "--save_every_steps", 1, "--generator", "patch", "--width", "16"]
+
+
+@pytest.fixture
+def spoil(monkeypatch):
+    """Makes the generator's loss not a number from a step on, as often as wanted."""
+
+    def _spoil(first: int, times: int) -> None:
+        true_step, done = steps.generator_step, []
+
+        def generator_step(game, view, made, plan):
+            if plan.step >= first and len(done) < times:
+                done.append(plan.step)
+                made = made._replace(output_BDT=made.output_BDT * torch.tensor(float("nan")))
+            return true_step(game, view, made, plan)
+
+        monkeypatch.setattr(steps, "generator_step", generator_step)
+
+    return _spoil
+
+
+def test_a_bad_step_is_skipped_and_counted(spoil, here):
+    spoil(first=3, times=1)
+    assert train_here(*OPTIONS) == 0
+    lines = figures(here / "checkpoints")
+    assert [line["skipped/g"] for line in lines] == [0.0] * 3 + [1.0] * 9
+    assert lines[3]["loss/g_total"] == "nan"
+    assert all(isinstance(line["loss/g_total"], float) for line in lines[4:])
+
+
+def test_bad_steps_in_a_row_go_back_to_the_last_good_save(spoil, here, capfd):
+    spoil(first=5, times=2)
+    assert train_here(*OPTIONS) == 0
+    said = capfd.readouterr().out
+    assert "is not finite at step 7" in said
+    assert "back to step 5 with 0.5 x the learning rate (1 of 3)" in said
+    lines, counters = figures(here / "checkpoints"), state(here / "checkpoints")["counters"]
+    assert [line["step"] for line in lines] == list(range(1, 13))
+    assert counters["rollbacks"] == 1
+    assert counters["lr_factor"] == 0.5
+    assert [line["lr/g"] for line in lines] == [1e-4] * 5 + [0.5e-4] * 7
+
+
+def test_too_often_is_the_end(spoil, here, capfd):
+    spoil(first=5, times=1000)
+    assert train_here(*OPTIONS, "--max_rollbacks", 2) == 3
+    told = capfd.readouterr().err
+    assert told.count("\n") == 1
+    assert "training diverged" in told
+    assert "loss/" in told
+    assert "2 return(s)" in told
+    assert not (here / "checkpoints" / "generator.safetensors").exists()
+    assert all(weight.isfinite().all() for weight in state(here / "checkpoints")["generator"].values())
+
+
+def test_a_rate_far_too_high_ends_all_ranks_together(here):
+    """No fault injected: updates of 1e30 overflow within a few steps."""
+    options = [*OPTIONS, "--optimizer", "sgd", "--lr", "1e30", "--grad_clip", 0, "--max_rollbacks", 1]
+    ranks = Ranks(2, *options)
+    assert ranks.wait(60) == [3, 3]
+    told = ranks.output(0, "err") + ranks.output(1, "err")
+    assert told.count("\n") == 1, told
+    assert "training diverged" in told
