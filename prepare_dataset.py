@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from data.prepare import NothingUsable, Options, Report, prepare, summary
 from errors import UserError
+from runtime.memory import keep_freed_memory
 
 
 class _Parser(argparse.ArgumentParser):
@@ -73,6 +74,7 @@ def show_skipped(skipped: dict[str, str]) -> None:
 
 
 def main(arguments: list[str]) -> int:
+    keep_freed_memory()
     try:
         options = parse_options(arguments)
         show(prepare(options))

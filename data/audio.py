@@ -124,7 +124,16 @@ def _read_block(file: soundfile.SoundFile, path: Path | str) -> np.ndarray:
         block = file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError, ValueError, MemoryError) as error:
         raise AudioError(path, f"unreadable ({str(error).rstrip('.')})") from None
-    mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
+    mono = _mono(block)
     if not np.isfinite(mono).all():
         raise AudioError(path, "holds NaN or infinite samples")
     return mono
+
+
+def _mono(block: np.ndarray) -> np.ndarray:
+    """The mean over channels of [N, channels]; for one and two of them without numpy's slow sum over short rows."""
+    if block.shape[1] == 1:
+        return block[:, 0]
+    if block.shape[1] == 2:
+        return (block[:, 0] + block[:, 1]) * np.float32(0.5)
+    return block.mean(axis=1, dtype=np.float32)
