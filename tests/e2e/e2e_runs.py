@@ -1,20 +1,16 @@
 """Whole programs on a tiny dataset: as processes, or in this one where a process is not the point."""
 
-import multiprocessing
 import os
-import socket
 import subprocess
 import sys
-import tempfile
-import time
 import uuid
 from contextlib import ExitStack
-from multiprocessing import forkserver
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import torch
+from forked_ranks import ForkedRanks
 
 import train_simple_ddp
 import train_simple_worker
@@ -71,53 +67,16 @@ def _own_job():
     return mock.patch.object(run_folder, "_job", lambda: {"run": "none", "agent": name})
 
 
-class Ranks:
-    """Ranks of one run, forked from a process that has torch already: a second instead of ten."""
-
-    _context = multiprocessing.get_context("forkserver")
+class Ranks(ForkedRanks):
+    """The program's worker on several ranks: Ranks(2, "--epochs", 1).wait() == [0, 0]."""
 
     def __init__(self, world: int, *argv) -> None:
-        self._context.set_forkserver_preload(["e2e_runs", "torch._dynamo", "torch.utils.tensorboard"])
-        with mock.patch.dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=os.pathsep.join(sys.path)):
-            forkserver.ensure_running()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self._folder = tempfile.TemporaryDirectory()
-        job = {"WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        self.processes = [
-            self._context.Process(
-                target=_one_rank,
-                args=([*map(str, argv)], job | {"RANK": k, "LOCAL_RANK": k}, os.getcwd(), f"{self._folder.name}/{k}"),
-            )
-            for k in range(world)
-        ]
-        for process in self.processes:
-            process.start()
-
-    def wait(self, timeout: float = 60) -> list[int]:
-        """The ranks' exit codes. Ranks that hang are ended, and have the exit code -9."""
-        give_up = time.monotonic() + timeout
-        for process in self.processes:
-            process.join(max(0.0, give_up - time.monotonic()))
-            if process.is_alive():
-                process.kill()
-                process.join()
-        return [process.exitcode for process in self.processes]
-
-    def output(self, rank: int, stream: str) -> str:
-        """What a rank wrote to "out" or "err"."""
-        return Path(f"{self._folder.name}/{rank}.{stream}").read_text()
+        super().__init__(world, _one_rank, [*map(str, argv)])
 
 
-def _one_rank(argv: list[str], job: dict[str, object], cwd: str, log: str) -> None:
-    os.environ.update({name: str(value) for name, value in job.items()})
-    os.chdir(cwd)
-    for number, name in ((1, "out"), (2, "err")):
-        os.dup2(os.open(f"{log}.{name}", os.O_WRONLY | os.O_CREAT), number)
-    sys.stdout, sys.stderr = open(1, "w", buffering=1), open(2, "w", buffering=1)  # noqa: SIM115
+def _one_rank(argv: list[str]) -> int:
     with _own_job():
-        sys.exit(train_simple_worker.main(parse(argv)))
+        return train_simple_worker.main(parse(argv))
 
 
 def start(program: list[str], cwd: Path, **more) -> subprocess.Popen:

@@ -1,7 +1,6 @@
 """Training steps on one rank or several, and what they leave: run by test_training_ranks, in processes or at home."""
 
 import dataclasses
-import sys
 
 import torch
 from fake_latents import FakePairs
@@ -78,7 +77,8 @@ def all_cases(ranks: Ranks) -> dict:
     return left | {"spoiled": spoil(ranks), "validation": judge(ranks)}
 
 
-if __name__ == "__main__":
-    joined = distributed.start(num_threads=1)
-    torch.save(all_cases(joined), f"{sys.argv[1]}/rank{joined.rank}.pt")
-    distributed.stop(joined)
+def run(folder: str) -> None:
+    """One rank of several: leaves what it has in `folder`."""
+    ranks = distributed.start(num_threads=1)
+    torch.save(all_cases(ranks), f"{folder}/rank{ranks.rank}.pt")
+    distributed.stop(ranks)

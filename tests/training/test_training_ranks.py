@@ -1,40 +1,20 @@
 """Two ranks are one: gradients, weights and figures equal those of one process on the joined batch."""
 
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-from ranks_worker import BASE, CASES, all_cases, play
+from forked_ranks import ForkedRanks
+from ranks_worker import BASE, CASES, all_cases, play, run
 from training_parts import ALONE, identical
 
-HERE = Path(__file__).parent
 TOLERANCE = 1e-5
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
 def left_by_two(tmp_path_factory) -> list[dict]:
     """What each of two ranks is left with."""
-    folder, port = tmp_path_factory.mktemp("ranks"), str(free_port())
-    paths = os.pathsep.join(map(str, (HERE.parents[1], HERE.parent, HERE)))
-    job = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, str(HERE / "ranks_worker.py"), str(folder)],
-            env=os.environ | job | {"RANK": str(rank), "LOCAL_RANK": str(rank), "PYTHONPATH": paths},
-        )
-        for rank in range(2)
-    ]
-    assert [rank.wait(120) for rank in ranks] == [0, 0]
+    folder = tmp_path_factory.mktemp("ranks")
+    ranks = ForkedRanks(2, run, str(folder))
+    assert ranks.wait(120) == [0, 0], ranks.output(0, "err")
     return [torch.load(folder / f"rank{rank}.pt") for rank in range(2)]
 
 

@@ -1,0 +1,88 @@
+"""Ranks decide together: what each exchange gives, on one rank and on two, and no wait without an end."""
+
+import json
+
+import pytest
+import torch
+from forked_ranks import ForkedRanks
+from ranks_talk import converse, run, run_with_a_slow_peer
+
+from runtime import distributed
+from runtime.distributed import Ranks
+
+ALONE = Ranks(0, 0, 1, 1, torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory) -> list[dict]:
+    folder = tmp_path_factory.mktemp("talk")
+    ranks = ForkedRanks(2, run, str(folder))
+    assert ranks.wait(60) == [0, 0], ranks.output(0, "err") + ranks.output(1, "err")
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+def test_what_two_ranks_agree_on(said):
+    for told in said:
+        assert told["any of none"] is False
+        assert told["any of the last"] is True
+        assert told["votes"] == [True, True, False]
+        assert told["gathered"] == [{"rank": 0}, {"rank": 1}]
+        assert told["mean"] == [1.5, 15.0]
+        assert told["sum"] == pytest.approx([0.3], abs=1e-15)
+        assert told["from main"] == ["main", 0]
+        assert (told["bytes"], told["no bytes"]) == ("ab" * 5, "")
+
+
+def test_main_goes_first_and_its_error_is_told_once(said):
+    assert [told["main first"] for told in said] == ["result 0", "result 1"]
+    assert [told["main fails"] for told in said] == ["user error: no such folder", "told elsewhere: no such folder"]
+    assert [told["asked"] for told in said] == [[0], [1]]  # the others did not even begin
+
+
+def test_while_one_works_all_stay_in_touch(said):
+    assert [told["one works"] for told in said] == ["result made", "result None"]
+    assert said[0]["work fails"] == "user error: bad clip"
+    assert said[1]["work fails"].startswith("told elsewhere")
+    assert [told["stopped"] for told in said] == ["interrupted"] * 2
+    assert all(told["took"] < 20 for told in said)  # nobody waited for the work of 30 s
+
+
+def test_a_rank_alone_agrees_with_itself():
+    told = converse(ALONE)
+    assert (told["any of none"], told["any of the last"], told["votes"]) == (False, True, [True, False, False])
+    assert (told["gathered"], told["from main"], told["bytes"]) == ([{"rank": 0}], ["main", 0], "ab" * 5)
+    assert (told["mean"], told["main first"], told["one works"]) == ([1.0, 10.0], "result 0", "result made")
+    assert (told["main fails"], told["work fails"]) == ("user error: no such folder", "user error: bad clip")
+    assert told["stopped"] == "interrupted"
+
+
+def test_a_rank_waits_no_longer_than_the_limit(tmp_path):
+    ranks = ForkedRanks(2, run_with_a_slow_peer, str(tmp_path))
+    assert ranks.wait(60)[0] == 7, ranks.output(0, "err")
+    lost, seconds = json.loads((tmp_path / "waited.json").read_text())
+    assert lost
+    assert 2 < seconds < 5.5  # 0.05 minutes are 3 s
+
+
+def test_one_rank_is_not_wrapped_and_a_frozen_network_neither():
+    module = torch.nn.Linear(2, 2)
+    assert ALONE.wrap(module) is module
+    two = Ranks(0, 0, 2, 2, torch.device("cpu"))
+    assert two.wrap(module.requires_grad_(False)) is module
+
+
+def test_threads_are_shared_out():
+    before = torch.get_num_threads()
+    try:
+        distributed.share_cores(3, 1)
+        assert torch.get_num_threads() == 3
+        distributed.share_cores(0, 10_000)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_lost_peers_are_told_from_other_errors():
+    assert distributed.is_lost_peer(RuntimeError("Connection closed by peer [127.0.0.1]:1234"))
+    assert distributed.is_lost_peer(torch.distributed.DistBackendError("x"))
+    assert not distributed.is_lost_peer(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
