@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict, replace
 
 from bench.figures import Figure
-from bench.timing import Comparison, seconds
+from bench.timing import Comparison, record
 from bench.workloads import advance, dataset, open_run, work_folder
 
 TITLE = "2 ranks x 1 thread / 1 rank x 1 thread"
@@ -35,18 +35,18 @@ def worker(out: str, quick: bool) -> None:
     keep_freed_memory()
     both = distributed.start(num_threads=1)
     alone = replace(both, world=1, local_world=1, control=None)
-    batch, steps, rounds = (2, 1, 1) if quick else (8, 3, 9)
+    batch, steps, rounds = (2, 1, 1) if quick else (8, 2, 7)
     run_both = open_run("demo", both, global_batch_size=2 * batch)
     run_alone = open_run("demo", alone, global_batch_size=batch) if both.is_main else None
     times = Comparison([], [])
     for _ in range(rounds + 1):
         both.barrier()
         if run_alone:
-            times.a.append(seconds(lambda: advance(run_alone, steps)))
+            record(times.a, times.cpu_a, lambda: advance(run_alone, steps))
         both.barrier()
-        times.b.append(seconds(lambda: advance(run_both, steps)))
-    if both.is_main:
-        measured = Comparison(times.a[1:], times.b[1:])  # the first round warms up
+        record(times.b, times.cpu_b, lambda: advance(run_both, steps))
+    if both.is_main:  # the first round warms up
+        measured = Comparison(times.a[1:], times.b[1:], times.cpu_a[1:], times.cpu_b[1:])
         figure = Figure(TITLE, 2 * measured.ratio, ">= 1.85", ">= 1.9", details=measured.details(steps))
         with open(out, "w", encoding="utf-8") as file:
             json.dump(asdict(figure), file)

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 import torch
@@ -14,21 +14,26 @@ def synchronise() -> None:
         torch.cuda.synchronize()
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Wall-clock seconds of one call, device work included."""
+def seconds(work: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+    """Wall-clock seconds of one call, device work included; `clock` for others than the wall's."""
     synchronise()
-    start = time.perf_counter()
+    start = clock()
     work()
     synchronise()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 @dataclass
 class Comparison:
-    """Seconds of each round of A and of B; neighbours in time are compared with each other."""
+    """Seconds of each round of A and of B; neighbours in time are compared with each other.
+
+    `cpu_a` and `cpu_b` are seconds of processor time: what to look at where other programs are busy as well.
+    """
 
     a: list[float]
     b: list[float]
+    cpu_a: list[float] = field(default_factory=list)
+    cpu_b: list[float] = field(default_factory=list)
 
     @property
     def ratio(self) -> float:
@@ -40,21 +45,33 @@ class Comparison:
         return {
             "a_s": median(self.a) / per,
             "b_s": median(self.b) / per,
+            "cpu_ratio": median(x / y for x, y in zip(self.cpu_a, self.cpu_b, strict=True)) if self.cpu_a else None,
             "rounds": len(ratios),
             "ratio_quartiles": [ratios[len(ratios) // 4], ratios[(3 * len(ratios)) // 4]],
         }
 
 
-def compare(a: Callable[[], object], b: Callable[[], object], rounds: int, warm: bool = True) -> Comparison:
-    """Times A and B in turns: A B, B A, A B, ..."""
+def compare(
+    a: Callable[[], object], b: Callable[[], object], rounds: int, warm: bool = True, budget: float = 40.0
+) -> Comparison:
+    """Times A and B in turns: A B, B A, A B, ...; three rounds at least, none once `budget` seconds are over."""
     if warm:
         a()
         b()
-    times: dict[str, list[float]] = {"a": [], "b": []}
+    result = Comparison([], [])
+    begun = time.perf_counter()
     for k in range(rounds):
-        for name, work in (("a", a), ("b", b)) if k % 2 == 0 else (("b", b), ("a", a)):
-            times[name].append(seconds(work))
-    return Comparison(times["a"], times["b"])
+        if k >= 3 and time.perf_counter() - begun > budget:
+            break
+        turns = [(result.a, result.cpu_a, a), (result.b, result.cpu_b, b)]
+        for turn in turns if k % 2 == 0 else turns[::-1]:
+            record(*turn)
+    return result
+
+
+def record(wall: list[float], cpu: list[float], work: Callable[[], object]) -> None:
+    """Calls `work`; appends its wall-clock and its processor seconds."""
+    cpu.append(seconds(lambda: wall.append(seconds(work)), time.process_time))
 
 
 def exponent(sizes: Sequence[float], times: Sequence[float]) -> float:

@@ -58,7 +58,7 @@ def config(name: str, **changes: Any) -> RunConfig:
 def one_rank() -> distributed.Ranks:
     """This process as the worker sets itself up."""
     keep_freed_memory()
-    return distributed.start()
+    return distributed.start(int(os.environ.get("BENCH_THREADS", "0")))
 
 
 def open_run(name: str, ranks: distributed.Ranks | None = None, **changes: Any) -> Run:
