@@ -6,7 +6,7 @@ RUN := checkpoints
 DEVICES = $$($(BIN)/python -c 'import torch; print(torch.cuda.device_count() or 1)')
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo-data train test test-faults lint format clean
+.PHONY: help setup demo-data train test test-faults bench lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,10 @@ test: setup ## run the whole test suite
 
 test-faults: setup ## inject faults into real runs
 	$(BIN)/python -m pytest -m faults
+
+bench: setup ## measure speed: ratios beside their bars, at most ten minutes on two cores
+	$(BIN)/pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[bench]'
+	$(BIN)/python -m bench
 
 lint: setup ## what CI checks besides the tests
 	$(BIN)/ruff check .
