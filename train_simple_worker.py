@@ -80,6 +80,7 @@ def train(run: Run) -> bool:
                 break
     finally:
         close(supply)
+        profiled.close()
     return train(run)
 
 

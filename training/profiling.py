@@ -32,6 +32,12 @@ class StepProfile:
         elif self._steps == WARM_UP + PROFILED:
             self._finish()
 
+    def close(self) -> None:
+        """Ends a profile that the run's end cut short: left open, it would crash the process on its way out."""
+        if self._profile is not None and self._steps >= WARM_UP:
+            self._profile.stop()
+        self._profile = None
+
     def _finish(self) -> None:
         self._profile.stop()
         self._profile.export_chrome_trace(str(self._folder / TRACE))

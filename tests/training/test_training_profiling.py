@@ -14,6 +14,7 @@ def run_steps(folder, count):
     for _ in range(count):
         a @ a
         watcher.step()
+    watcher.close()
     return said
 
 
