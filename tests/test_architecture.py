@@ -93,7 +93,7 @@ def test_torch_distributed_is_named_in_runtime_and_at_the_top_only():
 
 def test_options_are_parsed_at_the_top_only():
     for path in FILES:
-        allowed = room_of(path) in {"config", *PROGRAMS} or path.name == "__main__.py"
+        allowed = room_of(path) in {"config", "bench", *PROGRAMS} or path.name == "__main__.py"
         assert allowed or not named(path, "argparse", "optparse", "getopt", "click", "jsonargparse"), path
 
 
