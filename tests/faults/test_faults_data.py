@@ -36,8 +36,9 @@ def test_a_lost_latent_shard_is_named_and_skipped_by_all_ranks_alike(tmp_path, o
     assert warnings and all(any(str(path) in line for path in lost) for line in warnings)
     assert lines(folder)[-1]["step"] == 20
     assert lines(folder)[-1]["bad_clips"] == len(warnings)
-    run(folder, own_dataset, faults={}, resume="auto")  # and the next start makes them again
-    assert all(path.exists() for path in lost)
+    again = run(folder, own_dataset, faults={}, resume="auto", epochs=5, global_batch_size=4)
+    assert lines(folder)[-1]["step"] == 25
+    assert "skipped" not in again.output  # the next start has made them again
 
 
 def test_more_lost_clips_than_allowed_end_the_run_with_one_sentence(tmp_path, own_dataset):
