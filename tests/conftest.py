@@ -1,4 +1,4 @@
-"""No test reaches out: model hubs are told so, and plots need no screen. Nor does one fail because a machine is busy."""
+"""No test reaches out: model hubs are told so, plots need no screen. None fails because a machine is busy."""
 
 import os
 
