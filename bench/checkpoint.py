@@ -12,7 +12,7 @@ from bench.workloads import advance, open_run
 from config import RunConfig
 
 INTERVAL = 60 * RunConfig.model_fields["save_every_minutes"].default  # seconds
-LARGE = {"width": 960, "num_layers": 9, "global_batch_size": 2, "crop_seconds": 1.0}  # 100 M parameters in the generator
+LARGE = {"width": 960, "num_layers": 9, "global_batch_size": 2, "crop_seconds": 1.0}  # 100 M parameters
 
 
 def stall(quick: bool) -> list[Figure]:
