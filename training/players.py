@@ -7,6 +7,7 @@ from config import RunConfig
 from data.stream import SampleStream
 from runtime.distributed import Ranks
 from training.audio_losses import AudioLosses
+from training.compiling import compile_networks
 from training.networks import build_critic, build_guided_generator
 from training.optimizers import Updater, build_optimizer
 from training.state import LatentSpace
@@ -20,9 +21,7 @@ def build_game(config: RunConfig, ranks: Ranks, space: LatentSpace, codec=None) 
     generator = build_guided_generator(config).to(ranks.device)
     discriminator = build_critic(config).to(ranks.device)
     if config.compile:
-        torch._dynamo.config.suppress_errors = True  # what cannot be compiled runs as it is
-        for network in (generator, discriminator):
-            network.compile(dynamic=False)
+        compile_networks(generator, discriminator)
     return Game(
         config=config,
         ranks=ranks,

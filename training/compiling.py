@@ -1,0 +1,35 @@
+"""`--compile`: torch.compile for the networks; one that cannot be compiled runs as it is, and one line says so."""
+
+import logging
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+_COMPLAINS = "torch._dynamo.convert_frame"
+
+
+class _OneLine(logging.Filter):
+    """Of the compiler's complaints lets the first through, as one line without a traceback."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return True
+        told, self._told = self._told, True
+        reason = str(record.exc_info[1]) if record.exc_info else record.getMessage()
+        first = " ".join(line.strip() for line in reason.splitlines()[:2])
+        record.msg, record.args = f"--compile: goes on uncompiled where this stands in the way: {first}", None
+        record.exc_info = record.exc_text = None
+        return not told
+
+
+def compile_networks(*networks: nn.Module, backend: str | Callable = "inductor") -> None:
+    """Compiles each network, in place, for the shapes that it will meet, when it first meets them."""
+    torch._dynamo.config.suppress_errors = True
+    logging.getLogger(_COMPLAINS).addFilter(_OneLine())
+    for network in networks:
+        network.compile(dynamic=False, backend=backend)
