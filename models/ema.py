@@ -29,6 +29,7 @@ class WeightAverage:
             raise ValueError(f"halflife ({halflife}) and rampup ({rampup}) must be positive")
         self.halflife, self.rampup = halflife, rampup
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
+        self._averaged, self._live, self._live_tensors = _tensors(self.module), module, _tensors(module)
 
     def beta(self, samples_seen: int, batch: int) -> float:
         """Weight of the old average in an update after a step of `batch` samples (of all ranks)."""
@@ -40,10 +41,12 @@ class WeightAverage:
     @torch.no_grad()
     def update(self, live: nn.Module, samples_seen: int, batch: int) -> None:
         """Takes in the live weights after a step. samples_seen: in all of training, before or after it alike."""
-        parameters, live_parameters = list(self.module.parameters()), list(live.parameters())
+        if live is not self._live:
+            self._live, self._live_tensors = live, _tensors(live)
+        (parameters, buffers), (live_parameters, live_buffers) = self._averaged, self._live_tensors
         assert len(parameters) == len(live_parameters)
         torch._foreach_lerp_(parameters, live_parameters, 1.0 - self.beta(samples_seen, batch))
-        for buffer, live_buffer in zip(self.module.buffers(), live.buffers(), strict=True):
+        for buffer, live_buffer in zip(buffers, live_buffers, strict=True):
             buffer.copy_(live_buffer)
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -52,3 +55,8 @@ class WeightAverage:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.module.load_state_dict(state)
+
+
+def _tensors(module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """Parameters and buffers, listed once: walking the modules takes as long as averaging the weights."""
+    return list(module.parameters()), list(module.buffers())

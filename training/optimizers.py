@@ -51,7 +51,8 @@ class Updater:
     bad_in_row: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        device = next(self.module.parameters()).device
+        self._parameters = list(self.module.parameters())  # walking the modules takes longer than adding up the norms
+        device = self._parameters[0].device
         self.bad = torch.zeros((), device=device)
         self.bad_in_row = torch.zeros((), device=device)
 
@@ -59,7 +60,7 @@ class Updater:
         """One update at learning rate `lr`. Returns the gradient's norm before clipping."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward(1.0 / torch.isfinite(loss).to(loss.dtype))
-        parameters = [p for p in self.module.parameters() if p.grad is not None]
+        parameters = [p for p in self._parameters if p.grad is not None]
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters], foreach=True)
         found_inf = (~torch.isfinite(norm)).float()
         if self.max_norm > 0:
