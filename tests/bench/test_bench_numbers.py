@@ -59,9 +59,12 @@ def test_bf16_stays_near(plain):
         np.testing.assert_allclose(changed[name], plain[name], rtol=1e-2, err_msg=name)
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
 def test_compiled_stays_near():
     """Fused kernels add in another order; without dropout (another stream of random numbers) losses agree to 1e-3."""
-    plain, changed = losses(dropout=0.0), losses(dropout=0.0, compile=True)
+    few_graphs = {"dropout": 0.0, "gan_loss": "bce", "discriminator": "conv", "r1_weight": 0.0, "r2_weight": 0.0}
+    few_graphs |= {"centring_weight": 0.0}
+    plain, changed = losses(**few_graphs), losses(**few_graphs, compile=True)
     for name in ("loss/recon", "loss/g_adv", "loss/d"):
         np.testing.assert_allclose(changed[name], plain[name], rtol=1e-3, err_msg=name)
