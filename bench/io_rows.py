@@ -70,7 +70,7 @@ def prepare_rate(quick: bool) -> list[Figure]:
             subprocess.run(call, check=True)
         shutil.rmtree(out)
 
-    result = compare(theirs, ours, 1 if quick else 3, warm=False)
+    result = compare(theirs, ours, 1 if quick else 2, warm=False)
     hours = songs * minutes / 60
     details = result.details() | {"hours_per_hour": 3600 * hours / result.details()["b_s"], "cores": os.cpu_count()}
     return [Figure(title, result.ratio, ">= 0.5", details=details)]

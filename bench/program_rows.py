@@ -55,7 +55,7 @@ def startup(quick: bool) -> list[Figure]:
     found = []
     for launcher in LAUNCHERS:
         taken = []
-        for _ in range(1 if quick else 4):
+        for _ in range(1 if quick else 3):
             begun = time.monotonic()
             process, metrics = _start(launcher, max_steps=1, log_every=1)
             _wait_for(process, metrics, 1)

@@ -52,7 +52,7 @@ class Comparison:
 
 
 def compare(
-    a: Callable[[], object], b: Callable[[], object], rounds: int, warm: bool = True, budget: float = 40.0
+    a: Callable[[], object], b: Callable[[], object], rounds: int, warm: bool = True, budget: float = 25.0
 ) -> Comparison:
     """Times A and B in turns: A B, B A, A B, ...; three rounds at least, none once `budget` seconds are over."""
     if warm:
