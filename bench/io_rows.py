@@ -51,8 +51,9 @@ class _NoCodec:
 def prepare_rate(quick: bool) -> list[Figure]:
     """`prepare_dataset.py` (cut, check, split, encode as mel) against ffmpeg resampling the same files."""
     title = "prepare_dataset.py / ffmpeg to 24 kHz mono"
-    if shutil.which("ffmpeg") is None:
-        return [Figure(title, None, ">= 0.5", note="needs ffmpeg (apt-get install ffmpeg)")]
+    ffmpeg = _find_ffmpeg()
+    if ffmpeg is None:
+        return [Figure(title, None, ">= 0.5", note="needs ffmpeg (pip install imageio-ffmpeg)")]
     work = Path(tempfile.mkdtemp(prefix="prepare-", dir=work_folder()))
     songs, minutes = (2, 1) if quick else (8, 8)
     _write_songs(work / "music", songs, minutes)
@@ -66,7 +67,7 @@ def prepare_rate(quick: bool) -> list[Figure]:
     def theirs() -> None:
         out = Path(tempfile.mkdtemp(dir=work))
         for file in sorted((work / "music").iterdir()):
-            call = ["ffmpeg", "-v", "error", "-i", str(file), "-ar", "24000", "-ac", "1", str(out / f"{file.stem}.wav")]
+            call = [ffmpeg, "-v", "error", "-i", str(file), "-ar", "24000", "-ac", "1", str(out / f"{file.stem}.wav")]
             subprocess.run(call, check=True)
         shutil.rmtree(out)
 
@@ -74,6 +75,16 @@ def prepare_rate(quick: bool) -> list[Figure]:
     hours = songs * minutes / 60
     details = result.details() | {"hours_per_hour": 3600 * hours / result.details()["b_s"], "cores": os.cpu_count()}
     return [Figure(title, result.ratio, ">= 0.5", details=details)]
+
+
+def _find_ffmpeg() -> str | None:
+    """The system's ffmpeg, else the one in the package imageio-ffmpeg, else none."""
+    try:
+        import imageio_ffmpeg
+
+        return shutil.which("ffmpeg") or imageio_ffmpeg.get_ffmpeg_exe()
+    except (ImportError, RuntimeError):
+        return shutil.which("ffmpeg")
 
 
 def _write_songs(folder: Path, songs: int, minutes: float) -> None:

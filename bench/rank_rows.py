@@ -4,13 +4,15 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import asdict, replace
 
 from bench.figures import Figure
-from bench.timing import Comparison, record
+from bench.timing import Comparison, seconds
 from bench.workloads import advance, dataset, open_run, work_folder
 
 TITLE = "2 ranks x 1 thread / 1 rank x 1 thread"
+CEILING = "the same, two programs that know nothing of each other"
 
 
 def ranks(quick: bool) -> list[Figure]:
@@ -24,33 +26,55 @@ def ranks(quick: bool) -> list[Figure]:
     call = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", __name__]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     subprocess.run([*call, str(out), *(["quick"] if quick else [])], env=environment, check=True)
-    return [Figure(**json.loads(out.read_text()))]
+    return [Figure(**figure) for figure in json.loads(out.read_text())]
 
 
 def worker(out: str, quick: bool) -> None:
-    """One of the two ranks: rank 0 trains alone while rank 1 waits, then both train together, and again."""
+    """One of the two ranks. In turns: rank 0 trains while rank 1 waits; both train, each for itself; both together.
+
+    Each for itself shows what two cores of this machine are worth: they share memory, caches and often clock or core.
+    """
     from runtime import distributed
     from runtime.memory import keep_freed_memory
 
     keep_freed_memory()
     both = distributed.start(num_threads=1)
-    alone = replace(both, world=1, local_world=1, control=None)
+    alone = replace(both, rank=0, world=1, local_world=1, control=None)
     batch, steps, rounds = (2, 1, 1) if quick else (8, 2, 7)
     run_both = open_run("demo", both, global_batch_size=2 * batch)
-    run_alone = open_run("demo", alone, global_batch_size=batch) if both.is_main else None
-    times = Comparison([], [])
+    run_alone = open_run("demo", alone, global_batch_size=batch)
+    one, apart, together = ([] for _ in range(3))
+
+    def timed(times: list[float], run, takes_part: bool = True) -> None:
+        both.barrier()
+        if takes_part:
+            times.append(seconds(lambda: advance(run, steps)))
+        both.barrier()
+
     for _ in range(rounds + 1):
-        both.barrier()
-        if run_alone:
-            record(times.a, times.cpu_a, lambda: advance(run_alone, steps))
-        both.barrier()
-        record(times.b, times.cpu_b, lambda: advance(run_both, steps))
+        timed(one, run_alone, both.is_main)
+        timed(apart, run_alone)
+        timed(together, run_both)
+    agreeing = agreement_s(both, 10 if quick else 2000)
     if both.is_main:  # the first round warms up
-        measured = Comparison(times.a[1:], times.b[1:], times.cpu_a[1:], times.cpu_b[1:])
-        figure = Figure(TITLE, 2 * measured.ratio, ">= 1.85", ">= 1.9", details=measured.details(steps))
+        speed, ceiling = (Comparison(one[1:], times[1:]) for times in (together, apart))
+        figures = [
+            Figure(TITLE, 2 * speed.ratio, ">= 1.85", ">= 1.9", details=speed.details(steps)),
+            Figure(CEILING, 2 * ceiling.ratio, details=ceiling.details(steps)),
+            Figure("agreement of 2 ranks (stop, save), once per step", 1000 * agreeing, unit="ms"),
+        ]
         with open(out, "w", encoding="utf-8") as file:
-            json.dump(asdict(figure), file)
+            json.dump([asdict(figure) for figure in figures], file)
     distributed.stop(both)
+
+
+def agreement_s(ranks, times: int) -> float:
+    """Seconds that an agreement between ranks takes when all arrive at once, on average."""
+    ranks.any(False)
+    started = time.perf_counter()
+    for _ in range(times):
+        ranks.any(False)
+    return (time.perf_counter() - started) / times
 
 
 if __name__ == "__main__":

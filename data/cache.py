@@ -170,6 +170,15 @@ class LatentPairs:
             ) from None
 
 
+class _Shard:
+    """A shard's memory map, with what every read needs ready: its path as a string, and how large it must be."""
+
+    def __init__(self, path: Path):
+        mapped_RDT = np.load(path, mmap_mode="r", allow_pickle=False)
+        self.path, self.size = str(path), mapped_RDT.offset + mapped_RDT.nbytes
+        self.rows_RDT = mapped_RDT.view(np.ndarray)  # memmap's own indexing takes several times as long
+
+
 class _Shards:
     """Memory maps of the shards of one cache, opened on demand, the least recently used ones closed again.
 
@@ -179,24 +188,24 @@ class _Shards:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._open: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._open: OrderedDict[str, _Shard] = OrderedDict()
         self._checked: set[tuple[str, int]] = set()
 
     def row(self, name: str, row: int, crc: int) -> np.ndarray:
         """Row of a shard -> [D, T]. Raises OSError or ValueError if the file is gone, cut short or not what it was."""
-        shard_RDT = self._open.get(name)
-        if shard_RDT is None:
-            shard_RDT = self._open[name] = np.load(self.folder / name, mmap_mode="r", allow_pickle=False)
+        shard = self._open.get(name)
+        if shard is None:
+            shard = self._open[name] = _Shard(self.folder / name)
             if len(self._open) > _MAX_OPEN_SHARDS:
                 self._open.popitem(last=False)
         self._open.move_to_end(name)
-        if os.stat(self.folder / name).st_size < shard_RDT.offset + shard_RDT.nbytes:
+        if os.stat(shard.path).st_size < shard.size:
             raise ValueError("the file was cut short")
         if (name, row) not in self._checked:
-            if zlib.crc32(shard_RDT[row]) != crc:
+            if zlib.crc32(shard.rows_RDT[row]) != crc:
                 raise ValueError("its checksum is wrong")
             self._checked.add((name, row))
-        return shard_RDT[row].view(np.ndarray)
+        return shard.rows_RDT[row]
 
     def __getstate__(self) -> dict:
         return {"folder": self.folder, "_open": OrderedDict(), "_checked": set()}

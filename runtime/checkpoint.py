@@ -95,8 +95,20 @@ class _Hashed:
 
 def _write_to(file: BinaryIO, state: dict[str, Any]) -> None:
     hashed = _Hashed(file)
-    torch.save({"schema": SCHEMA} | state, hashed)
+    with _no_second_checksum():
+        torch.save({"schema": SCHEMA} | state, hashed)
     file.write(_MARK + hashed.digest())
+
+
+@contextmanager
+def _no_second_checksum() -> Iterator[None]:
+    """Spares the zip's own checksums, which take longer than the digest over everything does."""
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        yield
+    finally:
+        torch.serialization.set_crc32_options(before)
 
 
 def serialise(state: dict[str, Any]) -> bytes:
