@@ -13,7 +13,7 @@ import yaml
 from pydantic import ConfigDict, ValidationError, model_validator
 
 from errors import UserError
-from options import GROUPS
+from options import GROUPS, SIZES
 
 PATCH_ONLY = ("width", "patch_frames", "conv_kernel", "attention_window", "residual")
 CASCADE_ONLY = ("anti_cheating",)
@@ -108,6 +108,12 @@ def _nearest(key: str) -> str:
     return f"; did you mean {close[0]}?" if close else "; --help lists all"
 
 
+def with_size(values: dict[str, Any]) -> dict[str, Any]:
+    """The options with what their `size` stands for laid beneath them; an unknown size is left for `make_config`."""
+    size = SIZES.get(str(values.get("size")))
+    return values if size is None else {"generator": "patch", "num_transformer_layers": 1} | size | values
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:
         raise UserError(message.replace("argument ", "", 1))
@@ -161,8 +167,8 @@ def parse(argv: list[str]) -> RunConfig:
     path, show = options.pop("config"), options.pop("print_config")
     values = read_yaml(path) if path else {}
     if path:
-        make_config(values, source=f"{path}: ")
-    config = make_config(values | options)
+        make_config(with_size(values), source=f"{path}: ")
+    config = make_config(with_size(values) | with_size(options))
     if show:
         print(config.to_yaml(), end="")
         raise SystemExit(0)

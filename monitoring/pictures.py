@@ -61,3 +61,22 @@ def save_spectrogram(wav_N: np.ndarray, sample_rate: int, path: Path, title: str
     axes.set(yscale="log", xlabel="seconds", ylabel="Hz", title=title)
     figure.colorbar(mesh, label="dB")
     figure.savefig(path, dpi=110, format="png")
+
+
+def save_grid(rows: dict[str, list[np.ndarray]], sample_rate: int, path: Path) -> None:
+    """Writes a PNG of spectrograms: a titled row for each set of clips `[N]`, a column for each clip."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = max(map(len, rows.values()))
+    figure = Figure(figsize=(3 * columns, 1.9 * len(rows)), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for axes_row, (title, clips) in zip(grid, rows.items(), strict=True):
+        axes_row[0].set_ylabel(title, fontsize=9)
+        for axes in axes_row:
+            axes.set_xticks([])
+            axes.set_yticks([])
+        for axes, clip in zip(axes_row, clips, strict=False):
+            axes.imshow(spectrogram_image(clip, sample_rate), aspect="auto", interpolation="nearest")
+    figure.savefig(path, dpi=100)

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import torch
 import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -313,3 +314,26 @@ def test_read_yaml_gives_the_mapping(tmp_path):
     file = tmp_path / "a.yaml"
     file.write_text("epochs: 2\nresume: auto\n")
     assert read_yaml(file) == {"epochs": 2, "resume": "auto"}
+
+
+@pytest.mark.parametrize(("size", "millions"), [("tiny", 1.9), ("small", 5.7), ("base", 29), ("large", 107)])
+def test_sizes_have_the_parameters_that_the_help_says(size, millions):
+    from training.networks import build_guided_generator
+
+    config = parse(["--size", size])
+    assert config.generator == "patch"
+    with torch.device("meta"):
+        count = sum(p.numel() for p in build_guided_generator(config).parameters())
+    assert count / 1e6 == pytest.approx(millions, rel=0.03)
+
+
+def test_a_size_gives_way_to_options_beside_it_and_beats_the_file(tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("{generator: patch, width: 64, nhead: 4, num_layers: 1, lr: 0.5}")
+    config = parse(["--config", str(recipe), "--size", "small", "--num_layers", "2"])
+    assert (config.width, config.nhead, config.num_layers, config.lr) == (256, 8, 2, 0.5)
+    recipe.write_text("{size: base, num_layers: 3}")
+    config = parse(["--config", str(recipe)])
+    assert (config.generator, config.width, config.num_layers) == ("patch", 512, 3)
+    with pytest.raises(UserError, match="size huge"):
+        parse(["--size", "huge"])

@@ -1,0 +1,158 @@
+"""Quality of the demo recipe beside `classic`, the reference's recipe, at equal wall-clock and equal data.
+
+python -m bench.quality                        about a quarter of an hour on two cores; everything lands in results/
+
+Makes the demo's music and more of it that no run sees, trains the demo under several seeds and `classic` for as long
+as the demo took, measures all of them in one table, and draws real music, its round trip, `classic` and the demo side
+by side. The same command again goes on where it was stopped. `classic` keeps everything but its number of epochs: a
+quarter of them music, half transition, a quarter noise, as in its recipe, and as many as fit.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from bench.workloads import ROOT
+from errors import UserError
+
+FINISHED = "generator.safetensors"
+SEED = 42  # of the demo's music
+REHEARSAL_STEPS = 6
+COLUMNS = 4  # of the picture
+
+
+def program(name: str, *options: object) -> float:
+    """Runs one of the programs; returns its wall-clock seconds. Raises UserError where it fails."""
+    call = [sys.executable, str(ROOT / name), *map(str, options)]
+    print("$", "python", name, *map(str, options), flush=True)
+    started = time.monotonic()
+    code = subprocess.run(call, cwd=ROOT, check=False).returncode
+    if code:
+        raise UserError(f"{name} ended with exit code {code}; what was made so far is kept")
+    return time.monotonic() - started
+
+
+def music(folder: Path, songs: int, held_out_songs: int) -> None:
+    """The demo's songs, and others to judge against."""
+    for name, number, seed in (("music", songs, SEED), ("held_out", held_out_songs, SEED + 1)):
+        if not (folder / name / "dataset.yaml").exists():
+            options = ("--demo_songs", number, "--seed", seed, "--output_dir", folder / name)
+            program("prepare_dataset.py", "--demo", *options)
+
+
+def train(folder: Path, name: str, recipe: str, *options: object) -> float:
+    """One run from the beginning; its seconds, which a second call reads instead of training again."""
+    run, clock = folder / name, folder / name / "wall_clock.json"
+    if not (clock.exists() and (run / FINISHED).exists()):
+        fixed = ("--dataset_folder", folder / "music", "--checkpoint_dir", run)
+        seconds = program("train_simple_ddp.py", "--config", f"recipes/{recipe}.yaml", *fixed, *options)
+        clock.write_text(json.dumps({"seconds": round(seconds, 1)}), encoding="utf-8")
+    return json.loads(clock.read_text(encoding="utf-8"))["seconds"]
+
+
+def classic_schedule(folder: Path, seconds: float) -> list[object]:
+    """Options that make `classic` fill `seconds`, from the speed of a short rehearsal."""
+    rehearsal, begun = folder / "rehearsal", time.monotonic()
+    options = ("--max_steps", REHEARSAL_STEPS, "--log_every", 1, "--sample_every", 0)
+    fixed = ("--dataset_folder", folder / "music", "--checkpoint_dir", rehearsal)
+    program("train_simple_ddp.py", "--config", "recipes/classic.yaml", *fixed, *options)
+    whole = time.monotonic() - begun
+    lines = [json.loads(line) for line in (rehearsal / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    speed = float(np.median([line["time"]["samples_per_s"] for line in lines[1:]]))
+    batch = lines[1]["samples_seen"] - lines[0]["samples_seen"]
+    start_up = max(0.0, whole - REHEARSAL_STEPS * batch / speed)
+    pairs = len(list((folder / "music" / "train").glob("*.wav"))) // 2
+    return schedule(max(4, round((seconds - start_up) * speed / pairs)))
+
+
+def schedule(epochs: int) -> list[object]:
+    """The reference's curriculum, 50 + 100 + 50 epochs, in `epochs` of them; saved and shown rarely, as the demo is."""
+    begin, transition = round(epochs / 4), max(1, round(epochs / 2))
+    curriculum = ["--gan_curriculum_start_epoch", begin + 1, "--pure_gan_mode", round(1 / transition, 4)]
+    rarely = ["--val_every", max(1, epochs // 10), "--save_every", epochs, "--sample_every", 0, "--patience", 0]
+    return ["--epochs", epochs, *curriculum, *rarely]
+
+
+def draw(folder: Path, runs: list[Path], seed: int) -> None:
+    """`spectrograms.png` and its clips as wav files: held-out music, its round trip, each run's out of noise."""
+    import soundfile
+
+    from audio_codecs import open_codec
+    from data.audio import read_audio
+    from monitoring.pictures import save_grid
+    from synthesis.loading import load_generator
+    from synthesis.render import decode, encode, generate_from_noise
+
+    codec = open_codec("mel")
+    paths = sorted((folder / "held_out" / "train").glob("*_target.wav"))
+    real = [read_audio(paths[i], codec.sample_rate) for i in np.linspace(0, len(paths) - 1, COLUMNS).astype(int)]
+    rows = {"real, held out": real}
+    rows["codec round trip"] = [decode(codec, encode(codec, wav, "cpu"))[0][: len(wav)] for wav in real]
+    for run in runs:
+        clips = generate_from_noise(load_generator(run), codec, COLUMNS, len(real[0]) / codec.sample_rate, seed)
+        rows[f"{run.name}, out of noise"] = list(clips)
+    save_grid(rows, codec.sample_rate, folder / "spectrograms.png")
+    (folder / "wav").mkdir(exist_ok=True)
+    for name, clips in rows.items():
+        for k, clip in enumerate(clips):
+            stem = name.split(",")[0].replace(" ", "_")
+            soundfile.write(folder / "wav" / f"{stem}_{k}.wav", clip, codec.sample_rate)
+
+
+def summary(folder: Path, runs: dict[str, float]) -> str:
+    """What docs/results.md shows, as Markdown: every set's figures with their intervals, and the runs' wall-clock."""
+    report = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
+    names = ["gap_closed", "frechet", "kernel", "density", "coverage", "diversity", "nearest_train"]
+    lines = [f"| set | {' | '.join(name.replace('_', ' ') for name in names)} |", "|---" * (len(names) + 1) + "|"]
+    for title, figures in report["sets"].items():
+        cells = [f"{f['value']:.2f} ({f['low']:.2f} to {f['high']:.2f})" for f in map(figures.get, names)]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    wall = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in runs.items())
+    about = ", ".join(f"{key} {report[key]}" for key in ("clips", "clip_seconds", "seed", "device_name", "torch"))
+    return "\n".join([*lines, "", f"Wall-clock: {wall}.", "", f"{about}", "", f"`{report['command']}`", ""])
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.quality", description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--output", type=Path, default=Path("results"), help="where everything lands (default: results)")
+    add("--seeds", default="42,43,44", help="of the demo's runs (default: 42,43,44)")
+    add("--num", type=int, default=256, help="clips in each set (default: 256)")
+    add("--songs", type=int, default=26, help="of the demo's music (default: 26)")
+    add("--held_out_songs", type=int, default=60, help="that no run sees (default: 60)")
+    add("options", nargs="*", help="after --: options for the demo's runs, for trying things")
+    args = parser.parse_args(argv)
+    folder = args.output.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        music(folder, args.songs, args.held_out_songs)
+        runs = {}
+        for run_seed in args.seeds.split(","):
+            name = f"demo_{run_seed}"
+            runs[name] = train(folder, name, "demo", "--seed", run_seed, *args.options)
+        plan = classic_schedule(folder, float(np.mean(list(runs.values())))) if "classic" not in done(folder) else []
+        runs["classic"] = train(folder, "classic", "classic", *plan)
+        given = ("--reference", folder / "held_out" / "train", "--train", folder / "music" / "train", "--num", args.num)
+        paths = [folder / name for name in runs]
+        program("evaluate.py", "--checkpoint", *paths, *given, "--json", folder / "figures.json")
+        draw(folder, [folder / "classic", paths[0]], 0)
+        (folder / "summary.md").write_text(summary(folder, runs), encoding="utf-8")
+    except UserError as error:
+        print(f"bench.quality: {error}", file=sys.stderr)
+        return 1
+    print((folder / "summary.md").read_text(encoding="utf-8"))
+    return 0
+
+
+def done(folder: Path) -> list[str]:
+    """Names of the finished runs."""
+    return [path.parent.name for path in folder.glob(f"*/{FINISHED}")]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
