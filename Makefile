@@ -6,7 +6,7 @@ RUN := checkpoints
 DEVICES = $$($(BIN)/python -c 'import torch; print(torch.cuda.device_count() or 1)')
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo-data train test test-faults bench lint format clean
+.PHONY: help setup demo-data train sample results test test-faults bench lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,6 +30,12 @@ train: demo-data ## train the demo on this machine's devices, then make wav file
 	$(BIN)/python generate.py --checkpoint $(RUN) --num 8 --duration 8 --output_dir samples --spectrogram
 	@echo "Listen: samples/*.wav   Look: samples/*.png"
 	@echo "Watch:  $(BIN)/tensorboard --logdir $(RUN)/tb --host 127.0.0.1"
+
+sample: setup ## make wav files out of noise with the trained generator that comes along
+	$(BIN)/python generate.py --checkpoint pretrained/demo --num 8 --duration 8 --output_dir samples --spectrogram
+
+results: setup ## train and measure the demo beside `classic` at equal wall-clock: tables and pictures in results/
+	$(BIN)/python -m bench.quality
 
 test: setup ## run the whole test suite
 	$(BIN)/python -m pytest -m 'not faults'
