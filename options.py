@@ -180,6 +180,7 @@ class GanOptions(BaseModel):
     r1_weight: float = opt(0.0, "gradient penalty on reals, per second of clip", ge=0)
     r2_weight: float = opt(0.0, "gradient penalty on fakes, per second of clip", ge=0)
     penalty_form: Literal["finite", "exact"] = opt("finite", "R1/R2 by finite differences or by double backward")
+    penalty_every: int = opt(1, "take R1 and R2 every so many steps, and that many times as heavily", ge=1)
     penalty_sigma: float = opt(0.05, "step of the finite differences, in standard deviations", gt=0)
     gp_weight: float = opt(10.0, "wgan-gp: weight of the interpolates' gradient penalty", ge=0)
     centring_weight: float = opt(0.0, "pulls the mean squared logit to zero (rpgan, wgan-gp)", ge=0)

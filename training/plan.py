@@ -18,7 +18,10 @@ from training.reactions import Reactions
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that changes over a run, for the step that begins at `samples_seen`."""
+    """Everything that changes over a run, for the step that begins at `samples_seen`.
+
+    penalty_factor: on R1 and R2; 0 on steps that leave them out.
+    """
 
     step: int
     samples_seen: int
@@ -35,6 +38,7 @@ class Plan:
     train_g: bool
     train_d: bool
     decode: bool
+    penalty_factor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,8 @@ class Scheduler:
             pretraining=pretraining,
             train_g=pretraining or (step + 1) % c.n_critic == 0,
             train_d=not pretraining and c.gan_weight > 0 and (step + 1) % c.disc_update_freq == 0,
+            # Lazy regularisation (Karras et al. 2020, sec. 3.1): rarer penalties are heavier, their mean is the same.
+            penalty_factor=float(c.penalty_every) if (step + 1) // c.disc_update_freq % c.penalty_every == 0 else 0.0,
             decode=c.needs_audio and (step if pretraining else step // c.n_critic) % c.decode_every == 0,
         )
 

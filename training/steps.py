@@ -134,7 +134,7 @@ def discriminator_step(game: Game, view: View, fake_BDT: Tensor, plan: Plan) -> 
     c, frames = game.config, fake_BDT.shape[-1]
     real_BDT = shown_to_discriminator(game, view.real_BDT, view.indices, Purpose.INSTANCE_REAL, plan)
     fake_BDT = shown_to_discriminator(game, fake_BDT, view.indices, Purpose.INSTANCE_FAKE, plan)
-    penalised = c.r1_weight + c.r2_weight > 0
+    penalised = plan.penalty_factor * (c.r1_weight + c.r2_weight) > 0
     r1_B = r2_B = None
     if penalised and c.penalty_form == "finite":
         noise_NDT = _penalty_noise(game, view.indices, real_BDT)
@@ -151,7 +151,7 @@ def discriminator_step(game: Game, view: View, fake_BDT: Tensor, plan: Plan) -> 
     figures = {"loss/d": loss} | discriminator_figures(real_B, fake_B, game.objective.boundary)
     if penalised:
         figures |= {"loss/r1": r1_B.mean(), "loss/r2": r2_B.mean()}
-        loss = loss + 0.5 * c.r1_weight * r1_B.mean() + 0.5 * c.r2_weight * r2_B.mean()
+        loss = loss + 0.5 * plan.penalty_factor * (c.r1_weight * r1_B.mean() + c.r2_weight * r2_B.mean())
     if c.gan_loss == "wgan-gp":
         uniform_B = uniform(c.seed, Purpose.INTERPOLATE, view.indices, (), real_BDT.device)
         gp = penalties.interpolate_penalty(game.wrapped_discriminator, real_BDT, fake_BDT, uniform_B).mean()

@@ -121,6 +121,14 @@ def test_updates_every_so_many_steps(option, flag, every):
     assert all(getattr(plan, other) for plan in plans)
 
 
+@pytest.mark.parametrize(("every", "freq"), [(1, 1), (4, 1), (3, 2)])
+def test_rare_penalties_weigh_as_much_in_the_mean(every, freq):
+    plans = trace(60, penalty_every=every, disc_update_freq=freq, r1_weight=1.0)
+    factors = [p.penalty_factor for p in plans if p.train_d]
+    assert set(factors) <= {0.0, float(every)} and sum(factors) == len(factors)
+    assert [k for k, factor in enumerate(factors, start=1) if factor] == list(range(every, len(factors) + 1, every))
+
+
 def test_the_generator_learns_at_every_step_of_pretraining():
     plans = trace(12, n_critic=3, g_pretrain_steps=6)
     assert all(p.train_g for p in plans[:6])

@@ -289,6 +289,19 @@ def test_the_discriminators_loss_is_the_weighted_sum_of_its_parts(form):
     assert f["loss/r1"] > 0
 
 
+@pytest.mark.parametrize("form", ["finite", "exact"])
+def test_rare_penalties_are_left_out_or_carry_the_weight_of_the_steps_between(form):
+    options = {"gan_loss": "rpgan", "r1_weight": 3.0, "r2_weight": 5.0, "penalty_every": 4, "penalty_form": form}
+    game, batch, plan = set_up(step=3, **options)
+    f = {name: float(value) for name, value in train_step(game, batch, plan).items()}
+    assert f["loss/d_total"] == pytest.approx(f["loss/d"] + 4 * (1.5 * f["loss/r1"] + 2.5 * f["loss/r2"]), rel=1e-5)
+    game, batch, plan = set_up(step=2, **options)
+    shown = spy_on(game.discriminator)
+    f = {name: float(value) for name, value in train_step(game, batch, plan).items()}
+    assert f["loss/d_total"] == f["loss/d"] and "loss/r1" not in f
+    assert len(shown[0]) == 2 * len(batch.real_BDT)
+
+
 def test_decoded_losses_carry_the_weight_of_the_steps_between():
     options = {"encoding_dim": 128, "nhead": 8, "loss_weight_mel": 2.0, "batch_size": 2, "gan_weight": 0.0}
     config = tiny_config(**options, decode_every=3)
