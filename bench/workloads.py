@@ -17,7 +17,7 @@ from training.run import Run
 
 ROOT = Path(__file__).parent.parent
 SEED = 42
-# Nothing but steps: no validation, samples or checkpoints within a measurement; half noise, half music throughout; every step the same.
+# Nothing but steps, all alike: no validation, samples or checkpoints among them; half noise, half music throughout.
 _STEPS_ONLY = {
     "epochs": 10**6, "patience": 0, "val_every": 10**6, "save_every": 10**6, "save_every_minutes": 0, "sample_every": 0,
     "pure_gan_mode": 0.5, "gan_curriculum_start_epoch": 1, "gan_noise_ceiling": 0.5, "penalty_every": 1, "seed": SEED,

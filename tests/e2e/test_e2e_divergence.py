@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from e2e_runs import TINY, Ranks, figures, state, train_here
+from e2e_runs import TINY, Ranks, figures, finished, plain, start, state, train_here
 
 from training import steps
 
@@ -70,3 +70,14 @@ def test_a_rate_far_too_high_ends_all_ranks_together(here):
     told = ranks.output(0, "err") + ranks.output(1, "err")
     assert told.count("\n") == 1, told
     assert "training diverged" in told
+
+
+def test_a_collapse_stops_the_run_where_that_is_wanted(here):
+    """Any diversity counts as a collapse here; the plain launcher passes the worker's exit code on."""
+    options = ["--epochs", 9, "--save_every_minutes", 0, "--on_collapse", "stop", "--health_diversity", 50]
+    code, out, err = finished(start(plain(*TINY, *options), here))
+    assert code == 3, err
+    assert "health: mode collapse (diversity of generated clips" in out
+    assert "Traceback" not in err
+    assert state(here / "checkpoints")["counters"]["finished_epochs"] < 9
+    assert not (here / "checkpoints" / "generator.safetensors").exists()
