@@ -255,8 +255,8 @@ def run(args: argparse.Namespace, argv: list[str]) -> int:
     from rich.console import Console
 
     from audio_codecs import open_codec
-    from data.files import write_text
     from monitoring.table import broken_figures, render
+    from runtime.files import write_text
 
     started = time.monotonic()
     _settle(args)

@@ -10,8 +10,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from data.files import atomic_path
 from errors import UserError
+from runtime.files import atomic_path
 
 SAMPLE_RATE = 24_000
 PEAK_CEILING = 0.999

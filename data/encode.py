@@ -15,10 +15,10 @@ import numpy as np
 
 from data import latent_index
 from data.audio import AudioError, read_audio
-from data.files import file_digest, locked
 from data.latent_index import Index
 from data.pairs import Manifest, check_clip, check_counts, list_pairs
 from errors import UserError
+from runtime.files import file_digest, locked
 
 if TYPE_CHECKING:
     from audio_codecs.base import Codec

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.files import atomic_path, file_digest, write_text
+from runtime.files import atomic_path, file_digest, write_text
 
 INDEX_NAME = "index.json"
 FORMAT = 1

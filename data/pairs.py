@@ -15,8 +15,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from data.audio import SAMPLE_RATE, AudioError, AudioInfo, probe
-from data.files import write_text
 from errors import UserError
+from runtime.files import write_text
 
 MANIFEST_NAME = "dataset.yaml"
 UNFINISHED_NAME = ".prepare"  # a folder of prepare_dataset.py's, there until the dataset is complete

@@ -17,7 +17,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from data.files import locked
 from data.pairs import (
     MANIFEST_NAME,
     UNFINISHED_NAME,
@@ -32,6 +31,7 @@ from data.publish import clear_dataset, missing_files, place_files, plan_split
 from data.songs import Source, StagedSong, demo_sources, find_sources, stage_song
 from data.workers import run_all
 from errors import UserError
+from runtime.files import locked
 
 DURATION, DEMO_DURATION, DEMO_CLIPS = 16.0, 4.0, 5
 PROGRAM = "prepare_dataset.py"

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from data.files import atomic_path
 from data.pairs import MIN_TRAIN_PAIRS, PAIR_FILE, SongOrigin, pair_paths
 from data.songs import WAV_HEADER_BYTES, StagedSong, choose_val, clip_path, split_by_time
 from errors import UserError
+from runtime.files import atomic_path
 
 _COPIERS = 4
 

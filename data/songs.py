@@ -17,8 +17,8 @@ import numpy as np
 
 from data.audio import AUDIO_SUFFIXES, AudioError, peak_scale, read_audio, rms_dbfs, write_wav
 from data.demo_music import demo_song
-from data.files import file_digest, write_text
 from errors import UserError
+from runtime.files import file_digest, write_text
 
 SILENT_DBFS = -60.0
 AUDIBLE = 1e-4  # a sample above this counts as sound; a clip needs one in a hundred

@@ -7,7 +7,6 @@ stands before it. `torch.load` reads the file as it is; `load` checks the digest
 import hashlib
 import io
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +16,9 @@ from typing import Any, BinaryIO
 import torch
 
 from errors import UserError
+from runtime.files import atomic_file
 
 SCHEMA = 1
-PARTIAL = ".partial"
 _MARK = b"N2MUSIC1"
 _TRAILER = len(_MARK) + 32
 _CHUNK = 4 << 20
@@ -27,45 +26,6 @@ _CHUNK = 4 << 20
 
 class DamagedCheckpoint(UserError):
     """The file is cut short or changed: an older checkpoint may serve."""
-
-
-@contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """A file beside the final name, flushed to disk and renamed on a normal exit: a reader never sees half a file."""
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Writes bytes as `atomic_file` does."""
-    with atomic_file(path) as file:
-        file.write(data)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def remove_partial(folder: Path) -> int:
-    """Removes what a writer that was killed left half-written; returns how many files. Only for the folder's owner."""
-    stale = list(folder.glob(f".*{PARTIAL}"))
-    for path in stale:
-        path.unlink(missing_ok=True)
-    return len(stale)
 
 
 class _Hashed:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from errors import UserError
-from runtime import checkpoint
+from runtime import checkpoint, files
 
 _LOCK = ".lock"
 _JOB = ".job"
@@ -118,7 +118,7 @@ def _job() -> dict[str, str]:
 
 def claim(folder: Path) -> None:
     """Notes in the folder which job it belongs to, so that the job's next attempt knows its own saves."""
-    checkpoint.write_atomic(folder / _JOB, json.dumps(_job()).encode())
+    files.write_bytes(folder / _JOB, json.dumps(_job()).encode())
 
 
 def is_ours(folder: Path) -> bool:
@@ -224,4 +224,4 @@ def trim_metrics(path: Path, last_step: int, epoch_end_pending: bool = False) ->
                 continue
             text = json.dumps(line)
         kept.append(text + "\n")
-    checkpoint.write_atomic(path, "".join(kept).encode())
+    files.write_bytes(path, "".join(kept).encode())

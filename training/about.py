@@ -4,7 +4,7 @@ import json
 
 import torch
 
-from runtime import checkpoint
+from runtime import files
 from training.run import Run
 
 FRAME_RATE = 75
@@ -26,4 +26,4 @@ def write_about(run: Run) -> None:
         "global_batch": run.scheduler.global_batch,
         "torch": torch.__version__,
     }
-    checkpoint.write_atomic(run.folder / "about.json", json.dumps(about, indent=1).encode())
+    files.write_bytes(run.folder / "about.json", json.dumps(about, indent=1).encode())

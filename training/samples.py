@@ -14,7 +14,7 @@ from data.cache import LatentPairs
 from data.pairs import list_pairs
 from monitoring.log import RunLog
 from monitoring.pictures import encoded, spectrogram_image
-from runtime import checkpoint
+from runtime import files
 from runtime.seeding import Purpose, mix_seed
 from synthesis.draws import plain
 from synthesis.render import decode
@@ -55,4 +55,4 @@ def _write(log: RunLog, name: str, wavs: Iterable[np.ndarray], sample_rate: int,
     stem.parent.mkdir(exist_ok=True)
     for k, (wav, image) in enumerate(pictures):
         write_wav(f"{stem}_{k}.wav", wav, sample_rate)
-        checkpoint.write_atomic(Path(f"{stem}_{k}.png"), encoded(image))
+        files.write_bytes(Path(f"{stem}_{k}.png"), encoded(image))

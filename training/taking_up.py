@@ -5,7 +5,7 @@ from typing import Any
 
 from config import RunConfig
 from errors import UserError
-from runtime import checkpoint
+from runtime import checkpoint, files
 from runtime.distributed import Ranks
 from runtime.run_folder import (
     RunLock,
@@ -95,12 +95,12 @@ def prepare_folder(
         UserError: the folder cannot be written to.
     """
     try:
-        checkpoint.remove_partial(folder)
+        files.remove_partial(folder)
         if own_past:
             trim_metrics(folder / "metrics.jsonl", step, epoch_end_pending)
         elif (moved := move_earlier_run(folder)) is not None:
             notes.append(f"the earlier run in {folder} is now in {moved}")
         claim(folder)
-        checkpoint.write_atomic(folder / "config.yaml", config.to_yaml().encode())
+        files.write_bytes(folder / "config.yaml", config.to_yaml().encode())
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror or error}; make room there") from None

@@ -1,14 +1,13 @@
 """Which figures the report shows, and the making of it: one self-contained HTML file of one run or several."""
 
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from errors import UserError
 from monitoring.report.charts import Chart, Series
 from monitoring.report.data import RunData, load_clips, load_run
 from monitoring.report.page import render_page
+from runtime.files import write_text
 
 # title, [(figure, label)], options of the chart
 FIGURES = (
@@ -108,13 +107,9 @@ def make_report(folders: Sequence[Path | str], output: Path | str) -> Path:
     most = 6 if len(runs) == 1 else 1
     page = render_page(runs, charts(runs), [load_clips(run.folder, most) for run in runs])
     output = Path(output)
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(output)
+        write_text(output, page)
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
         raise UserError(f"cannot write {output}: {error.strerror}; choose another --output") from None
     return output

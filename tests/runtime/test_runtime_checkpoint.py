@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errors import UserError
-from runtime import checkpoint
+from runtime import checkpoint, files
 from runtime.checkpoint import DamagedCheckpoint
 
 STATE = {
@@ -163,7 +163,7 @@ def test_a_malicious_pickle_is_refused_and_not_executed(form, tmp_path):
 
 def test_an_exception_in_the_middle_leaves_the_old_file(saved):
     before = saved.read_bytes()
-    with pytest.raises(RuntimeError), checkpoint.atomic_file(saved) as file:
+    with pytest.raises(RuntimeError), files.atomic_file(saved) as file:
         file.write(b"half of a new one")
         raise RuntimeError
     assert saved.read_bytes() == before
@@ -174,7 +174,7 @@ def test_a_writer_killed_in_the_middle_leaves_the_old_file(saved):
     before = saved.read_bytes()
 
     def killed_while_writing() -> None:
-        with checkpoint.atomic_file(saved) as file:
+        with files.atomic_file(saved) as file:
             file.write(b"half of a new one")
             file.flush()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -182,7 +182,7 @@ def test_a_writer_killed_in_the_middle_leaves_the_old_file(saved):
     assert in_child(killed_while_writing) == -signal.SIGKILL
     assert saved.read_bytes() == before
     assert len(list(saved.parent.iterdir())) == 2
-    assert checkpoint.remove_partial(saved.parent) == 1
+    assert files.remove_partial(saved.parent) == 1
     assert [item.name for item in saved.parent.iterdir()] == ["last.pt"]
 
 

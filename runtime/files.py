@@ -4,8 +4,12 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
+
+PARTIAL = ".partial"  # ends the names of files in the making
 
 
 @contextlib.contextmanager
@@ -15,19 +19,32 @@ def atomic_path(path: Path, durable: bool = True) -> Iterator[Path]:
     On an exception the temporary file is removed and `path` is as it was. `durable=False` leaves out the flush to disk:
     for files that are made again if the machine fails.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
+    os.close(handle)
+    temporary = Path(name)
     try:
         yield temporary
+        temporary.chmod(0o644)
         if durable:
             flush(temporary)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    if durable:
+        flush(path.parent)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A file open for writing that becomes `path` as in `atomic_path`."""
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        yield file
+        file.flush()
 
 
 def flush(path: Path) -> None:
-    """Have the operating system put the contents of `path` on the disk before returning."""
+    """Have the operating system put a file's contents, or a folder's list of names, on the disk before returning."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -35,10 +52,23 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write bytes, atomically."""
+    with atomic_file(path) as file:
+        file.write(data)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8, atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode())
+
+
+def remove_partial(folder: Path) -> int:
+    """Removes what a writer that was killed left half-written; returns how many files. Only for the folder's owner."""
+    stale = list(folder.glob(f".*{PARTIAL}"))
+    for path in stale:
+        path.unlink(missing_ok=True)
+    return len(stale)
 
 
 def file_digest(path: Path) -> str:
