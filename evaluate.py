@@ -154,10 +154,12 @@ def gather(args: argparse.Namespace, sources: list[Source]) -> Material:
 
 
 def _generated(source, count, length, seed):
+    """Clips as generate.py would write them: one that is too loud is turned down as a whole."""
+    from data.audio import peak_scale
     from synthesis.render import generate_from_noise
 
     clips = generate_from_noise(source.generator, source.codec, count, length / SAMPLE_RATE, seed)
-    return np.stack([clip[:length] for clip in clips])
+    return np.stack([clip[:length] * np.float32(peak_scale(clip)) for clip in clips])
 
 
 def _audible(clips_BN, name, remarks):

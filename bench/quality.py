@@ -31,7 +31,7 @@ def program(name: str, *options: object) -> float:
     call = [sys.executable, str(ROOT / name), *map(str, options)]
     print("$", "python", name, *map(str, options), flush=True)
     started = time.monotonic()
-    code = subprocess.run(call, cwd=ROOT, check=False).returncode
+    code = subprocess.run(call, check=False).returncode
     if code:
         raise UserError(f"{name} ended with exit code {code}; what was made so far is kept")
     return time.monotonic() - started
@@ -50,7 +50,7 @@ def train(folder: Path, name: str, recipe: str, *options: object) -> float:
     run, clock = folder / name, folder / name / "wall_clock.json"
     if not (clock.exists() and (run / FINISHED).exists()):
         fixed = ("--dataset_folder", folder / "music", "--checkpoint_dir", run)
-        seconds = program("train_simple_ddp.py", "--config", f"recipes/{recipe}.yaml", *fixed, *options)
+        seconds = program("train_simple_ddp.py", "--config", ROOT / "recipes" / f"{recipe}.yaml", *fixed, *options)
         clock.write_text(json.dumps({"seconds": round(seconds, 1)}), encoding="utf-8")
     return json.loads(clock.read_text(encoding="utf-8"))["seconds"]
 
@@ -60,7 +60,7 @@ def classic_schedule(folder: Path, seconds: float) -> list[object]:
     rehearsal, begun = folder / "rehearsal", time.monotonic()
     options = ("--max_steps", REHEARSAL_STEPS, "--log_every", 1, "--sample_every", 0)
     fixed = ("--dataset_folder", folder / "music", "--checkpoint_dir", rehearsal)
-    program("train_simple_ddp.py", "--config", "recipes/classic.yaml", *fixed, *options)
+    program("train_simple_ddp.py", "--config", ROOT / "recipes" / "classic.yaml", *fixed, *options)
     whole = time.monotonic() - begun
     lines = [json.loads(line) for line in (rehearsal / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     speed = float(np.median([line["time"]["samples_per_s"] for line in lines[1:]]))
@@ -127,7 +127,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--held_out_songs", type=int, default=60, help="that no run sees (default: 60)")
     add("options", nargs="*", help="after --: options for the demo's runs, for trying things")
     args = parser.parse_args(argv)
-    folder = args.output.absolute()
+    folder = args.output
     folder.mkdir(parents=True, exist_ok=True)
     try:
         music(folder, args.songs, args.held_out_songs)

@@ -95,7 +95,7 @@ def export_generator(folder: Path, config: RunConfig, weights: dict, space, trai
     """Writes `generator.safetensors` (averaged weights, latent statistics) and `config.json`, each atomically."""
     from safetensors.torch import save
 
-    from runtime.checkpoint import write_atomic
+    from runtime.files import write_bytes
 
     state = space.state()
     statistics = {name: value for name, value in state.items() if hasattr(value, "shape")}
@@ -105,8 +105,8 @@ def export_generator(folder: Path, config: RunConfig, weights: dict, space, trai
         "trained_to": trained_to,
     }
     tensors = weights | {f"latents.{name}": value for name, value in statistics.items()}
-    write_atomic(folder / WEIGHTS, save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}))
-    write_atomic(folder / DESCRIPTION, json.dumps(described, indent=1).encode())
+    write_bytes(folder / WEIGHTS, save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}))
+    write_bytes(folder / DESCRIPTION, json.dumps(described, indent=1).encode())
 
 
 def open_generators_codec(loaded: LoadedGenerator, weights: str | None, device: str):
