@@ -106,10 +106,10 @@ class SampleStream(torch.utils.data.Dataset):
         spare = self.pairs.frames - self.frames
         start = mix_seed(self.seed, Purpose.CROP, index) % (spare + 1)
         piece = slice(start, start + self.frames)
-        input_DT = np.array(self.pairs.input(source)[:, piece])
+        input_DT = self.pairs.input(source)[:, piece].copy()
         if self.unity_test:
             return input_DT, input_DT
-        return input_DT, np.array(self.pairs.target(partner)[:, piece])
+        return input_DT, self.pairs.target(partner)[:, piece].copy()
 
 
 class _Shares(torch.utils.data.Dataset):
