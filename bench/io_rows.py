@@ -23,7 +23,7 @@ def generation(quick: bool) -> list[Figure]:
     folder = Path(tempfile.mkdtemp(prefix="generator-", dir=work_folder()))
     export_generator(folder, run.game.config, run.average.state_dict(), run.space, "nothing")
     device = str(run.ranks.device)
-    loaded, clips, length, found = load_generator(folder, device), 4 if quick else 16, 8.0, []
+    loaded, clips, length, found = load_generator(folder, device), 4 if quick else 8, 8.0, []
     for name, codec, bars in (
         ("latents", _NoCodec(), (">= 50", ">= 5000")),
         ("with decoding (mel)", open_codec("mel", device=device), (">= 5", "")),

@@ -103,7 +103,7 @@ def data(quick: bool) -> list[Figure]:
 def amp(quick: bool) -> list[Figure]:
     """What `--amp bf16` is worth here; no bar, since few CPUs multiply in bf16."""
     plain, half = open_run("demo"), open_run("demo", amp="bf16")
-    result = compare(lambda: advance(plain, 1), lambda: advance(half, 1), 1 if quick else 5)
+    result = compare(lambda: advance(plain, 1), lambda: advance(half, 1), 1 if quick else 2)
     return [Figure("step in float32 / with --amp bf16, demo", result.ratio, details=result.details())]
 
 
