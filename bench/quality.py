@@ -10,6 +10,7 @@ quarter of them music, half transition, a quarter noise, as in its recipe, and a
 
 import argparse
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -55,10 +56,10 @@ def train(folder: Path, name: str, recipe: str, *options: object) -> float:
     return json.loads(clock.read_text(encoding="utf-8"))["seconds"]
 
 
-def classic_schedule(folder: Path, seconds: float) -> list[object]:
+def classic_schedule(folder: Path, seconds: float, more: list[str]) -> list[object]:
     """Options that make `classic` fill `seconds`, from the speed of a short rehearsal."""
     rehearsal, begun = folder / "rehearsal", time.monotonic()
-    options = ("--max_steps", REHEARSAL_STEPS, "--log_every", 1, "--sample_every", 0)
+    options = (*more, "--max_steps", REHEARSAL_STEPS, "--log_every", 1, "--sample_every", 0)
     fixed = ("--dataset_folder", folder / "music", "--checkpoint_dir", rehearsal)
     program("train_simple_ddp.py", "--config", ROOT / "recipes" / "classic.yaml", *fixed, *options)
     whole = time.monotonic() - begun
@@ -125,7 +126,8 @@ def main(argv: list[str] | None = None) -> int:
     add("--num", type=int, default=256, help="clips in each set (default: 256)")
     add("--songs", type=int, default=26, help="of the demo's music (default: 26)")
     add("--held_out_songs", type=int, default=60, help="that no run sees (default: 60)")
-    add("options", nargs="*", help="after --: options for the demo's runs, for trying things")
+    add("--classic_options", default="", metavar="'--OPTION V'", help="further options for `classic`, in one string")
+    add("options", nargs="*", help="after --: further options for the demo's runs")
     args = parser.parse_args(argv)
     folder = args.output
     folder.mkdir(parents=True, exist_ok=True)
@@ -135,8 +137,9 @@ def main(argv: list[str] | None = None) -> int:
         for run_seed in args.seeds.split(","):
             name = f"demo_{run_seed}"
             runs[name] = train(folder, name, "demo", "--seed", run_seed, *args.options)
-        plan = classic_schedule(folder, float(np.mean(list(runs.values())))) if "classic" not in done(folder) else []
-        runs["classic"] = train(folder, "classic", "classic", *plan)
+        seconds, more = float(np.mean(list(runs.values()))), shlex.split(args.classic_options)
+        plan = classic_schedule(folder, seconds, more) if "classic" not in done(folder) else []
+        runs["classic"] = train(folder, "classic", "classic", *more, *plan)
         given = ("--reference", folder / "held_out" / "train", "--train", folder / "music" / "train", "--num", args.num)
         paths = [folder / name for name in runs]
         program("evaluate.py", "--checkpoint", *paths, *given, "--json", folder / "figures.json")

@@ -27,6 +27,7 @@ def test_classic_keeps_its_shares_of_music_transition_and_noise(epochs):
 @pytest.mark.timeout(600)
 def test_the_whole_of_it_at_the_smallest_size(tmp_path, capsys):
     call = ["--output", str(tmp_path), "--seeds", "1", "--num", "16", "--songs", "8", "--held_out_songs", "8"]
+    call.append("--classic_options=--num_layers 1 --num_transformer_layers 1 --disc_width 4 --crop_seconds 0.5")
     assert quality.main([*call, "--", *TINY]) == 0
     sets = json.loads((tmp_path / "figures.json").read_text())["sets"]
     assert len(sets) == 2 + 7 and all("gap_closed" in figures for figures in sets.values())
