@@ -55,7 +55,7 @@ def prepare_rate(quick: bool) -> list[Figure]:
     if ffmpeg is None:
         return [Figure(title, None, ">= 0.5", note="needs ffmpeg (pip install imageio-ffmpeg)")]
     work = Path(tempfile.mkdtemp(prefix="prepare-", dir=work_folder()))
-    songs, minutes = (2, 1) if quick else (8, 8)
+    songs, minutes = (2, 1) if quick else (8, 5)
     _write_songs(work / "music", songs, minutes)
 
     def ours() -> None:
