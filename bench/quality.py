@@ -1,6 +1,6 @@
 """Quality of the demo recipe beside `classic`, the reference's recipe, at equal wall-clock and equal data.
 
-python -m bench.quality                        about a quarter of an hour on two cores; everything lands in results/
+python -m bench.quality                        about 25 minutes on two cores; everything lands in results/
 
 Makes the demo's music and more of it that no run sees, trains the demo under several seeds and `classic` for as long
 as the demo took, measures all of them in one table, and draws real music, its round trip, `classic` and the demo side
@@ -81,10 +81,8 @@ def schedule(epochs: int) -> list[object]:
 
 def draw(folder: Path, runs: list[Path], seed: int) -> None:
     """`spectrograms.png` and its clips as wav files: held-out music, its round trip, each run's out of noise."""
-    import soundfile
-
     from audio_codecs import open_codec
-    from data.audio import read_audio
+    from data.audio import read_audio, write_wav
     from monitoring.pictures import save_grid
     from synthesis.loading import load_generator
     from synthesis.render import decode, encode, generate_from_noise
@@ -102,7 +100,7 @@ def draw(folder: Path, runs: list[Path], seed: int) -> None:
     for name, clips in rows.items():
         for k, clip in enumerate(clips):
             stem = name.split(",")[0].replace(" ", "_")
-            soundfile.write(folder / "wav" / f"{stem}_{k}.wav", clip, codec.sample_rate)
+            write_wav(folder / "wav" / f"{stem}_{k}.wav", clip, codec.sample_rate)
 
 
 def summary(folder: Path, runs: dict[str, float]) -> str:
@@ -138,7 +136,7 @@ def main(argv: list[str] | None = None) -> int:
             name = f"demo_{run_seed}"
             runs[name] = train(folder, name, "demo", "--seed", run_seed, *args.options)
         seconds, more = float(np.mean(list(runs.values()))), shlex.split(args.classic_options)
-        plan = classic_schedule(folder, seconds, more) if "classic" not in done(folder) else []
+        plan = classic_schedule(folder, seconds, more) if not (folder / "classic" / FINISHED).exists() else []
         runs["classic"] = train(folder, "classic", "classic", *more, *plan)
         given = ("--reference", folder / "held_out" / "train", "--train", folder / "music" / "train", "--num", args.num)
         paths = [folder / name for name in runs]
@@ -150,11 +148,6 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     print((folder / "summary.md").read_text(encoding="utf-8"))
     return 0
-
-
-def done(folder: Path) -> list[str]:
-    """Names of the finished runs."""
-    return [path.parent.name for path in folder.glob(f"*/{FINISHED}")]
 
 
 if __name__ == "__main__":
