@@ -112,7 +112,7 @@ def open_sources(args: argparse.Namespace) -> list[Source]:
         from synthesis.loading import load_generator, open_generators_codec
 
         for path in args.checkpoint:
-            loaded = load_generator(path, args.device)
+            loaded = load_generator(path, args.device, args.passes)
             codec = open_generators_codec(loaded, args.codec_weights, args.device)
             sources.append(Source(f"{Path(path).name} ({loaded.trained_to})", generator=loaded, codec=codec))
     names = [source.name for source in sources]
@@ -210,6 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--generated", nargs="+", default=[], metavar="DIR", help="folders of generated audio, a row each")
     add("--checkpoint", nargs="+", default=[], metavar="PATH", help="checkpoints, exports or run folders, a row each")
+    add("--passes", type=int, help="times through the checkpoints' generators (default: as they were trained for)")
     add("--reference", metavar="DIR", help="held-out real music (default: val in --dataset_folder)")
     add("--train", metavar="DIR", help="the training music (default: train in --dataset_folder)")
     add("--dataset_folder", default="dataset_pairs_wav", metavar="DIR", help="(default: dataset_pairs_wav)")
@@ -243,6 +244,8 @@ def _settle(args: argparse.Namespace) -> None:
             raise UserError(f"--{name} {getattr(args, name)} is not possible: give {low} to {high}")
     if not args.generated and not args.checkpoint:
         raise UserError("nothing to judge: give --generated DIR or --checkpoint PATH")
+    if args.passes is not None and not args.checkpoint:
+        raise UserError("--passes needs --checkpoint beside it")
     if args.json and not Path(args.json).absolute().parent.is_dir():
         raise UserError(f"--json {args.json}: its folder does not exist")
     if args.reference is None:

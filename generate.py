@@ -25,6 +25,7 @@ RANGES = {
     "num": (1, 10**6),
     "duration": (0.05, 36_000.0),
     "batch": (1, 4096),
+    "passes": (1, 1000),
     "temperature": (0.01, 100.0),
     "steps": (2, 10**6),
     "variations": (1, 10**6),
@@ -61,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--duration", type=float, help="their length in seconds, any (default: 10; that of the music)")
     add("--output_dir", default="samples", help="folder for the wav files (default: samples)")
     add("--seed", type=int, default=0, help="clip k is a function of the seed and k (default: 0)")
+    add("--passes", type=int, help="times through the generator, with less noise each time (default: as trained for)")
     add("--temperature", type=float, default=1.0, help="factor on the noise's scale (default: 1)")
     add(
         "--batch",
@@ -189,7 +191,7 @@ def run(args: argparse.Namespace) -> int:
     sources = [args.input_audio, args.target_audio or args.input_audio] if args.input_audio else []
     wavs = [read_audio(path) for path in sources]
     device = _device(args.device)
-    loaded = load_generator(args.checkpoint, device)
+    loaded = load_generator(args.checkpoint, device, args.passes)
     if args.noise_channels and args.noise_channels[1] > loaded.config.encoding_dim:
         raise UserError(f"--noise_channels goes past the generator's {loaded.config.encoding_dim} channels")
     codec = open_generators_codec(loaded, args.codec_weights, device)

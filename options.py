@@ -201,6 +201,15 @@ class CurriculumOptions(BaseModel):
     gan_noise_ceiling: float = opt(1.0, "alpha never passes this", ge=0, le=1)
     noise_mix: Literal["linear", "variance_preserving"] = opt("linear", "how noise and music are mixed")
     alpha_jitter: float = opt(0.0, "each sample's alpha is drawn up to this far around the schedule", ge=0, le=1)
+    easy_share: float = opt(
+        0.0, "share of samples whose alpha is drawn evenly from 0 to the schedule's: easy cases, to the end", ge=0, le=1
+    )
+    passes: int = opt(
+        1,
+        "generation: passes from noise to music, each with less noise; needs easy_share",
+        ge=1,
+        le=1000,
+    )
     adaptive_alpha: bool = opt(False, "validation slows the curriculum (x 0.9) or speeds it up (x 1.1)")
     adaptive_alpha_threshold: float | None = opt(
         None, "validation loss that slows it; default: half as much again as when noise began", gt=0

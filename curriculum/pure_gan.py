@@ -52,9 +52,26 @@ def mix_noise(x_BDT: Tensor, alpha: float | Tensor, noise_BDT: Tensor, variance_
 
 
 def _mix(x_BDT: Tensor, alpha: float | Tensor, noise_BDT: Tensor, variance_preserving: bool) -> Tensor:
-    keep = (1 - alpha * alpha) ** 0.5 if variance_preserving else 1 - alpha
     std_B11 = sample_std(x_BDT).to(x_BDT.dtype).view(-1, 1, 1)
-    return keep * x_BDT + alpha * std_B11 * noise_BDT
+    return _keep(alpha, variance_preserving) * x_BDT + alpha * std_B11 * noise_BDT
+
+
+def _keep(alpha, variance_preserving):
+    """The music's factor."""
+    return (1 - alpha * alpha) ** 0.5 if variance_preserving else 1 - alpha
+
+
+def remix_noise(
+    x_BDT: Tensor, made_BDT: Tensor, alpha: float, lower: float, variance_preserving: bool = False
+) -> Tensor:
+    """What the generator made of x, with the same noise as in x, but less of it: alpha -> `lower` < alpha, in (0, 1].
+
+    x is taken for keep(alpha) made + alpha std noise, as `mix_noise` would have mixed it; the answer is
+    keep(lower) made + lower std noise. This is the deterministic step of DDIM (Song et al. 2021, eq. 12) for this mix.
+    """
+    assert 0 <= lower < alpha, f"noise is taken away, so {lower} must lie in [0, {alpha})"
+    keep, keep_lower = (_keep(share, variance_preserving) for share in (alpha, lower))
+    return keep_lower * made_BDT + (lower / alpha) * (x_BDT - keep * made_BDT)
 
 
 def jitter_alpha(alpha: float, uniform_B: Tensor, width: float, ceiling: float) -> Tensor:
@@ -65,6 +82,15 @@ def jitter_alpha(alpha: float, uniform_B: Tensor, width: float, ceiling: float) 
     """
     reach = max(0.0, min(width, alpha, ceiling - alpha))
     return (alpha + reach * (2 * uniform_B - 1)).clamp(0.0, ceiling)  # no last bit over 1: mix_noise takes a root
+
+
+def ease_alpha(alpha_B: Tensor, uniform_B2: Tensor, share: float) -> Tensor:
+    """With probability `share` a sample's alpha is drawn evenly from 0 to its own instead, from uniforms in [0, 1).
+
+    So the network goes on seeing easy cases when the schedule has reached noise; one trained with share 1 knows every
+    mixture, and generation may then walk from noise to music in several passes.
+    """
+    return torch.where(uniform_B2[:, 0] < share, uniform_B2[:, 1] * alpha_B, alpha_B)
 
 
 def _linear_fade(alpha):

@@ -32,6 +32,7 @@ class Purpose(IntEnum):
     VALIDATION = 14
     SAMPLES = 15
     SCALES = 16
+    EASY = 17
 
 
 def mix_seed(*parts: int) -> int:

@@ -24,12 +24,14 @@ class LoadedGenerator:
         return next(self.network.parameters()).device
 
 
-def load_generator(path: str | Path, device: str = "cpu") -> LoadedGenerator:
+def load_generator(path: str | Path, device: str = "cpu", passes: int | None = None) -> LoadedGenerator:
     """Reads a training checkpoint (the averaged weights), an exported folder, or a run's folder (its export, else
     its last checkpoint). Nothing in the files is executed.
 
+    passes: through the generator, from noise to music; None: as many as its recipe says.
+
     Raises:
-        UserError: there is no such file, or it is not one of these.
+        UserError: there is no such file, or it is not one of these, or it was trained for one pass only.
     """
     path = find_generator(path)
     state = _read_export(path.parent) if path.name == WEIGHTS else _read_checkpoint(path)
@@ -44,9 +46,19 @@ def load_generator(path: str | Path, device: str = "cpu") -> LoadedGenerator:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} does not hold a generator of this program: {reason}") from None
+    if passes is not None:
+        config = _with_passes(config, passes, path)
     if not all(weight.isfinite().all() for weight in network.parameters()):
         raise UserError(f"{path} holds NaN or infinite weights, its training diverged: give an earlier checkpoint")
     return LoadedGenerator(config, network.to(device).eval().requires_grad_(False), space, state["trained_to"])
+
+
+def _with_passes(config: RunConfig, passes: int, path: Path) -> RunConfig:
+    try:
+        return RunConfig(**(config.model_dump() | {"passes": passes}))
+    except ValueError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        raise UserError(f"--passes {passes} is not possible with {path}: {reason}") from None
 
 
 def find_generator(path: str | Path) -> Path:

@@ -18,6 +18,7 @@ from synthesis.draws import Draw, plain
 from synthesis.loading import LoadedGenerator
 from synthesis.sources import NoiseMix, denormalise, music_sources, noise_sources, normalise
 from synthesis.windows import join_windows
+from training.passes import in_passes
 
 FRAMES_AT_ONCE = 12_000  # 160 s: of all clips of a batch together
 OVERLAP_SHARE = 4  # the generator's windows overlap by a quarter
@@ -72,7 +73,7 @@ def clips_from_music(
     def make(some: Sequence[Draw]) -> np.ndarray:
         repeated = (x_1DT.expand(len(some), -1, -1) for x_1DT in clean)
         sources = music_sources(loaded.config, *repeated, some, mix)
-        return decode(codec, generate(loaded, *sources))[:, :length]
+        return decode(codec, generate(loaded, *sources, mix.fraction, mix.channels))[:, :length]
 
     return _in_batches(make, draws, _batch_size(batch, clean[0].shape[2], loaded.device), workers)
 
@@ -91,21 +92,34 @@ def generate_from_noise(
 
 
 @torch.no_grad()
-def generate(loaded: LoadedGenerator, input_BDT: Tensor, target_BDT: Tensor) -> Tensor:
-    """The generator's latents [B, D, T], denormalised, out of two sources of any length; see `synthesis.windows`."""
-    window, step = loaded.space.frames, getattr(loaded.network.generator, "patch_frames", 1)
+def generate(
+    loaded: LoadedGenerator,
+    input_BDT: Tensor,
+    target_BDT: Tensor,
+    alpha: float = 1.0,
+    channels: tuple[int, int] | None = None,
+) -> Tensor:
+    """The generator's latents [B, D, T], denormalised, out of two sources of any length with a share `alpha` of noise
+    (in `channels` only, where given), in as many passes as its configuration says."""
+    made_BDT = in_passes(loaded.config, partial(_one_pass, loaded), input_BDT, target_BDT, alpha, channels)
+    if not made_BDT.isfinite().all():
+        raise UserError(f"the generator of {loaded.trained_to} makes NaN or infinite values: give another checkpoint")
+    return denormalise(made_BDT, loaded.space)
+
+
+def _one_pass(loaded: LoadedGenerator, input_BDT: Tensor, target_BDT: Tensor) -> Tensor:
+    """Normalised latents [B, D, T]; sources longer than a training clip go through in windows of its length, see
+    `synthesis.windows`."""
+    frames, window = input_BDT.shape[2], loaded.space.frames
     overlap = max(1, window // OVERLAP_SHARE)
 
     def make(start: int, stop: int) -> Tensor:
         return loaded.network(input_BDT[:, :, start:stop], target_BDT[:, :, start:stop]).output_BDT.float()
 
-    if input_BDT.shape[2] <= window or window == 1:
-        made_BDT = make(0, input_BDT.shape[2])
-    else:
-        made_BDT = join_windows(make, input_BDT.shape[2], window, overlap, fade=overlap, step=step)
-    if not made_BDT.isfinite().all():
-        raise UserError(f"the generator of {loaded.trained_to} makes NaN or infinite values: give another checkpoint")
-    return denormalise(made_BDT, loaded.space)
+    if frames <= window or window == 1:
+        return make(0, frames)
+    step = getattr(loaded.network.generator, "patch_frames", 1)
+    return join_windows(make, frames, window, overlap, fade=overlap, step=step)
 
 
 @torch.no_grad()

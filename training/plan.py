@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from config import RunConfig
-from curriculum.pure_gan import alpha_at, jitter_alpha, phase_at, recon_weight
+from curriculum.pure_gan import alpha_at, ease_alpha, jitter_alpha, phase_at, recon_weight
 from curriculum.schedules import adversarial_ramp, instance_noise, is_pretraining, rate_factor
 from runtime.seeding import Purpose, uniform
 from training.reactions import Reactions
@@ -124,10 +124,11 @@ class Scheduler:
         """Each sample has its own epoch's alpha: a batch that crosses an epoch's end holds two."""
         c = self.config
         alphas = [self.alpha(i // self.pairs + 1) for i in indices]
-        if c.alpha_jitter == 0:
-            return torch.tensor(alphas, device=device)
-        u_B = uniform(c.seed, Purpose.ALPHA, indices, (), device)
-        drawn = [
-            jitter_alpha(alpha, u, c.alpha_jitter, c.gan_noise_ceiling) for alpha, u in zip(alphas, u_B, strict=True)
-        ]
-        return torch.stack(drawn)
+        alpha_B = torch.tensor(alphas, device=device)
+        if c.alpha_jitter > 0:
+            u_B = uniform(c.seed, Purpose.ALPHA, indices, (), device)
+            pairs = zip(alphas, u_B, strict=True)
+            alpha_B = torch.stack([jitter_alpha(alpha, u, c.alpha_jitter, c.gan_noise_ceiling) for alpha, u in pairs])
+        if c.easy_share > 0:
+            alpha_B = ease_alpha(alpha_B, uniform(c.seed, Purpose.EASY, indices, (2,), device), c.easy_share)
+        return alpha_B

@@ -19,6 +19,7 @@ from runtime.seeding import Purpose, mix_seed
 from synthesis.draws import plain
 from synthesis.render import decode
 from synthesis.sources import denormalise, noise_sources
+from training.passes import in_passes
 from training.state import LatentSpace
 
 SHOWN = 2
@@ -31,8 +32,9 @@ def write_generations(
     """Clips of one seed at every call, so that their course over a run can be followed: `<stem>_<k>.wav` and `.png`."""
     device = next(network.parameters()).device
     draws = plain(mix_seed(config.seed, Purpose.SAMPLES), SHOWN)
-    latents = denormalise(network(*noise_sources(config, space, draws, frames, device)).output_BDT, space)
-    _write(log, "generated", decode(codec, latents), space.sample_rate, step, stem)
+    sources = noise_sources(config, space, draws, frames, device)
+    made_BDT = in_passes(config, lambda a, b: network(a, b).output_BDT, *sources)
+    _write(log, "generated", decode(codec, denormalise(made_BDT, space)), space.sample_rate, step, stem)
 
 
 def write_references(log: RunLog, pairs: LatentPairs, codec: Codec, folder: Path, home: Path) -> None:

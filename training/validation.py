@@ -10,6 +10,7 @@ from data.cache import LatentPairs, LatentReadError
 from losses.reconstruction import RECONSTRUCTION
 from runtime.seeding import Purpose, mix_seed
 from training.diversity import DiversityGauge, clip_statistics
+from training.passes import in_passes
 from training.steps import Game, masked_sources, noised_sources
 
 
@@ -63,6 +64,8 @@ def validate(
                 continue
             if with_discriminator:
                 sums[-3:-1] += discriminator_verdict(game, target_BDT, output_BDT)
+            if c.passes > 1 and chosen[0] < gauge.shown:
+                output_BDT = in_passes(c, lambda a, b: averaged(a, b).output_BDT.float(), *sources, alpha)
             rows_BF = clip_statistics(output_BDT).double().cpu()
             for i, row_F in zip(chosen, rows_BF, strict=True):
                 if i < gauge.shown:

@@ -13,10 +13,12 @@ from curriculum.pure_gan import (
     AdaptiveAlpha,
     adapt_alpha,
     alpha_at,
+    ease_alpha,
     jitter_alpha,
     mix_noise,
     phase_at,
     recon_weight,
+    remix_noise,
     sample_std,
 )
 
@@ -158,6 +160,35 @@ def test_jitter_stays_within_the_schedule(share, width, ceiling, uniforms):
     assert (jittered_B - alpha).abs().max() <= width + 1e-12
     mean_B = (jittered_B + jitter_alpha(alpha, 1 - u_B, width, ceiling)) / 2
     torch.testing.assert_close(mean_B, torch.full_like(mean_B, alpha))
+
+
+@given(st.floats(0, 1), st.lists(st.tuples(*[st.floats(0, 1, exclude_max=True)] * 2), min_size=1, max_size=8))
+def test_eased_alphas_lie_between_nothing_and_the_schedules(share, uniforms):
+    alpha_B, u_B2 = torch.full((len(uniforms),), 0.8, dtype=torch.float64), torch.tensor(uniforms, dtype=torch.float64)
+    eased_B = ease_alpha(alpha_B, u_B2, share)
+    easy_B = u_B2[:, 0] < share
+    assert torch.equal(eased_B[~easy_B], alpha_B[~easy_B])
+    torch.testing.assert_close(eased_B[easy_B], 0.8 * u_B2[easy_B, 1])
+
+
+def test_a_share_of_alphas_is_eased():
+    u_B2 = torch.rand(2000, 2, generator=torch.Generator().manual_seed(0))
+    eased_B = ease_alpha(torch.ones(2000), u_B2, 0.3)
+    assert (eased_B < 1).float().mean() == pytest.approx(0.3, abs=0.04)
+    assert eased_B[eased_B < 1].mean() == pytest.approx(0.5, abs=0.04)
+
+
+@pytest.mark.parametrize("preserving", [False, True])
+def test_remixing_takes_noise_away(clips, preserving):
+    """Where the generator finds the music itself, the result is that music, mixed with the same noise at a lower
+    alpha; at 0 it is what was made."""
+    x_BDT, noise_BDT = (t.double() for t in clips)
+    mixed_BDT = mix_noise(x_BDT, 0.8, noise_BDT, preserving)
+    remixed_BDT = remix_noise(mixed_BDT, x_BDT, 0.8, 0.3, preserving)
+    torch.testing.assert_close(remixed_BDT, mix_noise(x_BDT, 0.3, noise_BDT, preserving))
+    again_BDT = remix_noise(remixed_BDT, x_BDT, 0.3, 0.1, preserving)
+    torch.testing.assert_close(again_BDT, remix_noise(mixed_BDT, x_BDT, 0.8, 0.1, preserving))
+    torch.testing.assert_close(remix_noise(mixed_BDT, x_BDT, 0.8, 0.0, preserving), x_BDT)
 
 
 def test_jitter_leaves_both_ends_alone():

@@ -35,6 +35,7 @@ VARIANTS = [
     "--recon_fade known --recon_floor 0.1 --alpha_jitter 0.2 --noise_mix variance_preserving",
     "--amp bf16 --optimizer adam --beta1 0",
     "--unity_test --crop_seconds 0.5",
+    "--unity_test --easy_share 1 --passes 3 --loss_reconstruction mse",
     "--g_pretrain_steps 1 --adv_ramp_steps 4 --n_critic 2",
     "--gan_weight 0",
     "--loss_weight_input 0 --loss_weight_target 0 --gan_weight 1",

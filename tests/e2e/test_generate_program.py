@@ -21,15 +21,20 @@ def one_thread():
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("exported")
-    config = RunConfig(generator="patch", width=16, nhead=1, num_layers=1, num_transformer_layers=1, dropout=0.0)
+def export(folder: Path, **more) -> Path:
+    """A tiny, untrained generator."""
+    tiny = {"generator": "patch", "width": 16, "nhead": 1, "num_layers": 1, "num_transformer_layers": 1, "dropout": 0.0}
+    config = RunConfig(**tiny, **more)
     space = LatentSpace(
         "mel", codec_identity("mel"), 24000, 30, torch.full((128,), -4.0), torch.full((128,), 2.0), torch.ones(3, 2)
     )
     generate.export_generator(folder, config, build_guided_generator(config).state_dict(), space, "epoch 1, step 1")
     return folder
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory) -> Path:
+    return export(tmp_path_factory.mktemp("exported"))
 
 
 @pytest.fixture(scope="module")
@@ -86,11 +91,25 @@ def test_longer_than_training_and_pictures(exported, tmp_path):
     assert len(list(tmp_path.glob("*.png"))) == 1
 
 
+def test_passes_are_the_recipes_unless_given(recording, tmp_path):
+    exported = export(tmp_path, easy_share=1.0, passes=3)
+    sources = {"noise": ("--num", 1, "--duration", 0.7)}  # longer than a training clip: in windows
+    sources["music"] = ("--input_audio", recording, "--noise_fraction", 0.5, "--noise_channels", "0:64")
+    for name, options in sources.items():
+        plain, three, one = (
+            next(iter(made(exported, tmp_path / f"{name}_{k}", *options, *passes).values()))
+            for k, passes in enumerate(((), ("--passes", 3), ("--passes", 1)))
+        )
+        assert (plain == three).all() and (plain != one).any()
+
+
 WRONG = {
     "--num 0": "--num 0",
     "--num many": "--num",
     "--duration nan": "--duration nan",
     "--duration 0": "--duration 0",
+    "--passes 0": "--passes 0",
+    "--passes 4": "easy_share",
     "--temperature nan": "--temperature nan",
     "--temperature -1": "--temperature -1",
     "--tempo 3": "--tempo",

@@ -70,6 +70,18 @@ def test_jittered_alphas_keep_near_the_schedule_and_belong_to_their_sample():
     assert torch.equal(together[2:3], alone)
 
 
+def test_easy_cases_stay_to_the_end_and_belong_to_their_sample():
+    plans = trace(200, pairs=40, pure_gan_mode=0.1, easy_share=0.25)[100:]
+    alphas = torch.cat([plan.alpha_B for plan in plans])
+    assert {plan.alpha for plan in plans} == {1.0}
+    assert (alphas < 1).float().mean() == pytest.approx(0.25, abs=0.06)
+    assert alphas[alphas < 1].std() == pytest.approx(12**-0.5, rel=0.15)
+    config = tiny_config(pure_gan_mode=0.1, easy_share=1.0, alpha_jitter=0.05)
+    alone = Scheduler(config, 40, 4).plan(20, 80, [82], CPU).alpha_B
+    together = Scheduler(config, 40, 4).plan(20, 80, [80, 81, 82, 83], CPU).alpha_B
+    assert torch.equal(together[2:3], alone)
+
+
 def test_linear_warm_up():
     plans = trace(12, g_warmup_steps=5, d_warmup_steps=8, lr=1e-3, disc_lr=4e-3)
     assert [p.lr_g for p in plans] == pytest.approx([1e-3 * min(1, (s + 1) / 5) for s in range(12)])

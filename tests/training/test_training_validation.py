@@ -60,6 +60,16 @@ def test_targets_stay_clean_while_sources_are_noised():
     assert 0 < figures["val/current"] < figures["val/ceiling"]
 
 
+def test_diversity_is_judged_of_what_generation_would_make():
+    """Its clips go through all passes, from the current alpha; losses are those of one pass."""
+    several = tiny_config(easy_share=1.0, passes=3)
+    copy, once = Copy(0), run_validation(tiny_game(tiny_config()), Copy(0))
+    figures = run_validation(tiny_game(several), copy)
+    assert {k: v for k, v in figures.items() if "val/" in k} == {k: v for k, v in once.items() if "val/" in k}
+    assert figures["diversity/ratio"] != once["diversity/ratio"]
+    assert len(copy.seen) == -(-len(HELD_OUT) // several.batch_size) * (len(ALPHAS) + 3)
+
+
 def test_the_noise_is_the_same_each_time_whatever_the_batches():
     small, large = (tiny_game(tiny_config(batch_size=size)) for size in (2, 7))
     a, b = run_validation(small, Copy(0)), run_validation(small, Copy(0))

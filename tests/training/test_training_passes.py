@@ -1,0 +1,78 @@
+"""Several passes: the same noise, less of it each time, until means have become samples."""
+
+import pytest
+import torch
+from training_parts import tiny_config
+
+from curriculum.pure_gan import mix_noise
+from training.passes import in_passes
+
+
+def passes(count: int, **more):
+    return tiny_config(easy_share=1.0, passes=count, mask_type="none", **more)
+
+
+def noise(seed: int, *shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("noise_mix", ["linear", "variance_preserving"])
+def test_each_pass_sees_the_music_it_will_make_under_less_of_the_same_noise(noise_mix):
+    music, seen = 2 * noise(0, 2, 4, 30), []
+    noises = noise(1, 2, 4, 30), noise(2, 2, 4, 30)
+    preserve = noise_mix == "variance_preserving"
+
+    def knowing(*sources):
+        seen.append(sources)
+        return music
+
+    start = [mix_noise(music, 0.8, n, preserve) for n in noises]
+    assert torch.equal(in_passes(passes(4, noise_mix=noise_mix), knowing, *start, 0.8), music)
+    assert len(seen) == 4
+    for sources, alpha in zip(seen, (0.8, 0.6, 0.4, 0.2), strict=True):
+        for x, n in zip(sources, noises, strict=True):
+            torch.testing.assert_close(x, mix_noise(music, alpha, n, preserve))
+
+
+def test_means_become_samples():
+    """For music that is itself N(0, 1), the best guess from two noisy views is known; in one pass it is 0, the mean,
+    and the more passes, the nearer the answer comes to a sample of the right deviation (Song et al. 2021, sec. 4.3).
+
+    The two views share what they know, so the limit of many passes has deviation 1.
+    """
+    level = iter(())
+
+    def best_guess(a, b):
+        alpha = next(level)
+        keep = 1 - alpha
+        return keep * (a + b) / (alpha**2 + 2 * keep**2)
+
+    deviations = []
+    for count in (1, 4, 32, 512):
+        level = iter([1 - k / count for k in range(count)])
+        deviations.append(float(in_passes(passes(count), best_guess, noise(3, 8, 16, 50), noise(4, 8, 16, 50)).std()))
+    assert deviations[0] == 0.0
+    assert deviations[0] < deviations[1] < deviations[2] < deviations[3]
+    assert deviations[3] == pytest.approx(1.0, abs=0.05)
+
+
+def test_untouched_channels_are_seen_exact_in_every_pass():
+    seen, a, b = [], noise(5, 1, 6, 20), noise(6, 1, 6, 20)
+
+    def making(*sources):
+        seen.append(sources)
+        return 0.3 * sources[0] + 1
+
+    in_passes(passes(3), making, a, b, 0.9, (2, 4))
+    assert len(seen) == 3
+    for sources in seen:
+        for x, given in zip(sources, (a, b), strict=True):
+            assert torch.equal(x[:, :2], given[:, :2]) and torch.equal(x[:, 4:], given[:, 4:])
+    assert not torch.equal(seen[0][0][:, 2:4], seen[1][0][:, 2:4])
+
+
+@pytest.mark.parametrize(("count", "alpha"), [(1, 1.0), (5, 0.0)])
+def test_one_pass_suffices_for_one_and_for_music_without_noise(count, alpha):
+    calls = []
+    in_passes(passes(count), lambda a, b: calls.append(0) or a, noise(7, 1, 2, 3), noise(8, 1, 2, 3), alpha)
+    assert len(calls) == 1

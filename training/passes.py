@@ -1,0 +1,45 @@
+"""From noise to music in several passes: what the generator made is its next source, under the same noise, but less.
+
+Legend: B clips, D latent channels, T frames; sources are normalised latents.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from config import RunConfig
+from curriculum.pure_gan import remix_noise
+
+
+def in_passes(
+    config: RunConfig,
+    make: Callable[[Tensor, Tensor], Tensor],
+    input_BDT: Tensor,
+    target_BDT: Tensor,
+    alpha: float = 1.0,
+    channels: tuple[int, int] | None = None,
+) -> Tensor:
+    """What `make(input, target) -> [B, D, T]` makes of two sources with a share `alpha` of noise, in `--passes` passes.
+
+    The share of noise goes down in even steps, alpha (1 - k / passes) in pass k = 0, 1, ...; the last output is the
+    answer. channels: the only ones with noise (from, up to); the others stay as they were given in every pass. Sources
+    without noise are passed through once.
+    """
+    passes, preserve = config.passes, config.noise_mix == "variance_preserving"
+    levels = [alpha * (1 - k / passes) for k in range(passes)] if alpha > 0 else [alpha]
+    sources = (input_BDT, target_BDT)
+    made_BDT = make(*sources)
+    for level, lower in zip(levels, levels[1:], strict=False):
+        sources = tuple(
+            _only(channels, x_BDT, remix_noise(x_BDT, made_BDT, level, lower, preserve)) for x_BDT in sources
+        )
+        made_BDT = make(*sources)
+    return made_BDT
+
+
+def _only(channels: tuple[int, int] | None, old_BDT: Tensor, new_BDT: Tensor) -> Tensor:
+    if channels is None:
+        return new_BDT
+    first, last = channels
+    return torch.cat([old_BDT[:, :first], new_BDT[:, first:last], old_BDT[:, last:]], dim=1)
