@@ -41,8 +41,8 @@ class RunConfig(*reversed(GROUPS)):
             raise ValueError(f"conv_kernel {self.conv_kernel} must be odd")
         if self.adaptive_alpha and self.pure_gan_mode == 0:
             raise ValueError("adaptive_alpha needs a curriculum: give --pure_gan_mode as well")
-        if self.passes > 1 and (self.easy_share == 0 or self.mask_type != "none"):
-            raise ValueError(f"passes {self.passes} needs easy_share over 0 and mask_type none: leave passes at 1")
+        if self.passes > 1 and not (self.unity_test and self.easy_share > 0 and self.mask_type == "none"):
+            raise ValueError(f"passes {self.passes} needs unity_test, easy_share over 0 and no mask_type, or must be 1")
         if self.lr_schedule == "plateau" and self.pure_gan_mode == 0:
             for name in ("plateau_metric", "disc_plateau_metric"):
                 if getattr(self, name) == "ceiling":

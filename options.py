@@ -67,7 +67,7 @@ class DataOptions(BaseModel):
     val_dir: str | None = opt(None, "validation pairs; default: val in dataset_folder")
     crop_seconds: float = opt(0.0, "train on random crops of this length; 0 = whole clips", ge=0)
     shuffle_targets: bool = opt(False, "pair each input with another pair's target, anew each epoch")
-    unity_test: bool = opt(False, "the target is the input itself: can the generator copy?")
+    unity_test: bool = opt(False, "the target is the input itself: a test of copying, and what several passes need")
     max_bad_clips: int = opt(16, "clips that may turn out unreadable in training and be replaced by others", ge=0)
     num_workers: int = opt(0, "processes that read latents per rank; 0 = the rank itself", ge=0, le=64)
 
@@ -206,7 +206,7 @@ class CurriculumOptions(BaseModel):
     )
     passes: int = opt(
         1,
-        "generation: passes from noise to music, each with less noise; needs easy_share",
+        "generation: passes from noise to music, each with less noise; needs easy_share and unity_test",
         ge=1,
         le=1000,
     )

@@ -213,6 +213,9 @@ def test_choices_are_named():
         ("--generator patch --width 100 --nhead 8", "multiple of"),
         ("--nhead 7", "must divide"),
         ("--generator patch --conv_kernel 4", "odd"),
+        ("--passes 2 --easy_share 1", "unity_test"),
+        ("--passes 2 --unity_test", "easy_share"),
+        ("--passes 2 --unity_test --easy_share 1 --mask_type hybrid", "mask_type"),
         ("--gan_weight 0 --loss_weight_input 0 --loss_weight_target 0", "learn nothing"),
     ],
 )

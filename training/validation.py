@@ -27,7 +27,8 @@ def validate(
     bad: dict[str, str] | None = None,
 ) -> dict[str, float] | None:
     """Weighted regression loss to clean input and target at each named alpha, the mean over all validation pairs; at
-    the alpha named "current" also the discriminator's verdict and the diversity of what was generated.
+    the alpha named "current" also the discriminator's verdict and the diversity of what generation makes from there,
+    in all its passes.
 
     The noise of a pair is the same at every validation, so that losses may be compared between epochs. `frames`
     from the clips' middle are used, the length of a training crop. `go_on` is asked before every batch, on all ranks
@@ -62,10 +63,10 @@ def validate(
             sums[k] += loss_B.double().sum().cpu()
             if names[k] != "current":
                 continue
+            if c.passes > 1:
+                output_BDT = in_passes(c, lambda a, b: averaged(a, b).output_BDT.float(), *sources, alpha)
             if with_discriminator:
                 sums[-3:-1] += discriminator_verdict(game, target_BDT, output_BDT)
-            if c.passes > 1 and chosen[0] < gauge.shown:
-                output_BDT = in_passes(c, lambda a, b: averaged(a, b).output_BDT.float(), *sources, alpha)
             rows_BF = clip_statistics(output_BDT).double().cpu()
             for i, row_F in zip(chosen, rows_BF, strict=True):
                 if i < gauge.shown:

@@ -92,7 +92,7 @@ def test_longer_than_training_and_pictures(exported, tmp_path):
 
 
 def test_passes_are_the_recipes_unless_given(recording, tmp_path):
-    exported = export(tmp_path, easy_share=1.0, passes=3)
+    exported = export(tmp_path, unity_test=True, easy_share=1.0, passes=3)
     sources = {"noise": ("--num", 1, "--duration", 0.7)}  # longer than a training clip: in windows
     sources["music"] = ("--input_audio", recording, "--noise_fraction", 0.5, "--noise_channels", "0:64")
     for name, options in sources.items():

@@ -9,7 +9,7 @@ from training.passes import in_passes
 
 
 def passes(count: int, **more):
-    return tiny_config(easy_share=1.0, passes=count, mask_type="none", **more)
+    return tiny_config(unity_test=True, easy_share=1.0, passes=count, mask_type="none", **more)
 
 
 def noise(seed: int, *shape: int) -> torch.Tensor:
