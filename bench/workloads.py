@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from config import RunConfig, read_yaml
+from config import RunConfig, read_yaml, with_size
 from runtime import distributed
 from runtime.memory import keep_freed_memory
 from runtime.signals import StopRequest
@@ -21,6 +21,7 @@ SEED = 42
 _STEPS_ONLY = {
     "epochs": 10**6, "patience": 0, "val_every": 10**6, "save_every": 10**6, "save_every_minutes": 0, "sample_every": 0,
     "pure_gan_mode": 0.5, "gan_curriculum_start_epoch": 1, "gan_noise_ceiling": 0.5, "penalty_every": 1, "seed": SEED,
+    "g_pretrain_steps": 0, "adv_ramp_steps": 0, "g_warmup_steps": 0, "lr_schedule": "constant",
 }  # fmt: skip
 
 
@@ -46,8 +47,11 @@ def dataset() -> Path:
 
 
 def config(name: str, **changes: Any) -> RunConfig:
-    """ "demo": the recipe; "classic": every default (the reference networks) at half the batch; steps only."""
-    values = read_yaml(ROOT / "recipes" / "demo.yaml") if name == "demo" else {"batch_size": 4}
+    """ "demo": the recipe at twice its batch; "classic": every default (the reference networks) at half of it; steps
+    only."""
+    values = {"batch_size": 4}
+    if name == "demo":
+        values = with_size(read_yaml(ROOT / "recipes" / "demo.yaml")) | {"global_batch_size": 16}
     if os.environ.get("BENCH_QUICK"):
         values |= {"num_layers": 1, "disc_width": 8, "crop_seconds": 0.5}
         values |= {"global_batch_size": 4} if name == "demo" else {"batch_size": 2}
