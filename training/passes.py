@@ -22,12 +22,11 @@ def in_passes(
 ) -> Tensor:
     """What `make(input, target) -> [B, D, T]` makes of two sources with a share `alpha` of noise, in `--passes` passes.
 
-    The share of noise goes down in even steps, alpha (1 - k / passes) in pass k = 0, 1, ...; the last output is the
-    answer. channels: the only ones with noise (from, up to); the others stay as they were given in every pass. Sources
-    without noise are passed through once.
+    Noise goes down as `noise_levels` says; the last output is the answer. channels: the only ones with noise (from, up
+    to); the others stay as they were given in every pass. Sources without noise are passed through once.
     """
-    passes, preserve = config.passes, config.noise_mix == "variance_preserving"
-    levels = [alpha * (1 - k / passes) for k in range(passes)] if alpha > 0 else [alpha]
+    preserve = config.noise_mix == "variance_preserving"
+    levels = noise_levels(alpha, config.passes) if alpha > 0 else [alpha]
     sources = (input_BDT, target_BDT)
     made_BDT = make(*sources)
     for level, lower in zip(levels, levels[1:], strict=False):
@@ -36,6 +35,14 @@ def in_passes(
         )
         made_BDT = make(*sources)
     return made_BDT
+
+
+def noise_levels(alpha: float, passes: int) -> list[float]:
+    """The share of noise in pass k = 0, 1, ...: alpha (1 - (k / passes)^2).
+
+    Steps are closer where there is much noise, since there the music is decided (docs/experiments.md compares).
+    """
+    return [alpha * (1 - (k / passes) ** 2) for k in range(passes)]
 
 
 def _only(channels: tuple[int, int] | None, old_BDT: Tensor, new_BDT: Tensor) -> Tensor:
