@@ -11,6 +11,16 @@ FRAMES = 48  # of a training clip
 
 OPTIONS = {
     "patch": {"generator": "patch", "width": 32, "nhead": 2, "num_layers": 2, "num_transformer_layers": 1},
+    "patch in passes": {
+        "generator": "patch",
+        "width": 32,
+        "nhead": 2,
+        "num_layers": 2,
+        "num_transformer_layers": 1,
+        "unity_test": True,
+        "easy_share": 1.0,
+        "passes": 3,
+    },
     "cascade": {"generator": "cascade", "nhead": 2, "num_layers": 1, "num_transformer_layers": 1},
 }
 

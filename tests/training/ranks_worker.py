@@ -25,7 +25,7 @@ CASES = {
     "creative agent": {"use_creative_agent": True},
     "compositional agent": {"use_compositional_agent": True},
     "masks": {"mask_type": "hybrid", "mask_temporal_segment": 4},
-    "instance noise, jitter": {"instance_noise_std": 0.2, "alpha_jitter": 0.3},
+    "instance noise, jitter": {"instance_noise_std": 0.2, "alpha_jitter": 0.3, "easy_share": 0.5},
     "spectral norm": {"disc_spectral_norm": True, "gan_loss": "hinge"},
     "patch, ensemble": {"generator": "patch", "width": 16, "discriminator": "conv+spectrogram"},
     "several updates of one player": {"n_critic": 2},
