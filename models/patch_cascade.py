@@ -1,7 +1,7 @@
 """The second generator: few, wide tokens. A token is a patch of frames, so attention and feed-forward run less often.
 
 Legend: B batch, D latent channels, T frames (75 per second), P frames per patch, L tokens = ceil(T / P), E width,
-S sources of a stage.
+S sources of a stage, Y = D P numbers of a patch, X = S D P of a patch of all sources.
 """
 
 import math
@@ -35,22 +35,22 @@ class PatchStage(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
         self.output = nn.Linear(width, channels * patch_frames)
-        self.gate = nn.Linear(width, sources) if residual else None
+        self.gate = nn.Linear(width, sources * channels * patch_frames) if residual else None
         if self.gate is not None:
             nn.init.zeros_(self.gate.weight)
             nn.init.constant_(self.gate.bias, residual / sources)
 
     def forward(self, sources: list[Tensor]) -> Tensor:
-        x_BLE = self.embed(to_patches(torch.cat(sources, dim=1), self.patch_frames))
+        sources_BLX = to_patches(torch.cat(sources, dim=1), self.patch_frames)
+        x_BLE = self.embed(sources_BLX)
         rotary = rotary_positions(x_BLE.shape[1], self.head_width, x_BLE.device)
         for block in self.blocks:
             x_BLE = block(x_BLE, rotary)
         x_BLE = self.norm(x_BLE)
-        made_BDT = from_patches(self.output(x_BLE), self.patch_frames)
+        made_BLY = self.output(x_BLE)
         if self.gate is not None:
-            gate_BST = self.gate(x_BLE).transpose(1, 2).repeat_interleave(self.patch_frames, dim=2)
-            made_BDT = made_BDT + (gate_BST.unsqueeze(2) * torch.stack(sources, dim=1)).sum(dim=1)
-        return made_BDT
+            made_BLY = made_BLY + (self.gate(x_BLE) * sources_BLX).unflatten(2, (len(sources), -1)).sum(dim=2)
+        return from_patches(made_BLY, self.patch_frames)
 
 
 class PatchCascadeGenerator(nn.Module):
@@ -62,8 +62,9 @@ class PatchCascadeGenerator(nn.Module):
     patch_frames      P from 1; a T that is no multiple is padded by repeating the last frame and trimmed.
     conv_kernel       of the depthwise convolution beside attention, in tokens, odd; 0 for none.
     dropout           in attention and feed-forward, [0, 1).
-    residual          0: a stage's output is all its own. r > 0: each stage adds g_s * source_s, with gates per token
-                      that are learned and start at r / S (r = 1 starts at the mean of the sources).
+    residual          0: a stage's output is all its own. r > 0: each stage adds g_s * source_s, with learned gates for
+                      every channel and frame, which start at r / S (r = 1 starts at the mean of the sources). Where a
+                      source is noisy, a gate of its own lets the network close one band and leave another open.
     attention_window  frames that a token sees to either side; 0 for all. With a window of the training clip's length,
                       longer clips cost linear time and meet no distance that training did not.
     Raises ValueError for sizes that do not fit together.

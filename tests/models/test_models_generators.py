@@ -185,6 +185,17 @@ def test_patch_starts_at_the_mean_of_its_sources_where_told():
     assert build_generator("patch", **SMALL["patch"] | {"residual": 0.0}).stages[0].gate is None
 
 
+def test_every_gate_holds_one_channel_of_one_source_in_one_frame_of_the_patch():
+    generator = build_generator("patch", **SMALL["patch"] | {"num_stages": 1, "residual": 1.0})
+    stage, (x, y) = generator.stages[0], sources(2, 8)
+    before, D, P = generator(x, y), x.shape[1], stage.patch_frames
+    with torch.no_grad():
+        stage.gate.bias[(D + 3) * P + 1] = 0.0  # the second source's channel 3, second frame of each patch
+    expected = torch.zeros_like(before)
+    expected[:, 3, 1::P] = -0.5 * y[:, 3, 1::P]
+    torch.testing.assert_close(generator(x, y) - before, expected)
+
+
 def test_registry_names_what_it_knows():
     assert set(models.GENERATORS) == {"cascade", "patch"}
     with pytest.raises(ValueError, match="'cascde'.*cascade, patch"):
