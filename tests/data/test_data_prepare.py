@@ -222,8 +222,10 @@ def test_several_processes_make_the_same_dataset(music, tmp_path):
 
 
 def start(*arguments):
+    """The program in a process of its own, which hears SIGINT even where the tests run in a shell's background."""
     command = [sys.executable, "prepare_dataset.py", "--workers", "2", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=ROOT, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **pipes)
 
 
 @pytest.fixture(scope="module")

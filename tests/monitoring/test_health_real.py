@@ -1,5 +1,7 @@
 """Tiny trainings provoked into a state that the doctor must name, and its findings through stop and resume."""
 
+from statistics import median
+
 import pytest
 from tiny_runs import tiny_config, train_tiny
 
@@ -17,7 +19,8 @@ def named(lines):
 def test_a_discriminator_a_thousand_times_faster_is_too_strong(monkeypatch, tmp_path):
     _, lines = train_tiny(monkeypatch, tmp_path, epochs=22, lr=1e-5, disc_lr=1e-2)
     assert list(lines[-1]["health"]) == ["discriminator too strong"]
-    assert lines[-1]["loss/d"] < 0.1 and lines[-1]["d/real_prob"] > 0.9
+    window = lines[-20:]  # a single batch of so small a run says little
+    assert median(line["loss/d"] for line in window) < 0.1 and median(line["d/real_prob"] for line in window) > 0.9
     assert not named(lines) & {"generator too strong", "divergence", "mode collapse"}
 
 
