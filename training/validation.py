@@ -1,14 +1,16 @@
 """Validation on clean targets at three noise levels, with the weight average, shared out among the ranks."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from curriculum.pure_gan import ease_alpha
 from data.cache import LatentPairs, LatentReadError
 from losses.reconstruction import RECONSTRUCTION
-from runtime.seeding import Purpose, mix_seed
+from runtime.seeding import Purpose, mix_seed, uniform
 from training.diversity import DiversityGauge, clip_statistics
 from training.passes import in_passes
 from training.steps import Game, masked_sources, noised_sources
@@ -26,9 +28,10 @@ def validate(
     go_on: Callable[[], bool] = lambda: True,
     bad: dict[str, str] | None = None,
 ) -> dict[str, float] | None:
-    """Weighted regression loss to clean input and target at each named alpha, the mean over all validation pairs; at
-    the alpha named "current" also the discriminator's verdict and the diversity of what generation makes from there,
-    in all its passes.
+    """Weighted regression loss to clean input and target at each named alpha, the mean over all validation pairs; for
+    the alpha named "current" with `easy_share` of the pairs eased, as in training, so that a run which knows every
+    mixture is judged by all of them. Also the discriminator's verdict and the diversity of what generation makes from
+    the current alpha, in all its passes.
 
     The noise of a pair is the same at every validation, so that losses may be compared between epochs. `frames`
     from the clips' middle are used, the length of a training crop. `go_on` is asked before every batch, on all ranks
@@ -40,43 +43,83 @@ def validate(
         pairs) unless `with_discriminator` is False, and the figures of `DiversityGauge` where there are enough clips.
     """
     c = game.config
-    names, levels = list(alphas), list(alphas.values())
     mine = list(range(game.ranks.rank, len(pairs), game.ranks.world))
-    sums = torch.zeros(len(levels) + 3, dtype=torch.float64)
+    sums = torch.zeros(len(alphas) + 3, dtype=torch.float64)
     statistics_NF = torch.zeros(gauge.shown, 4 * len(pairs.mean) + 1, dtype=torch.float64)  # last: there is a clip
     seed = mix_seed(c.seed, Purpose.VALIDATION)
-    measure = RECONSTRUCTION[c.loss_reconstruction]
     for start in range(0, -(-len(pairs) // game.ranks.world), c.batch_size):  # as often on every rank
         if not go_on():
             return None
         chosen = readable(pairs, mine[start : start + c.batch_size], {} if bad is None else bad)
         if not chosen:
             continue
-        input_BDT, target_BDT = (game.normalise(x) for x in middle_of(pairs, chosen, frames, c.unity_test))
-        for k, alpha in enumerate(levels):
-            sources = noised_sources(c, input_BDT, target_BDT, alpha, chosen, seed)
-            sources = masked_sources(c, *sources, chosen, seed)
-            with game.autocast():
-                output_BDT = averaged(*sources).output_BDT.float()
-            input_weight, target_weight = regression_weights(c)
-            loss_B = input_weight * measure(output_BDT, input_BDT) + target_weight * measure(output_BDT, target_BDT)
-            sums[k] += loss_B.double().sum().cpu()
-            if names[k] != "current":
-                continue
-            if c.passes > 1:
-                output_BDT = in_passes(c, lambda a, b: averaged(a, b).output_BDT.float(), *sources, alpha)
-            if with_discriminator:
-                sums[-3:-1] += discriminator_verdict(game, target_BDT, output_BDT)
-            rows_BF = clip_statistics(output_BDT).double().cpu()
-            for i, row_F in zip(chosen, rows_BF, strict=True):
-                if i < gauge.shown:
-                    statistics_NF[i] = torch.cat([row_F, torch.ones_like(row_F[:1])])
+        clean = [game.normalise(x) for x in middle_of(pairs, chosen, frames, c.unity_test)]
+        for k, (name, alpha) in enumerate(alphas.items()):
+            alpha_B = eased(c, alpha, chosen, seed, clean[0].device) if name == "current" else alpha
+            sums[k] += regression(game, averaged, *clean, alpha_B, chosen, seed).double().sum().cpu()
+        made_BDT = generated(game, averaged, *clean, alphas["current"], chosen, seed)
+        if with_discriminator:
+            sums[-3:-1] += discriminator_verdict(game, clean[1], made_BDT)
+        for i, row_F in zip(chosen, clip_statistics(made_BDT).double().cpu(), strict=True):
+            if i < gauge.shown:
+                statistics_NF[i] = torch.cat([row_F, torch.ones_like(row_F[:1])])
         sums[-1] += len(chosen)
     means = (sums := game.ranks.sum(sums)) / sums[-1]
-    figures = {f"val/{name}": float(means[k]) for k, name in enumerate(names)}
+    figures = {f"val/{name}": float(means[k]) for k, name in enumerate(alphas)}
     if with_discriminator:
         figures |= {"val/d_loss": float(means[-3]), "val/d_accuracy": float(means[-2])}
     return figures | diversity_figures(game, gauge, statistics_NF)
+
+
+def eased(config, alpha: float, chosen: list[int], seed: int, device: torch.device) -> float | Tensor:
+    """The alphas that training would draw for these pairs where the schedule stands at `alpha`."""
+    if config.easy_share == 0:
+        return alpha
+    uniform_B2 = uniform(seed, Purpose.EASY, chosen, (2,), device)
+    return ease_alpha(torch.full((len(chosen),), alpha, device=device), uniform_B2, config.easy_share)
+
+
+def regression(
+    game: Game,
+    averaged: torch.nn.Module,
+    input_BDT: Tensor,
+    target_BDT: Tensor,
+    alpha: float | Tensor,
+    chosen: list[int],
+    seed: int,
+) -> Tensor:
+    """The weighted regression loss [B] of one pass from a share `alpha` of noise."""
+    measure = RECONSTRUCTION[game.config.loss_reconstruction]
+    output_BDT = one_pass(game, averaged, *mixed(game.config, input_BDT, target_BDT, alpha, chosen, seed))
+    input_weight, target_weight = regression_weights(game.config)
+    return input_weight * measure(output_BDT, input_BDT) + target_weight * measure(output_BDT, target_BDT)
+
+
+def generated(
+    game: Game,
+    averaged: torch.nn.Module,
+    input_BDT: Tensor,
+    target_BDT: Tensor,
+    alpha: float,
+    chosen: list[int],
+    seed: int,
+) -> Tensor:
+    """[B, D, T] as generation makes them from a share `alpha` of noise: in all passes."""
+    sources = mixed(game.config, input_BDT, target_BDT, alpha, chosen, seed)
+    return in_passes(game.config, partial(one_pass, game, averaged), *sources, alpha)
+
+
+def mixed(
+    config, input_BDT: Tensor, target_BDT: Tensor, alpha: float | Tensor, chosen: list[int], seed: int
+) -> tuple[Tensor, Tensor]:
+    """Both sources with noise and masks, as in training."""
+    sources = noised_sources(config, input_BDT, target_BDT, alpha, chosen, seed)
+    return masked_sources(config, *sources, chosen, seed)
+
+
+def one_pass(game: Game, averaged: torch.nn.Module, input_BDT: Tensor, target_BDT: Tensor) -> Tensor:
+    with game.autocast():
+        return averaged(input_BDT, target_BDT).output_BDT.float()
 
 
 def discriminator_verdict(game: Game, real_BDT: Tensor, fake_BDT: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ def test_targets_stay_clean_while_sources_are_noised():
     run_validation(game, copy)
     _, target = clips(game)
     for k, name in enumerate(ALPHAS):
-        sources = torch.cat([call[1] for call in copy.seen[k :: len(ALPHAS)]])
+        sources = torch.cat([call[1] for call in copy.seen[k :: len(ALPHAS) + 1]])  # the last is for generation
         assert figures[f"val/{name}"] == pytest.approx(float((sources - target).square().mean()), rel=1e-5, abs=1e-9)
     assert figures["val/clean"] == 0.0
     assert 0 < figures["val/current"] < figures["val/ceiling"]
@@ -62,14 +62,32 @@ def test_targets_stay_clean_while_sources_are_noised():
 
 def test_what_generation_makes_is_judged_after_all_passes():
     """By the discriminator, and for diversity; losses are those of one pass."""
-    several = tiny_config(unity_test=True, easy_share=1.0, passes=3)
-    copy, once = Copy(0, 0.5), run_validation(tiny_game(tiny_config(unity_test=True)), Copy(0, 0.5))
-    figures = run_validation(tiny_game(several), copy)
+    copies, figures = (Copy(0, 0.5), Copy(0, 0.5)), []
+    for copy, passes in zip(copies, (1, 3), strict=True):
+        config = tiny_config(unity_test=True, easy_share=1.0, passes=passes)
+        figures.append(run_validation(tiny_game(config), copy))
+        assert len(copy.seen) == -(-len(HELD_OUT) // config.batch_size) * (len(ALPHAS) + passes)
+    once, thrice = figures
     for name in ALPHAS:
-        assert figures[f"val/{name}"] == once[f"val/{name}"]
+        assert thrice[f"val/{name}"] == once[f"val/{name}"]
     for name in ("val/d_loss", "diversity/ratio"):
-        assert figures[name] != once[name]
-    assert len(copy.seen) == -(-len(HELD_OUT) // several.batch_size) * (len(ALPHAS) + 3)
+        assert thrice[name] != once[name]
+
+
+def test_the_current_loss_is_over_the_alphas_that_training_draws():
+    """So `best.pt`, patience and plateaus of a run on every mixture look at every mixture."""
+    config = {"loss_reconstruction": "mse", "loss_weight_input": 1.0, "loss_weight_target": 0.0, "unity_test": True}
+    alphas, copy = {"clean": 0.0, "current": 1.0, "ceiling": 1.0}, Copy(0)
+    game = tiny_game(tiny_config(easy_share=1.0, **config))
+    figures = run_validation(game, copy, alphas=alphas)
+    source, _ = clips(game)
+    mixtures = torch.cat([call[0] for call in copy.seen[1::4]])
+    assert figures["val/current"] == pytest.approx(float((mixtures - source).square().mean()), rel=1e-5)
+    shares_B = (mixtures - source).square().mean((1, 2)) / (2 * source.square().mean((1, 2)))  # alpha^2, about
+    assert shares_B.min() < 0.2 < shares_B.max() < 1.5 and len(shares_B.unique()) == len(HELD_OUT)
+    assert figures["val/current"] < 0.8 * figures["val/ceiling"]
+    plain = run_validation(tiny_game(tiny_config(**config)), Copy(0), alphas=alphas)
+    assert plain["val/current"] == plain["val/ceiling"] == figures["val/ceiling"]
 
 
 def test_the_noise_is_the_same_each_time_whatever_the_batches():
