@@ -204,6 +204,9 @@ class CurriculumOptions(BaseModel):
     easy_share: float = opt(
         0.0, "share of samples whose alpha is drawn evenly from 0 to the schedule's: easy cases, to the end", ge=0, le=1
     )
+    offset_noise: float = opt(
+        0.0, "part of the noise that lasts over a clip: clips then differ more, and are more of a piece", ge=0, lt=1
+    )
     passes: int = opt(
         1,
         "generation: passes from noise to music, each with less noise; needs easy_share and unity_test",

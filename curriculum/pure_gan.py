@@ -37,6 +37,16 @@ def sample_std(x_BDT: Tensor) -> Tensor:
     return torch.linalg.vector_norm(wide_BX - wide_BX.mean(1, keepdim=True), dim=1) / wide_BX.shape[1] ** 0.5
 
 
+def offset_noise(noise_BDT: Tensor, lasting_BD1: Tensor, share: float) -> Tensor:
+    """sqrt(1 - share^2) noise + share lasting: noise of variance 1 of which a part lasts over the whole clip.
+
+    White noise hides what lasts, such as a clip's timbre, worst of all: it averages out over the frames. So what lasts
+    would be settled in the very first step from noise, alike for all clips (offset noise: Guttenberg 2023,
+    "Diffusion with Offset Noise"). share: [0, 1); 0 gives the white noise itself.
+    """
+    return noise_BDT if share == 0 else (1 - share * share) ** 0.5 * noise_BDT + share * lasting_BD1
+
+
 def mix_noise(x_BDT: Tensor, alpha: float | Tensor, noise_BDT: Tensor, variance_preserving: bool = False) -> Tensor:
     """(1 - alpha) x + alpha std(x) noise, with std per sample and noise ~ N(0, I).
 

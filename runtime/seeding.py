@@ -33,6 +33,7 @@ class Purpose(IntEnum):
     SAMPLES = 15
     SCALES = 16
     EASY = 17
+    OFFSET = 18
 
 
 def mix_seed(*parts: int) -> int:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from runtime.seeding import Purpose, normal
+from config import RunConfig
+from runtime.seeding import Purpose
+from training.noise import source_noise
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,11 @@ def variations(seed: int, num: int, strength: float) -> list[Draw]:
     return [Draw(Origin(seed), Origin(seed, index), strength) for index in range(1, num + 1)]
 
 
-def noise(draws: Sequence[Draw], purpose: Purpose, channels: int, frames: int, device) -> Tensor:
-    """Standard normal numbers [B, D, T], row b by draw b alone."""
+def noise(config: RunConfig, draws: Sequence[Draw], purpose: Purpose, channels: int, frames: int, device) -> Tensor:
+    """[B, D, T] as training draws it, row b by draw b alone."""
 
     def drawn(origin: Origin) -> Tensor:
-        return normal(origin.seed, purpose, [origin.index], (channels, frames), device)
+        return source_noise(config, origin.seed, purpose, [origin.index], (channels, frames), device)
 
     return torch.cat([blend(draw, drawn, slerp) for draw in draws])
 

@@ -13,10 +13,9 @@ from config import RunConfig
 from curriculum.pure_gan import mix_noise
 from runtime.seeding import Purpose, mix_seed
 from synthesis.draws import Draw, Origin, blend, noise
+from training.noise import SOURCES
 from training.state import LatentSpace
 from training.steps import masked_sources
-
-NOISES = (Purpose.INPUT_NOISE, Purpose.TARGET_NOISE)
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,8 @@ def noise_sources(
     """
     scales_B2 = temperature * torch.stack([blend(draw, _scales(space), torch.lerp) for draw in draws]).to(device)
     sources = [
-        scales_B2[:, k, None, None] * noise(draws, purpose, len(space.mean_D), frames, device)
-        for k, purpose in enumerate(NOISES)
+        scales_B2[:, k, None, None] * noise(config, draws, purpose, len(space.mean_D), frames, device)
+        for k, purpose in enumerate(SOURCES)
     ]
     return _masked(config, *sources, draws)
 
@@ -57,8 +56,8 @@ def music_sources(
     first, last = mix.channels or (0, D)
     preserve = config.noise_mix == "variance_preserving"
     sources = []
-    for clean_BDT, purpose in zip((input_BDT, target_BDT), NOISES, strict=True):
-        noise_BDT = mix.temperature * noise(draws, purpose, D, T, clean_BDT.device)
+    for clean_BDT, purpose in zip((input_BDT, target_BDT), SOURCES, strict=True):
+        noise_BDT = mix.temperature * noise(config, draws, purpose, D, T, clean_BDT.device)
         mixed_BDT = mix_noise(clean_BDT, mix.fraction, noise_BDT, preserve)
         sources.append(torch.cat([clean_BDT[:, :first], mixed_BDT[:, first:last], clean_BDT[:, last:]], dim=1))
     return _masked(config, *sources, draws)

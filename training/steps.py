@@ -22,6 +22,7 @@ from models.masks import fixed_masks, uniforms_needed
 from runtime.distributed import Ranks
 from runtime.seeding import Purpose, normal, uniform
 from training.networks import Generated
+from training.noise import SOURCES, source_noise
 from training.optimizers import Updater
 from training.plan import Plan
 
@@ -76,11 +77,11 @@ def noised_sources(
 ) -> tuple[Tensor, Tensor]:
     """Both sources as the curriculum mixes them: one function for training, validation and generation."""
     preserve = config.noise_mix == "variance_preserving"
-    shape, device = input_BDT.shape[1:], input_BDT.device
     if not isinstance(alpha, Tensor) and alpha == 0:
         return input_BDT, target_BDT
-    noise_i = normal(seed, Purpose.INPUT_NOISE, indices, shape, device)
-    noise_t = normal(seed, Purpose.TARGET_NOISE, indices, shape, device)
+    noise_i, noise_t = (
+        source_noise(config, seed, purpose, indices, input_BDT.shape[1:], input_BDT.device) for purpose in SOURCES
+    )
     return mix_noise(input_BDT, alpha, noise_i, preserve), mix_noise(target_BDT, alpha, noise_t, preserve)
 
 

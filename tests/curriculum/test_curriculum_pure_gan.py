@@ -16,6 +16,7 @@ from curriculum.pure_gan import (
     ease_alpha,
     jitter_alpha,
     mix_noise,
+    offset_noise,
     phase_at,
     recon_weight,
     remix_noise,
@@ -189,6 +190,18 @@ def test_remixing_takes_noise_away(clips, preserving):
     again_BDT = remix_noise(remixed_BDT, x_BDT, 0.3, 0.1, preserving)
     torch.testing.assert_close(again_BDT, remix_noise(mixed_BDT, x_BDT, 0.8, 0.1, preserving))
     torch.testing.assert_close(remix_noise(mixed_BDT, x_BDT, 0.8, 0.0, preserving), x_BDT)
+
+
+def test_part_of_the_noise_lasts():
+    """The correlation of two frames is share^2; variance and independence of channels stay."""
+    generator = torch.Generator().manual_seed(0)
+    white_BDT, lasting_BD1 = (torch.randn(500, 8, T, generator=generator) for T in (20, 1))
+    assert offset_noise(white_BDT, lasting_BD1, 0.0) is white_BDT
+    noise_BDT = offset_noise(white_BDT, lasting_BD1, 0.6)
+    torch.testing.assert_close(noise_BDT, 0.8 * white_BDT + 0.6 * lasting_BD1)
+    assert noise_BDT.var() == pytest.approx(1.0, abs=0.03)
+    assert (noise_BDT[:, :, 0] * noise_BDT[:, :, -1]).mean() == pytest.approx(0.36, abs=0.04)
+    assert (noise_BDT[:, 0] * noise_BDT[:, 1]).mean() == pytest.approx(0.0, abs=0.04)
 
 
 def test_jitter_leaves_both_ends_alone():

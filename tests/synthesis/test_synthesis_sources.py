@@ -7,11 +7,12 @@ import torch
 from tiny_generators import build
 
 from curriculum.pure_gan import sample_std
-from runtime.seeding import Purpose, normal
+from runtime.seeding import Purpose
 from synthesis import draws
 from synthesis.draws import Draw, Origin, slerp
 from synthesis.render import clips_from_noise, generate
 from synthesis.sources import NoiseMix, music_sources, noise_sources, normalise
+from training.noise import source_noise
 from training.passes import in_passes
 from training.steps import masked_sources, noised_sources
 
@@ -22,9 +23,9 @@ def music(seed):
     return 3 * torch.randn(1, 128, T, generator=torch.Generator().manual_seed(seed)) + 1
 
 
-@pytest.fixture(scope="module", params=["linear", "variance_preserving"])
+@pytest.fixture(scope="module", params=[{}, {"noise_mix": "variance_preserving"}, {"offset_noise": 0.5}], ids=str)
 def config(request, codec):
-    return build("patch", codec, noise_mix=request.param).config
+    return build("patch", codec, **request.param).config
 
 
 def test_music_without_noise_is_untouched(config):
@@ -38,7 +39,16 @@ def test_noise_alone_knows_of_the_music_but_its_level(config):
     of_a, _ = music_sources(config, a, a, draws.plain(0, 1), NoiseMix(1.0))
     of_b, _ = music_sources(config, b, b, draws.plain(0, 1), NoiseMix(1.0))
     torch.testing.assert_close(of_a / sample_std(a), of_b / sample_std(b))
-    torch.testing.assert_close(of_a, sample_std(a) * normal(0, Purpose.INPUT_NOISE, [0], (128, T), "cpu"))
+    torch.testing.assert_close(of_a, sample_std(a) * source_noise(config, 0, Purpose.INPUT_NOISE, [0], (128, T), "cpu"))
+
+
+def test_offset_noise_is_the_same_over_a_long_clip_and_another_in_the_next(codec):
+    loaded = build("patch", codec, offset_noise=0.5)
+    sources = noise_sources(loaded.config, loaded.space, draws.plain(3, 2), 4000, "cpu")
+    first, last = (torch.cat([x[:, :, piece].mean(2) for x in sources]) for piece in (slice(1000), slice(3000, None)))
+    assert torch.corrcoef(torch.stack([first.flatten(), last.flatten()]))[0, 1] > 0.98
+    between = torch.corrcoef(first)
+    assert (between - torch.eye(4)).abs().max() < 0.35  # input and target of two clips: four draws of 128 numbers
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.23, 1.0])
