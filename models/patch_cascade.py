@@ -1,7 +1,7 @@
 """The second generator: few, wide tokens. A token is a patch of frames, so attention and feed-forward run less often.
 
 Legend: B batch, D latent channels, T frames (75 per second), P frames per patch, L tokens = ceil(T / P), E width,
-S sources of a stage, Y = D P numbers of a patch, X = S D P of a patch of all sources.
+S sources of a stage, its smoothed ones included, Y = D P numbers of a patch, X = S D P of a patch of all sources.
 """
 
 import math
@@ -12,9 +12,15 @@ from torch import Tensor, nn
 
 from models.blocks import TransformerBlock, rotary_positions
 
+SMOOTHING = (3, 9, 27)  # frames, odd: 40, 120 and 360 ms
+
 
 class PatchStage(nn.Module):
-    """Patches -> linear -> blocks -> norm -> linear back to patches, plus gated sources where there is a residual."""
+    """Patches -> linear -> blocks -> norm -> linear back to patches, plus gated sources where there is a residual.
+
+    Beside its sources a stage sees their mean, smoothed over a few lengths of time: what to pass on of a noisy source
+    where a tone is held, and a first guess for attention, which would spend much of its width on averaging.
+    """
 
     def __init__(
         self,
@@ -29,6 +35,7 @@ class PatchStage(nn.Module):
     ):
         super().__init__()
         self.patch_frames, self.head_width = patch_frames, width // nhead
+        exact, sources = sources, sources + len(SMOOTHING)
         self.embed = nn.Linear(channels * sources * patch_frames, width)
         self.blocks = nn.ModuleList(
             TransformerBlock(width, nhead, zero_output=True, **attention) for _ in range(num_layers)
@@ -38,9 +45,12 @@ class PatchStage(nn.Module):
         self.gate = nn.Linear(width, sources * channels * patch_frames) if residual else None
         if self.gate is not None:
             nn.init.zeros_(self.gate.weight)
-            nn.init.constant_(self.gate.bias, residual / sources)
+            nn.init.zeros_(self.gate.bias)
+            nn.init.constant_(self.gate.bias[: exact * channels * patch_frames], residual / exact)
 
     def forward(self, sources: list[Tensor]) -> Tensor:
+        mean_BDT = torch.stack(sources).mean(dim=0)
+        sources = [*sources, *(moving_mean(mean_BDT, frames) for frames in SMOOTHING)]
         sources_BLX = to_patches(torch.cat(sources, dim=1), self.patch_frames)
         x_BLE = self.embed(sources_BLX)
         rotary = rotary_positions(x_BLE.shape[1], self.head_width, x_BLE.device)
@@ -63,10 +73,11 @@ class PatchCascadeGenerator(nn.Module):
     conv_kernel       of the depthwise convolution beside attention, in tokens, odd; 0 for none.
     dropout           in attention and feed-forward, [0, 1).
     residual          0: a stage's output is all its own. r > 0: each stage adds g_s * source_s, with learned gates for
-                      every channel and frame, which start at r / S (r = 1 starts at the mean of the sources). Where a
-                      source is noisy, a gate of its own lets the network close one band and leave another open.
-    attention_window  frames that a token sees to either side; 0 for all. With a window of the training clip's length,
-                      longer clips cost linear time and meet no distance that training did not.
+                      every channel and frame, which start at r over the number of sources (r = 1 starts at their mean)
+                      and at 0 for the smoothed ones. Where a source is noisy, gates of its own let the network close
+                      one band, hold another still and leave a third open.
+    attention_window  frames that a token's attention reaches to either side; 0 for all. With a window of the training
+                      clip's length, longer clips cost linear time and meet no distance that training did not.
     Raises ValueError for sizes that do not fit together.
     """
 
@@ -110,6 +121,11 @@ class PatchCascadeGenerator(nn.Module):
     def forward(self, input_BDT: Tensor, target_BDT: Tensor) -> Tensor:
         """(noisy) input and (noisy) target [B, D, T] -> [B, D, T], for any T from 1."""
         return self.forward_stages(input_BDT, target_BDT)[-1]
+
+
+def moving_mean(x_BDT: Tensor, frames: int) -> Tensor:
+    """The mean over `frames` (odd) around each frame, over those that there are near the ends; [B, D, T]."""
+    return F.avg_pool1d(x_BDT, frames, stride=1, padding=frames // 2, count_include_pad=False)
 
 
 def to_patches(x_BDT: Tensor, patch_frames: int) -> Tensor:

@@ -42,7 +42,7 @@ def test_parameter_counts():
     # Per block of width d: 12 d^2 + 13 d; per stage two norms (4 d) and the output (128 d + 128); d = 256, 384.
     expected = sum(6 * (12 * d * d + 13 * d) + 4 * d + 128 * d + 128 for d in (256, 384))
     assert count("cascade", num_layers=6, num_stages=2) == expected == 15_470_080
-    assert count("patch") == 1_932_352
+    assert count("patch") == 2_079_808
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -162,9 +162,9 @@ def test_patch_window_bounds_what_is_seen():
     generator = small("patch", num_stages=1, attention_window=8, conv_kernel=3).eval()
     x, y = sources(1, 80)
     moved = x.clone()
-    moved[:, :, 40:42] += 1.0  # token 20; window of 4 tokens
+    moved[:, :, 40:42] += 1.0  # seen by smoothing in 27 to 54, tokens 13 to 27; window of 4 tokens
     changed = (generator(moved, y) - generator(x, y)).abs().amax(dim=(0, 1)) > 1e-6
-    assert changed.nonzero().flatten().tolist() == list(range(32, 50))
+    assert changed.nonzero().flatten().tolist() == list(range(18, 64))
     full = small("patch", num_stages=1, conv_kernel=3).eval()
     torch.testing.assert_close(generator(x[..., :10], y[..., :10]), full(x[..., :10], y[..., :10]))
 
@@ -194,6 +194,19 @@ def test_every_gate_holds_one_channel_of_one_source_in_one_frame_of_the_patch():
     expected = torch.zeros_like(before)
     expected[:, 3, 1::P] = -0.5 * y[:, 3, 1::P]
     torch.testing.assert_close(generator(x, y) - before, expected)
+
+
+def test_smoothed_sources_have_gates_that_start_closed():
+    """Opened, the gates of the longest one pass on the mean of both sources over 27 frames, fewer at the ends."""
+    generator = build_generator("patch", **SMALL["patch"] | {"num_stages": 1, "residual": 1.0})
+    stage, (x, y) = generator.stages[0], sources(2, 60)
+    before, numbers = generator(x, y), x.shape[1] * stage.patch_frames
+    with torch.no_grad():
+        assert not stage.gate.bias[2 * numbers :].any()
+        stage.gate.bias[-numbers:] = 1.0
+    passed_on, mean = generator(x, y) - before, (x + y) / 2
+    for frame, around in ((0, slice(0, 14)), (30, slice(17, 44)), (59, slice(46, 60))):
+        torch.testing.assert_close(passed_on[:, :, frame], mean[:, :, around].mean(2), atol=1e-5, rtol=1e-5)
 
 
 def test_registry_names_what_it_knows():
