@@ -101,7 +101,8 @@ def generate(
 ) -> Tensor:
     """The generator's latents [B, D, T], denormalised, out of two sources of any length with a share `alpha` of noise
     (in `channels` only, where given), in as many passes as its configuration says."""
-    made_BDT = in_passes(loaded.config, partial(_one_pass, loaded), input_BDT, target_BDT, alpha, channels)
+    make, sources = partial(_one_pass, loaded), (input_BDT, target_BDT)
+    made_BDT = in_passes(loaded.config, make, *sources, alpha, channels, within=loaded.space.within)
     if not made_BDT.isfinite().all():
         raise UserError(f"the generator of {loaded.trained_to} makes NaN or infinite values: give another checkpoint")
     return denormalise(made_BDT, loaded.space)

@@ -19,21 +19,26 @@ def in_passes(
     target_BDT: Tensor,
     alpha: float = 1.0,
     channels: tuple[int, int] | None = None,
+    within: Callable[[Tensor], Tensor] = lambda made_BDT: made_BDT,
 ) -> Tensor:
     """What `make(input, target) -> [B, D, T]` makes of two sources with a share `alpha` of noise, in `--passes` passes.
 
     Noise goes down as `noise_levels` says; the last output is the answer. channels: the only ones with noise (from, up
     to); the others stay as they were given in every pass. Sources without noise are passed through once.
+    within: keeps what each of several passes makes in the range of real latents; where a pass goes beyond it, the next
+    one goes further (static thresholding: Saharia et al. 2022, sec. 2.3).
     """
     preserve = config.noise_mix == "variance_preserving"
-    levels = noise_levels(alpha, config.passes) if alpha > 0 else [alpha]
+    if config.passes == 1 or alpha == 0:
+        return make(input_BDT, target_BDT)
+    levels = noise_levels(alpha, config.passes)
     sources = (input_BDT, target_BDT)
-    made_BDT = make(*sources)
+    made_BDT = within(make(*sources))
     for level, lower in zip(levels, levels[1:], strict=False):
         sources = tuple(
             _only(channels, x_BDT, remix_noise(x_BDT, made_BDT, level, lower, preserve)) for x_BDT in sources
         )
-        made_BDT = make(*sources)
+        made_BDT = within(make(*sources))
     return made_BDT
 
 

@@ -36,17 +36,21 @@ def build_game(config: RunConfig, ranks: Ranks, space: LatentSpace, codec=None) 
         mean_D1=space.mean_D[:, None].to(ranks.device),
         std_D1=space.std_D[:, None].to(ranks.device),
         codec=codec,
+        within=space.within,
         measure_audio=AudioLosses(config, codec) if config.needs_audio else None,
     )
 
 
 def latent_space(stream: SampleStream) -> LatentSpace:
-    """The dataset's latents in figures; noise scales are those of the stream's first samples, normalised."""
+    """The dataset's latents in figures; noise scales and range are those of the stream's first samples, normalised."""
     pairs = stream.pairs
     mean_D1, std_D1 = pairs.mean[:, None], pairs.std[:, None]
-    scales = [
-        [float(((x - mean_D1) / std_D1).std()) for x in stream[index]] for index in range(min(SCALES, 4 * len(stream)))
-    ]
+    scales, lowest_D, highest_D = [], np.full(len(mean_D1), np.inf), np.full(len(mean_D1), -np.inf)
+    for index in range(min(SCALES, 4 * len(stream))):
+        pair = [(x - mean_D1) / std_D1 for x in stream[index]]
+        scales.append([float(x_DT.std()) for x_DT in pair])
+        lowest_D = np.minimum(lowest_D, np.min(pair, axis=(0, 2)))
+        highest_D = np.maximum(highest_D, np.max(pair, axis=(0, 2)))
     return LatentSpace(
         codec=pairs.codec_name,
         codec_identity=pairs.codec_identity,
@@ -55,4 +59,6 @@ def latent_space(stream: SampleStream) -> LatentSpace:
         mean_D=torch.from_numpy(np.asarray(pairs.mean, np.float32)),
         std_D=torch.from_numpy(np.asarray(pairs.std, np.float32)),
         noise_scales_K2=torch.tensor(scales),
+        lowest_D=torch.from_numpy(lowest_D.astype(np.float32)),
+        highest_D=torch.from_numpy(highest_D.astype(np.float32)),
     )

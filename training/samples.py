@@ -33,7 +33,7 @@ def write_generations(
     device = next(network.parameters()).device
     draws = plain(mix_seed(config.seed, Purpose.SAMPLES), SHOWN)
     sources = noise_sources(config, space, draws, frames, device)
-    made_BDT = in_passes(config, lambda a, b: network(a, b).output_BDT, *sources)
+    made_BDT = in_passes(config, lambda a, b: network(a, b).output_BDT, *sources, within=space.within)
     _write(log, "generated", decode(codec, denormalise(made_BDT, space)), space.sample_rate, step, stem)
 
 

@@ -53,6 +53,7 @@ class LatentSpace:
         mean_D, std_D: statistics of the training latents, per channel.
         noise_scales_K2: standard deviations of normalised training clips, (input, target) each.
         frames: length of a training clip.
+        lowest_D, highest_D: range of the normalised training latents, per channel; None in checkpoints of old.
     """
 
     codec: str
@@ -62,6 +63,14 @@ class LatentSpace:
     mean_D: Tensor
     std_D: Tensor
     noise_scales_K2: Tensor
+    lowest_D: Tensor | None = None
+    highest_D: Tensor | None = None
+
+    def within(self, x_BDT: Tensor) -> Tensor:
+        """Normalised latents, those beyond the training latents' range brought back to its ends."""
+        if self.lowest_D is None or self.highest_D is None:
+            return x_BDT
+        return x_BDT.clamp(self.lowest_D.to(x_BDT)[:, None], self.highest_D.to(x_BDT)[:, None])
 
     def state(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}

@@ -53,6 +53,7 @@ class Game:
     update_d: Updater
     mean_D1: Tensor
     std_D1: Tensor
+    within: Callable[[Tensor], Tensor] = lambda latents_BDT: latents_BDT  # the range of real ones
     codec: Codec | None = None
     measure_audio: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]] | None = None
     objective: adversarial.Objective = field(init=False)

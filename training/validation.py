@@ -106,7 +106,7 @@ def generated(
 ) -> Tensor:
     """[B, D, T] as generation makes them from a share `alpha` of noise: in all passes."""
     sources = mixed(game.config, input_BDT, target_BDT, alpha, chosen, seed)
-    return in_passes(game.config, partial(one_pass, game, averaged), *sources, alpha)
+    return in_passes(game.config, partial(one_pass, game, averaged), *sources, alpha, within=game.within)
 
 
 def mixed(

@@ -1,5 +1,6 @@
 """Sources and the noise in them, bit for bit where that is promised."""
 
+import dataclasses
 import math
 
 import pytest
@@ -142,3 +143,13 @@ def test_clips_of_training_length_see_no_windows(loaded):
     made = normalise(generate(loaded, *sources), loaded.space)
     whole = in_passes(loaded.config, lambda a, b: loaded.network(a, b).output_BDT, *sources)
     torch.testing.assert_close(made, whole, rtol=1e-4, atol=1e-5)
+
+
+def test_several_passes_stay_in_the_range_of_training_latents(codec):
+    loaded = build("patch in passes", codec)
+    sources = noise_sources(loaded.config, loaded.space, draws.plain(0, 2), 3 * loaded.space.frames, "cpu")
+    free = normalise(generate(loaded, *sources), loaded.space)
+    ends = torch.full((128,), 0.5)
+    loaded.space = dataclasses.replace(loaded.space, lowest_D=-ends, highest_D=ends)
+    kept = normalise(generate(loaded, *sources), loaded.space)
+    assert free.abs().max() > 1 and kept.abs().max() <= 0.5 + 1e-5

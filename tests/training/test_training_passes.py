@@ -71,6 +71,21 @@ def test_untouched_channels_are_seen_exact_in_every_pass():
     assert not torch.equal(seen[0][0][:, 2:4], seen[1][0][:, 2:4])
 
 
+def test_what_a_pass_makes_is_kept_in_range_before_the_next():
+    seen = []
+
+    def overshooting(a, b):
+        seen.append(a)
+        return 3 * a
+
+    a, b = noise(9, 1, 4, 30), noise(10, 1, 4, 30)
+    made = in_passes(passes(2), overshooting, a, b, within=lambda x: x.clamp(-1, 1))
+    torch.testing.assert_close(seen[1], 0.25 * (3 * a).clamp(-1, 1) + 0.75 * a)
+    assert torch.equal(made, (3 * seen[1]).clamp(-1, 1))
+    for count, alpha in ((1, 1.0), (2, 0.0)):  # music keeps its own range, and so does a game without passes
+        assert torch.equal(in_passes(passes(count), overshooting, a, b, alpha, within=lambda x: x.clamp(-1, 1)), 3 * a)
+
+
 @pytest.mark.parametrize(("count", "alpha"), [(1, 1.0), (5, 0.0)])
 def test_one_pass_suffices_for_one_and_for_music_without_noise(count, alpha):
     calls = []

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 import torch
 from training_parts import (
@@ -113,6 +114,28 @@ def test_what_generation_needs_survives():
     assert identical(again.state(), space.state())
     assert again.noise_scales_K2.mean() == pytest.approx(1.0, abs=0.2)
     assert make_config(state["config"]) == tiny_config()
+
+
+def test_the_range_of_latents_is_kept_per_channel():
+    stream = tiny_stream(tiny_config())
+    space = latent_space(stream)
+    clips = torch.from_numpy(np.stack([clip for index in range(4 * len(stream)) for clip in stream[index]]))
+    normal_BDT = (clips - space.mean_D[:, None]) / space.std_D[:, None]
+    torch.testing.assert_close(space.lowest_D, normal_BDT.amin((0, 2)), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(space.highest_D, normal_BDT.amax((0, 2)), atol=1e-4, rtol=1e-4)
+    wild = 10 * normal_BDT
+    kept = space.within(wild)
+    inside = (wild >= space.lowest_D[:, None]) & (wild <= space.highest_D[:, None])
+    assert torch.equal(kept[inside], wild[inside]) and 0 < inside.float().mean() < 1
+    assert torch.equal(kept.amax((0, 2)), space.highest_D) and torch.equal(kept.amin((0, 2)), space.lowest_D)
+
+
+def test_latents_of_older_checkpoints_have_no_range():
+    state = latent_space(tiny_stream(tiny_config())).state()
+    older = LatentSpace(**{name: value for name, value in state.items() if name not in ("lowest_D", "highest_D")})
+    x_BDT = 100 * torch.ones(1, len(older.mean_D), 3)
+    assert torch.equal(older.within(x_BDT), x_BDT)
+    assert identical(LatentSpace(**older.state()).state(), older.state())
 
 
 def test_latents_of_another_codec_are_told():
