@@ -1,6 +1,6 @@
 """Quality of the demo recipe beside `classic`, the reference's recipe, at equal wall-clock and equal data.
 
-python -m bench.quality                        about 23 minutes on two cores; everything lands in results/
+python -m bench.quality                        about 24 minutes on two cores; everything lands in results/
 
 Makes the demo's music and more of it that no run sees, trains the demo under several seeds and `classic` for as long
 as the demo took, measures all of them in one table, and draws real music, its round trip, `classic` and the demo side
