@@ -30,14 +30,15 @@ def build(config: RunConfig, ranks: Ranks, stop: StopRequest) -> Run:
     crop = round(config.crop_seconds * 75)
     stream = SampleStream(train_pairs, config.seed, crop, config.shuffle_targets, config.unity_test)
     space = latent_space(stream)
+    if state is not None:  # its networks know the latents as they were when it began
+        ranks.main_first(lambda: check_space(state, space))
+        space = LatentSpace(**state["latents"])
     codec = find_codec(config, space, ranks, notes)
     game = build_game(config, ranks, space, codec)
     average = WeightAverage(game.generator, config.ema_samples, config.ema_rampup)
     counters = Counters()
     if state is not None:
-        ranks.main_first(lambda: check_space(state, space))
         counters = ranks.main_first(lambda: restore(state, game, average))
-        space = LatentSpace(**state["latents"])
     pending = counters.samples_seen // len(stream) > counters.finished_epochs
     ranks.main_first(
         lambda: prepare_folder(folder, config, counters.step, pending, own_past, notes) if ranks.is_main else None
