@@ -17,7 +17,7 @@ def opt(default: Any, help: str, **limits: Any) -> Any:
 PlateauMetric = Literal["current", "clean", "ceiling", "d_loss"]
 
 
-# What `--size` stands for: patch generators of 2.3, 6.3, 30 and 109 million parameters at 128 latent channels.
+# What `--size` stands for: patch generators of 2.6, 6.8, 31 and 112 million parameters at 128 latent channels.
 SIZES = {
     "tiny": {"width": 192, "nhead": 6, "num_layers": 4},
     "small": {"width": 256, "nhead": 8, "num_layers": 7},
@@ -30,7 +30,7 @@ class ModelOptions(BaseModel):
     """model"""
 
     size: Literal["tiny", "small", "base", "large"] | None = opt(
-        None, "one-stage patch generator of 2.3, 6.3, 30 or 109 million parameters: sets width, nhead and num_layers"
+        None, "one-stage patch generator of 2.6, 6.8, 31 or 112 million parameters: sets width, nhead and num_layers"
     )
     generator: Literal["cascade", "patch"] = opt("cascade", "cascade: the reference; patch: tokens of several frames")
     encoding_dim: int = opt(128, "latent channels; must be the codec's", ge=1)

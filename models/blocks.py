@@ -179,11 +179,15 @@ class Attention(nn.Module):
         return self.output(mixed)
 
 
+Modulation = tuple[Tensor, Tensor]
+
+
 class TransformerBlock(nn.Module):
     """Pre-norm block: x + attention(norm(x)), then x + feed-forward(norm(x)) with 4 E hidden units and GELU.
 
     Keyword options go to `Attention`; `zero_output` starts both residual branches at zero.
-    forward(x_BLE, rotary=None) -> [B, L, E].
+    forward(x_BLE, rotary=None, modulation=None) -> [B, L, E]. modulation: what both norms are scaled and shifted by
+    (`modulated`).
     """
 
     def __init__(self, width: int, nhead: int, dropout: float = 0.0, *, zero_output: bool = False, **attention):
@@ -196,9 +200,21 @@ class TransformerBlock(nn.Module):
         if zero_output:
             _zero(self.feed[-1])
 
-    def forward(self, x_BLE: Tensor, rotary: Tensor | None = None) -> Tensor:
-        x_BLE = x_BLE + self.drop(self.attention(self.norm_attention(x_BLE), rotary=rotary))
-        return x_BLE + self.drop(self.feed(self.norm_feed(x_BLE)))
+    def forward(self, x_BLE: Tensor, rotary: Tensor | None = None, modulation: Modulation | None = None) -> Tensor:
+        heard_BLE = modulated(self.norm_attention(x_BLE), modulation)
+        x_BLE = x_BLE + self.drop(self.attention(heard_BLE, rotary=rotary))
+        return x_BLE + self.drop(self.feed(modulated(self.norm_feed(x_BLE), modulation)))
+
+
+def modulated(x_BLE: Tensor, modulation: Modulation | None) -> Tensor:
+    """x (1 + scale) + shift, for (scale, shift) [B, 1, E] each; None leaves x as it is.
+
+    The adaptive layer norm of Peebles and Xie 2023, "Scalable Diffusion Models with Transformers", sec. 3.2.
+    """
+    if modulation is None:
+        return x_BLE
+    scale_B1E, shift_B1E = modulation
+    return torch.addcmul(shift_B1E, x_BLE, 1 + scale_B1E)
 
 
 def _zero(layer: nn.Linear) -> None:

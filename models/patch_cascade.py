@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks import TransformerBlock, rotary_positions
+from models.blocks import Modulation, TransformerBlock, modulated, rotary_positions
 
 SMOOTHING = (3, 9, 27)  # frames, odd: 40, 120 and 360 ms
+SILENCE = 1e-4  # under every logarithm of a mean square: latents are normalised to 1
 
 
 class PatchStage(nn.Module):
@@ -20,6 +21,7 @@ class PatchStage(nn.Module):
 
     Beside its sources a stage sees their mean, smoothed over a few lengths of time: what to pass on of a noisy source
     where a tone is held, and a first guess for attention, which would spend much of its width on averaging.
+    What the clip is like as a whole, its amount of noise above all, scales and shifts every norm.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class PatchStage(nn.Module):
         self.blocks = nn.ModuleList(
             TransformerBlock(width, nhead, zero_output=True, **attention) for _ in range(num_layers)
         )
+        self.modulate = ClipModulation(channels, width, num_layers + 1)
         self.norm = nn.LayerNorm(width)
         self.output = nn.Linear(width, channels * patch_frames)
         self.gate = nn.Linear(width, sources * channels * patch_frames) if residual else None
@@ -49,18 +52,40 @@ class PatchStage(nn.Module):
             nn.init.constant_(self.gate.bias[: exact * channels * patch_frames], residual / exact)
 
     def forward(self, sources: list[Tensor]) -> Tensor:
+        *for_blocks, for_output = self.modulate(sources[0], sources[1])
         mean_BDT = torch.stack(sources).mean(dim=0)
         sources = [*sources, *(moving_mean(mean_BDT, frames) for frames in SMOOTHING)]
         sources_BLX = to_patches(torch.cat(sources, dim=1), self.patch_frames)
         x_BLE = self.embed(sources_BLX)
         rotary = rotary_positions(x_BLE.shape[1], self.head_width, x_BLE.device)
-        for block in self.blocks:
-            x_BLE = block(x_BLE, rotary)
-        x_BLE = self.norm(x_BLE)
+        for block, modulation in zip(self.blocks, for_blocks, strict=True):
+            x_BLE = block(x_BLE, rotary, modulation)
+        x_BLE = modulated(self.norm(x_BLE), for_output)
         made_BLY = self.output(x_BLE)
         if self.gate is not None:
             made_BLY = made_BLY + (self.gate(x_BLE) * sources_BLX).unflatten(2, (len(sources), -1)).sum(dim=2)
         return from_patches(made_BLY, self.patch_frames)
+
+
+class ClipModulation(nn.Module):
+    """Scales and shifts for `count` norms of E numbers, out of what a clip is like as a whole; all start at zero.
+
+    A denoiser that has to find out the amount of noise, and whether a clip is rough or smooth, token by token answers
+    with something between: too much alike for all clips.
+    """
+
+    def __init__(self, channels: int, width: int, count: int):
+        super().__init__()
+        self.width = width
+        self.hidden = nn.Linear(2 * channels + 1, channels)
+        self.output = nn.Linear(channels, 2 * count * width)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, input_BDT: Tensor, target_BDT: Tensor) -> list[Modulation]:
+        hidden_BD = F.gelu(self.hidden(clip_statistics(input_BDT, target_BDT)))
+        parts = self.output(hidden_BD)[:, None].split(self.width, dim=2)
+        return list(zip(parts[::2], parts[1::2], strict=True))
 
 
 class PatchCascadeGenerator(nn.Module):
@@ -77,7 +102,8 @@ class PatchCascadeGenerator(nn.Module):
                       and at 0 for the smoothed ones. Where a source is noisy, gates of its own let the network close
                       one band, hold another still and leave a third open.
     attention_window  frames that a token's attention reaches to either side; 0 for all. With a window of the training
-                      clip's length, longer clips cost linear time and meet no distance that training did not.
+                      clip's length, longer clips cost linear time and meet no distance that training did not. The
+                      clip's statistics are always those of all frames.
     Raises ValueError for sizes that do not fit together.
     """
 
@@ -126,6 +152,18 @@ class PatchCascadeGenerator(nn.Module):
 def moving_mean(x_BDT: Tensor, frames: int) -> Tensor:
     """The mean over `frames` (odd) around each frame, over those that there are near the ends; [B, D, T]."""
     return F.avg_pool1d(x_BDT, frames, stride=1, padding=frames // 2, count_include_pad=False)
+
+
+def clip_statistics(input_BDT: Tensor, target_BDT: Tensor) -> Tensor:
+    """What a clip is like as a whole, [B, 2 D + 1].
+
+    Of the sources' mean, per channel: its mean over frames, then the log mean square of its changes from frame to
+    frame. Last, the log mean square of the sources' difference: the noise's level where both are the same music.
+    """
+    mean_BDT = (input_BDT + target_BDT) / 2
+    change_BD = (mean_BDT[:, :, 1:] - mean_BDT[:, :, :-1]).square().sum(dim=2) / max(1, mean_BDT.shape[2] - 1)
+    apart_B1 = (input_BDT - target_BDT).square().mean(dim=(1, 2))[:, None]
+    return torch.cat([mean_BDT.mean(dim=2), (change_BD + SILENCE).log(), (apart_B1 + SILENCE).log()], dim=1)
 
 
 def to_patches(x_BDT: Tensor, patch_frames: int) -> Tensor:

@@ -117,3 +117,15 @@ def test_spectral_linear_keeps_a_norm_of_one_while_it_trains():
         layer(torch.randn(1, 24))
     layer.eval()
     assert torch.linalg.matrix_norm(layer.linear.weight, 2).item() == pytest.approx(1.0, abs=1e-3)
+
+
+def test_a_modulated_block_is_a_block_with_other_norms():
+    torch.manual_seed(3)
+    block, x = TransformerBlock(8, 2).double(), torch.randn(1, 5, 8, dtype=torch.float64)
+    scale, shift = torch.randn(2, 1, 1, 8, dtype=torch.float64)
+    given = block(x, modulation=(scale, shift))
+    for norm in (block.norm_attention, block.norm_feed):
+        norm.weight.data.mul_(1 + scale[0, 0])
+        norm.bias.data.mul_(1 + scale[0, 0]).add_(shift[0, 0])
+    torch.testing.assert_close(given, block(x))
+    torch.testing.assert_close(block(x, modulation=(torch.zeros(1), torch.zeros(1))), block(x))

@@ -1,12 +1,14 @@
 """Both generators: shapes, sizes, gradients, invariances. B batch, D channels, T frames."""
 
+import math
+
 import pytest
 import torch
 
 import models
 from models import build_generator
 from models.blocks import SpectralLinear
-from models.patch_cascade import from_patches, to_patches
+from models.patch_cascade import PatchStage, clip_statistics, from_patches, to_patches
 
 SMALL = {
     "cascade": {"channels": 8, "nhead": 2, "num_layers": 1, "num_stages": 2},
@@ -42,7 +44,7 @@ def test_parameter_counts():
     # Per block of width d: 12 d^2 + 13 d; per stage two norms (4 d) and the output (128 d + 128); d = 256, 384.
     expected = sum(6 * (12 * d * d + 13 * d) + 4 * d + 128 * d + 128 for d in (256, 384))
     assert count("cascade", num_layers=6, num_stages=2) == expected == 15_470_080
-    assert count("patch") == 2_079_808
+    assert count("patch") == 2_360_512
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -158,19 +160,26 @@ def test_patch_padding_repeats_the_last_frame_and_is_trimmed():
     torch.testing.assert_close(generator(x, y), generator(*padded)[:, :, :7])
 
 
+def without_statistics(generator):
+    """What a frame does to the whole clip's statistics is left out."""
+    for stage in generator.stages:
+        torch.nn.init.zeros_(stage.modulate.output.weight)
+    return generator
+
+
 def test_patch_window_bounds_what_is_seen():
-    generator = small("patch", num_stages=1, attention_window=8, conv_kernel=3).eval()
+    generator = without_statistics(small("patch", num_stages=1, attention_window=8, conv_kernel=3).eval())
     x, y = sources(1, 80)
     moved = x.clone()
     moved[:, :, 40:42] += 1.0  # seen by smoothing in 27 to 54, tokens 13 to 27; window of 4 tokens
     changed = (generator(moved, y) - generator(x, y)).abs().amax(dim=(0, 1)) > 1e-6
     assert changed.nonzero().flatten().tolist() == list(range(18, 64))
-    full = small("patch", num_stages=1, conv_kernel=3).eval()
+    full = without_statistics(small("patch", num_stages=1, conv_kernel=3).eval())
     torch.testing.assert_close(generator(x[..., :10], y[..., :10]), full(x[..., :10], y[..., :10]))
 
 
 def test_patch_shifts_with_its_sources():
-    generator = small("patch", attention_window=8).eval()
+    generator = without_statistics(small("patch", attention_window=8).eval())
     x, y = sources(1, 100)
     whole, part = generator(x, y), generator(x[:, :, 20:], y[:, :, 20:])
     torch.testing.assert_close(part[:, :, 40:], whole[:, :, 60:], atol=1e-5, rtol=1e-5)
@@ -207,6 +216,34 @@ def test_smoothed_sources_have_gates_that_start_closed():
     passed_on, mean = generator(x, y) - before, (x + y) / 2
     for frame, around in ((0, slice(0, 14)), (30, slice(17, 44)), (59, slice(46, 60))):
         torch.testing.assert_close(passed_on[:, :, frame], mean[:, :, around].mean(2), atol=1e-5, rtol=1e-5)
+
+
+def test_clip_statistics_are_means_changes_and_how_far_the_sources_lie_apart():
+    x = torch.tensor([[[1.0, 3.0, 5.0], [2.0, 2.0, 2.0]]])  # changes by 2, and not at all
+    log_of = lambda mean_square: math.log(mean_square + 1e-4)  # noqa: E731
+    same = [3.0, 2.0, log_of(4.0), log_of(0.0), log_of(0.0)]
+    torch.testing.assert_close(clip_statistics(x, x), torch.tensor([same]))
+    apart = [3.5, 2.5, log_of(4.0), log_of(0.0), log_of(1.0)]
+    torch.testing.assert_close(clip_statistics(x, x + 1.0), torch.tensor([apart]))
+    assert clip_statistics(x[:, :, :1], x[:, :, :1])[0, 2:].tolist() == pytest.approx([log_of(0.0)] * 3)
+
+
+def test_clip_statistics_scale_and_shift_every_norm_from_nothing():
+    stage, (x, y) = PatchStage(8, 2, 16, 2, 3, patch_frames=2, residual=0.0), sources(2, 10)
+    assert not any(part.any() for pair in stage.modulate(x, y) for part in pair)
+    for norm in range(4):  # of three blocks and the output, scale and shift of each
+        for part in range(2):
+            with torch.no_grad():
+                stage.modulate.output.bias.zero_()[16 * (2 * norm + part) :][:16] = 1.0
+            made = [scale_shift[part] for scale_shift in stage.modulate(x, y)]
+            assert [bool((value == 1).all()) for value in made] == [k == norm for k in range(4)]
+    for block in stage.blocks:
+        torch.nn.init.constant_(block.feed[-1].weight, 0.01)  # blocks start as nothing
+    for norm in range(4):
+        stage.modulate.output.bias.data.zero_()
+        before = stage([x, y])
+        stage.modulate.output.bias.data[32 * norm : 32 * norm + 32] = 0.5
+        assert not torch.allclose(stage([x, y]), before), f"norm {norm} does not listen"
 
 
 def test_registry_names_what_it_knows():
