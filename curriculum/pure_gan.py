@@ -5,6 +5,7 @@ noise, 0 (music) to 1 (noise).
 """
 
 from dataclasses import dataclass
+from math import acosh, log
 
 import torch
 from torch import Tensor
@@ -82,6 +83,20 @@ def remix_noise(
     assert 0 <= lower < alpha, f"noise is taken away, so {lower} must lie in [0, {alpha})"
     keep, keep_lower = (_keep(share, variance_preserving) for share in (alpha, lower))
     return keep_lower * made_BDT + (lower / alpha) * (x_BDT - keep * made_BDT)
+
+
+def mean_alpha(alpha: float, lower: float, variance_preserving: bool = False) -> float:
+    """The mean share of noise on the way from alpha to `lower`, 0 < lower < alpha <= 1, as `remix_noise` weighs it.
+
+    With less and less noise, x / alpha moves by made d(keep / alpha); so this is the mean of alpha over keep / alpha.
+    Where what is made goes along a line in alpha, its value at this share makes the step exact.
+    """
+    assert 0 < lower < alpha <= 1, f"no way from {alpha} to {lower}"
+    if variance_preserving:
+        ratio, area = lambda share: (1 - share * share) ** 0.5 / share, lambda share: acosh(1 / share)
+    else:
+        ratio, area = lambda share: (1 - share) / share, lambda share: -log(share)
+    return (area(lower) - area(alpha)) / (ratio(lower) - ratio(alpha))
 
 
 def jitter_alpha(alpha: float, uniform_B: Tensor, width: float, ceiling: float) -> Tensor:

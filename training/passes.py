@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from config import RunConfig
-from curriculum.pure_gan import remix_noise
+from curriculum.pure_gan import mean_alpha, remix_noise
 
 
 def in_passes(
@@ -23,8 +23,12 @@ def in_passes(
 ) -> Tensor:
     """What `make(input, target) -> [B, D, T]` makes of two sources with a share `alpha` of noise, in `--passes` passes.
 
-    Noise goes down as `noise_levels` says; the last output is the answer. channels: the only ones with noise (from, up
-    to); the others stay as they were given in every pass. Sources without noise are passed through once.
+    Noise goes down as `noise_levels` says; the last output is the answer. From the second step on, a step goes by a
+    line through the last two answers: by its value at the step's mean alpha. That is a multistep method of second
+    order, like DPM-Solver++(2M) (Lu et al. 2022, alg. 2), whose line runs over log(keep / alpha), this one over alpha.
+    Steps that go by their own answers alone lose variety.
+    channels: the only ones with noise (from, up to); the others stay as they were given in every pass. Sources without
+    noise are passed through once.
     within: keeps what each of several passes makes in the range of real latents; where a pass goes beyond it, the next
     one goes further (static thresholding: Saharia et al. 2022, sec. 2.3).
     """
@@ -33,12 +37,14 @@ def in_passes(
         return make(input_BDT, target_BDT)
     levels = noise_levels(alpha, config.passes)
     sources = (input_BDT, target_BDT)
-    made_BDT = within(make(*sources))
-    for level, lower in zip(levels, levels[1:], strict=False):
+    earlier_BDT = made_BDT = within(make(*sources))
+    for before, level, lower in zip([None, *levels], levels, levels[1:], strict=False):
+        reach = 1.0 if before is None else (mean_alpha(level, lower, preserve) - before) / (level - before)
+        ahead_BDT = within(torch.lerp(earlier_BDT, made_BDT, reach))
         sources = tuple(
-            _only(channels, x_BDT, remix_noise(x_BDT, made_BDT, level, lower, preserve)) for x_BDT in sources
+            _only(channels, x_BDT, remix_noise(x_BDT, ahead_BDT, level, lower, preserve)) for x_BDT in sources
         )
-        made_BDT = within(make(*sources))
+        earlier_BDT, made_BDT = made_BDT, within(make(*sources))
     return made_BDT
 
 

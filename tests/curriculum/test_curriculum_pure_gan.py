@@ -15,6 +15,7 @@ from curriculum.pure_gan import (
     alpha_at,
     ease_alpha,
     jitter_alpha,
+    mean_alpha,
     mix_noise,
     offset_noise,
     phase_at,
@@ -190,6 +191,19 @@ def test_remixing_takes_noise_away(clips, preserving):
     again_BDT = remix_noise(remixed_BDT, x_BDT, 0.3, 0.1, preserving)
     torch.testing.assert_close(again_BDT, remix_noise(mixed_BDT, x_BDT, 0.8, 0.1, preserving))
     torch.testing.assert_close(remix_noise(mixed_BDT, x_BDT, 0.8, 0.0, preserving), x_BDT)
+
+
+@pytest.mark.parametrize("preserving", [False, True])
+@given(st.floats(0.02, 1.0), st.floats(0.01, 0.99))
+def test_the_mean_alpha_of_a_step_is_weighed_as_the_step_is(preserving, alpha, share):
+    """Against the sum over small pieces of keep / alpha."""
+    lower = alpha * share
+    edges = torch.linspace(alpha, lower, 4001, dtype=torch.float64)
+    keep = (1 - edges**2).clamp(min=0).sqrt() if preserving else 1 - edges
+    pieces = (keep / edges).diff()
+    expected = float((pieces * (edges[1:] + edges[:-1]) / 2).sum() / pieces.sum())
+    assert mean_alpha(alpha, lower, preserving) == pytest.approx(expected, rel=2e-3)
+    assert lower <= mean_alpha(alpha, lower, preserving) <= alpha
 
 
 def test_part_of_the_noise_lasts():
