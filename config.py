@@ -43,6 +43,8 @@ class RunConfig(*reversed(GROUPS)):
             raise ValueError("adaptive_alpha needs a curriculum: give --pure_gan_mode as well")
         if self.passes > 1 and not (self.unity_test and self.easy_share > 0 and self.mask_type == "none"):
             raise ValueError(f"passes {self.passes} needs unity_test, easy_share over 0 and no mask_type, or must be 1")
+        if self.gan_fade != "off" and self.easy_share == 0:
+            raise ValueError(f"gan_fade {self.gan_fade} needs easy_share over 0: in full noise no other sample counts")
         if self.lr_schedule == "plateau" and self.pure_gan_mode == 0:
             for name in ("plateau_metric", "disc_plateau_metric"):
                 if getattr(self, name) == "ceiling":

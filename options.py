@@ -159,6 +159,9 @@ class GanOptions(BaseModel):
 
     gan_loss: Literal["bce", "hinge", "lsgan", "wgan-gp", "rpgan"] = opt("bce", "the adversarial objective")
     gan_weight: float = opt(0.15, "weight of the generator's adversarial loss", ge=0)
+    gan_fade: Literal["off", "linear", "known"] = opt(
+        "off", "what a sample counts in the game: 1 - alpha, or the share of the target that the input still knows"
+    )
     discriminator: Literal["conv", "multiscale", "spectrogram", "conv+spectrogram", "multiscale+spectrogram"] = opt(
         "conv", "the discriminator's design, or two whose logits are averaged"
     )

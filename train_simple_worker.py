@@ -25,7 +25,7 @@ from training.recovery import Diverged, is_failing, roll_back, slowed
 from training.run import Run, Stopwatch
 from training.samples import write_generations
 from training.saving import overdue, save, save_at_the_end, save_on_the_way, step_is_due, tell_problems
-from training.steps import train_step
+from training.steps import told, train_step
 from training.validation import validate
 
 EXIT_LOST, EXIT_WRONG_INPUT, EXIT_DIVERGED = 1, 2, 3
@@ -88,7 +88,7 @@ def status(run: Run, plan: Plan, figures: dict[str, torch.Tensor], clock: Stopwa
     """The figures of the step just made, as the mean over ranks; the only place where the host waits for the device."""
     game, names = run.game, sorted(figures)
     values = run.ranks.mean(torch.stack([figures[name].float() for name in names]))
-    scalars = dict(zip(names, values.tolist(), strict=True))
+    scalars = told(dict(zip(names, values.tolist(), strict=True)))
     scalars |= {"lr/g": plan.lr_g, "lr/d": plan.lr_d, "weight/gan": plan.gan_weight}
     scalars |= {"skipped/g": float(game.update_g.bad), "skipped/d": float(game.update_d.bad)}
     if run.config.adaptive_alpha:

@@ -130,13 +130,21 @@ def _known_fade(alpha):
 FADES = {"off": lambda alpha: 0 * alpha + 1.0, "linear": _linear_fade, "known": _known_fade}
 
 
-def recon_weight(alpha: float | Tensor, fade: str = "off", floor: float = 0.0) -> float | Tensor:
-    """Factor of the regression losses at alpha (a number or [B]): max(floor, fade(alpha)).
+def faded(alpha: float | Tensor, fade: str) -> float | Tensor:
+    """What is left at alpha (a number or [B]) of a weight of 1.
 
     "off": 1 always; "linear": 1 - alpha; "known": the share of the target that the input still knows,
-    (1 - alpha)^2 / ((1 - alpha)^2 + alpha^2). Without a fade the floor has no effect.
+    (1 - alpha)^2 / ((1 - alpha)^2 + alpha^2).
     """
-    weight = FADES[fade](alpha)
+    return FADES[fade](alpha)
+
+
+def recon_weight(alpha: float | Tensor, fade: str = "off", floor: float = 0.0) -> float | Tensor:
+    """Factor of the regression losses at alpha (a number or [B]): max(floor, faded(alpha)).
+
+    Without a fade the floor has no effect.
+    """
+    weight = faded(alpha, fade)
     return weight.clamp(min=floor) if isinstance(weight, Tensor) else max(floor, weight)
 
 

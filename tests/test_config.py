@@ -216,6 +216,7 @@ def test_choices_are_named():
         ("--passes 2 --easy_share 1", "unity_test"),
         ("--passes 2 --unity_test", "easy_share"),
         ("--passes 2 --unity_test --easy_share 1 --mask_type hybrid", "mask_type"),
+        ("--gan_fade linear", "easy_share"),
         ("--gan_weight 0 --loss_weight_input 0 --loss_weight_target 0", "learn nothing"),
     ],
 )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from config import RunConfig
-from curriculum.pure_gan import alpha_at, ease_alpha, jitter_alpha, phase_at, recon_weight
+from curriculum.pure_gan import alpha_at, ease_alpha, faded, jitter_alpha, phase_at, recon_weight
 from curriculum.schedules import adversarial_ramp, instance_noise, is_pretraining, rate_factor
 from runtime.seeding import Purpose, uniform
 from training.reactions import Reactions
@@ -20,6 +20,7 @@ from training.reactions import Reactions
 class Plan:
     """Everything that changes over a run, for the step that begins at `samples_seen`.
 
+    game_share_B: what each sample counts in the losses of both players, [0, 1].
     penalty_factor: on R1 and R2; 0 on steps that leave them out.
     """
 
@@ -30,6 +31,7 @@ class Plan:
     phase: str
     alpha_B: Tensor
     recon_weight_B: Tensor
+    game_share_B: Tensor
     gan_weight: float
     lr_g: float
     lr_d: float
@@ -95,6 +97,7 @@ class Scheduler:
             phase=self.phase(alpha),
             alpha_B=alpha_B,
             recon_weight_B=recon_weight(alpha_B, c.recon_fade, c.recon_floor),
+            game_share_B=faded(alpha_B, c.gan_fade),
             gan_weight=c.gan_weight * ramp,
             lr_g=c.lr * self._rate_factor("g", samples_seen, 0, c.g_warmup_steps),
             lr_d=c.disc_lr_value * self._rate_factor("d", samples_seen, pretrain, c.d_warmup_steps),

@@ -149,8 +149,10 @@ def discriminator_step(game: Game, view: View, fake_BDT: Tensor, plan: Plan) -> 
         real_B, fake_B = logits.chunk(2)
         if penalised:
             r1_B, r2_B = penalties.exact_penalty(logits, joined_BDT).chunk(2)
-    loss = game.objective.discriminator(real_B, fake_B).mean()
-    figures = {"loss/d": loss} | discriminator_figures(real_B, fake_B, game.objective.boundary)
+    loss_B, share_B = game.objective.discriminator(real_B, fake_B), plan.game_share_B
+    loss = (share_B * loss_B).mean()
+    figures = {"loss/d": in_game(loss_B, share_B), "weight/game": share_B.mean()}
+    figures |= discriminator_figures(real_B, fake_B, share_B, game.objective.boundary)
     if penalised:
         figures |= {"loss/r1": r1_B.mean(), "loss/r2": r2_B.mean()}
         loss = loss + 0.5 * plan.penalty_factor * (c.r1_weight * r1_B.mean() + c.r2_weight * r2_B.mean())
@@ -180,18 +182,33 @@ def shown_to_discriminator(game: Game, x_BDT: Tensor, indices: list[int], purpos
     return x_BDT + plan.instance_noise * game._noise(purpose, indices, x_BDT)
 
 
-def discriminator_figures(real_B: Tensor, fake_B: Tensor, boundary: float = 0.0) -> dict[str, Tensor]:
+def in_game(figure_B: Tensor, share_B: Tensor) -> Tensor:
+    """The mean of a figure, every sample weighed by what it counts in the game; `told` divides by the mean weight."""
+    return (share_B * figure_B).mean()
+
+
+def told(figures: dict[str, float]) -> dict[str, float]:
+    """The figures of `train_step`, averaged over all ranks, as they are told: those of the game are means over what
+    counts in it. So they are the same for any number of ranks, and `loss/d` compares with its baseline."""
+    weight = figures.get("weight/game")
+    if not weight:
+        return figures
+    of_game = {name for name in figures if name.startswith("d/")} | {"loss/d", "loss/g_adv", "loss/features"}
+    return {name: value / weight if name in of_game else value for name, value in figures.items()}
+
+
+def discriminator_figures(real_B: Tensor, fake_B: Tensor, share_B: Tensor, boundary: float = 0.0) -> dict[str, Tensor]:
     """What the monitor wants to know of the logits: probabilities, shares that are called real, accuracy, the critic's
-    gap. A logit of `boundary` is undecided, a probability of a half."""
-    real_sign, fake_sign = ((x_B > boundary).float().mean() for x_B in (real_B, fake_B))
+    gap; each `in_game`. A logit of `boundary` is undecided, a probability of a half."""
+    real_sign, fake_sign = (in_game((x_B > boundary).float(), share_B) for x_B in (real_B, fake_B))
     return {
-        "d/real_prob": (real_B - boundary).sigmoid().mean(),
-        "d/fake_prob": (fake_B - boundary).sigmoid().mean(),
+        "d/real_prob": in_game((real_B - boundary).sigmoid(), share_B),
+        "d/fake_prob": in_game((fake_B - boundary).sigmoid(), share_B),
         "d/real_sign": real_sign,
         "d/fake_sign": fake_sign,
-        "d/accuracy": 0.5 * (real_sign + 1.0 - fake_sign),
-        "d/pair_accuracy": (real_B > fake_B).float().mean(),
-        "d/gap": (real_B - fake_B).mean(),
+        "d/accuracy": 0.5 * (real_sign + share_B.mean() - fake_sign),
+        "d/pair_accuracy": in_game((real_B > fake_B).float(), share_B),
+        "d/gap": in_game(real_B - fake_B, share_B),
     }
 
 
@@ -253,8 +270,11 @@ def judged(game: Game, view: View, output_BDT: Tensor, plan: Plan) -> tuple[Tens
         fake_B, fake_features = game.discriminator(shown, return_features=True)
     finally:
         game.discriminator.requires_grad_(True)
-    loss = figures["loss/g_adv"] = objective.generator(real_B, fake_B).mean()
+    loss_B = objective.generator(real_B, fake_B)
+    figures["loss/g_adv"] = in_game(loss_B, plan.game_share_B)
     if wants_features:
-        figures["loss/features"] = features.feature_matching(real_features, fake_features).mean()
-        loss = loss + c.feature_matching_weight * figures["loss/features"]
+        features_B = features.feature_matching(real_features, fake_features)
+        figures["loss/features"] = in_game(features_B, plan.game_share_B)
+        loss_B = loss_B + c.feature_matching_weight * features_B
+    loss = (plan.game_share_B * loss_B).mean()
     return loss, figures

@@ -22,14 +22,25 @@ FIGURES = (
     ("Learning rates", (("lr/g", "G"), ("lr/d", "D")), {"low": 0.0}),
     (
         "Weights",
-        (("weight/gan", "adversarial"), ("weight/recon", "regression"), ("weight/instance_noise", "instance noise")),
+        (
+            ("weight/gan", "adversarial"),
+            ("weight/recon", "regression"),
+            ("weight/instance_noise", "instance noise"),
+            ("weight/game", "share of the game"),
+        ),
         {"low": 0.0},
     ),
     ("Gradient norms", (("grad_norm/g", "G"), ("grad_norm/d", "D")), {"logarithmic": True}),
     ("Deviation of latents", (("latents/fake_std", "generated"), ("latents/real_std", "real")), {"low": 0.0}),
 )
 
-OVERLAPPING = ("lr/d", "weight/recon", "val/clean", "val/ceiling")  # often equal to another: dashed, so that both show
+OVERLAPPING = (
+    "lr/d",
+    "weight/recon",
+    "weight/game",
+    "val/clean",
+    "val/ceiling",
+)  # often equal to another: dashed, so that both show
 
 
 def charts(runs: Sequence[RunData]) -> list[Chart]:

@@ -31,7 +31,7 @@ def facts(run: RunData) -> list[tuple[str, str]]:
         rows.append(("devices", f"{a['world']} x {a['device']}, {a['global_batch']} pairs a step, torch {a['torch']}"))
     else:
         rows.append(("networks", f"{o['generator']} generator, {o['discriminator']} discriminator"))
-    game = f"{o['gan_loss']}, weight {o['gan_weight']:g}"
+    game = f"{o['gan_loss']}, weight {o['gan_weight']:g}, fading: {o.get('gan_fade', 'off')}"
     if o["r1_weight"] or o["r2_weight"]:
         game += f", R1 {o['r1_weight']:g} and R2 {o['r2_weight']:g}"
     rows.append(("objective", game))

@@ -226,7 +226,7 @@ def test_commands_resume_and_repeat(tmp_path):
 
 def test_facts_name_options_and_their_defaults(run_folder):
     told = dict(facts(load_run(run_folder)))
-    assert told["objective"] == "bce, weight 0.15"
+    assert told["objective"] == "bce, weight 0.15, fading: off"
     assert told["optimizer"] == "adamw, rate 0.0001 (G) and 5e-05 (D), constant"
     assert told["curriculum"] == "noise from epoch 3 on, 0.25 an epoch up to 1"
 

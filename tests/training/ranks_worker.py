@@ -9,7 +9,7 @@ from training_parts import FRAMES, PAIRS, gradients_of, plan_for, take_batches, 
 from runtime import distributed
 from runtime.distributed import Ranks
 from training.diversity import DiversityGauge
-from training.steps import train_step
+from training.steps import told, train_step
 from training.validation import validate
 
 BASE = {"pure_gan_mode": 0.5, "optimizer": "sgd", "global_batch_size": 4, "lr": 0.01}
@@ -25,7 +25,7 @@ CASES = {
     "creative agent": {"use_creative_agent": True},
     "compositional agent": {"use_compositional_agent": True},
     "masks": {"mask_type": "hybrid", "mask_temporal_segment": 4},
-    "instance noise, jitter": {"instance_noise_std": 0.2, "alpha_jitter": 0.3, "easy_share": 0.5},
+    "instance noise, jitter": {"instance_noise_std": 0.2, "alpha_jitter": 0.3, "easy_share": 0.5, "gan_fade": "known"},
     "spectral norm": {"disc_spectral_norm": True, "gan_loss": "hinge"},
     "patch, ensemble": {"generator": "patch", "width": 16, "discriminator": "conv+spectrogram"},
     "several updates of one player": {"n_critic": 2},
@@ -43,7 +43,7 @@ def play(options: dict, ranks: Ranks, steps: int = 3) -> dict:
         if step == 0:
             left["first gradients of d"] = gradients_of(game.discriminator)
         values = ranks.mean(torch.stack([figures[name].float() for name in sorted(figures)]))
-        left[f"figures {step}"] = dict(zip(sorted(figures), values.tolist(), strict=True))
+        left[f"figures {step}"] = told(dict(zip(sorted(figures), values.tolist(), strict=True)))
     left |= {"gradients of g": gradients_of(game.generator), "gradients of d": gradients_of(game.discriminator)}
     return left | {"g": weights_of(game.generator), "d": weights_of(game.discriminator)}
 

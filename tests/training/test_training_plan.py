@@ -175,6 +175,14 @@ def test_regression_fades_with_what_the_input_still_knows(fade):
         assert plan.recon_weight_B.tolist() == pytest.approx([max(0.1, share)] * 4, abs=1e-6)
 
 
+@pytest.mark.parametrize("fade", ["off", "linear", "known"])
+def test_the_game_fades_sample_by_sample(fade):
+    for plan in trace(30, pure_gan_mode=0.25, easy_share=0.5, gan_fade=fade):
+        for a, share in zip(plan.alpha_B.tolist(), plan.game_share_B.tolist(), strict=True):
+            expected = {"off": 1.0, "linear": 1 - a, "known": (1 - a) ** 2 / ((1 - a) ** 2 + a**2)}[fade]
+            assert share == pytest.approx(expected, abs=1e-6)
+
+
 def test_schedules_mean_the_same_on_any_number_of_devices():
     """Schedules count samples: a global batch of 8 reads at sample 32 what one of 2 reads there."""
     options = {"lr_schedule": "cosine", "pure_gan_mode": 0.1, "instance_noise_std": 0.3, "instance_noise_decay": 0.9}
