@@ -149,9 +149,9 @@ def discriminator_step(game: Game, view: View, fake_BDT: Tensor, plan: Plan) -> 
         real_B, fake_B = logits.chunk(2)
         if penalised:
             r1_B, r2_B = penalties.exact_penalty(logits, joined_BDT).chunk(2)
-    loss_B, share_B = game.objective.discriminator(real_B, fake_B), plan.game_share_B
-    loss = (share_B * loss_B).mean()
-    figures = {"loss/d": in_game(loss_B, share_B), "weight/game": share_B.mean()}
+    share_B = plan.game_share_B
+    loss = in_game(game.objective.discriminator(real_B, fake_B), share_B)
+    figures = {"loss/d": loss, "weight/game": share_B.mean()}
     figures |= discriminator_figures(real_B, fake_B, share_B, game.objective.boundary)
     if penalised:
         figures |= {"loss/r1": r1_B.mean(), "loss/r2": r2_B.mean()}
@@ -257,7 +257,8 @@ def regression(game: Game, view: View, output_BDT: Tensor, plan: Plan) -> tuple[
 
 def judged(game: Game, view: View, output_BDT: Tensor, plan: Plan) -> tuple[Tensor, dict[str, Tensor]]:
     """The adversarial loss of the output, the discriminator frozen and bare so that its reducer is not touched."""
-    c, objective, figures = game.config, game.objective, {}
+    c, objective, share_B = game.config, game.objective, plan.game_share_B
+    figures = {"weight/game": share_B.mean()}  # also on steps that leave the discriminator as it is
     shown = shown_to_discriminator(game, output_BDT, view.indices, Purpose.INSTANCE_FAKE, plan)
     real_B = real_features = None
     wants_features = c.feature_matching_weight > 0
@@ -270,11 +271,8 @@ def judged(game: Game, view: View, output_BDT: Tensor, plan: Plan) -> tuple[Tens
         fake_B, fake_features = game.discriminator(shown, return_features=True)
     finally:
         game.discriminator.requires_grad_(True)
-    loss_B = objective.generator(real_B, fake_B)
-    figures["loss/g_adv"] = in_game(loss_B, plan.game_share_B)
+    loss = figures["loss/g_adv"] = in_game(objective.generator(real_B, fake_B), share_B)
     if wants_features:
-        features_B = features.feature_matching(real_features, fake_features)
-        figures["loss/features"] = in_game(features_B, plan.game_share_B)
-        loss_B = loss_B + c.feature_matching_weight * features_B
-    loss = (plan.game_share_B * loss_B).mean()
+        figures["loss/features"] = in_game(features.feature_matching(real_features, fake_features), share_B)
+        loss = loss + c.feature_matching_weight * figures["loss/features"]
     return loss, figures

@@ -34,13 +34,8 @@ FIGURES = (
     ("Deviation of latents", (("latents/fake_std", "generated"), ("latents/real_std", "real")), {"low": 0.0}),
 )
 
-OVERLAPPING = (
-    "lr/d",
-    "weight/recon",
-    "weight/game",
-    "val/clean",
-    "val/ceiling",
-)  # often equal to another: dashed, so that both show
+# Often equal to another: dashed, so that both show.
+OVERLAPPING = ("lr/d", "weight/recon", "weight/game", "val/clean", "val/ceiling")
 
 
 def charts(runs: Sequence[RunData]) -> list[Chart]:

@@ -76,6 +76,14 @@ def test_figures_are_those_of_samples_that_count_and_totals_are_their_sums():
     assert f["loss/g_total"] == pytest.approx(f["weight/recon"] * f["loss/recon"] + 0.4 * adversarial, rel=1e-5)
 
 
+def test_a_step_of_the_generator_alone_tells_its_weight_too():
+    game, batch, plan = set_up(**FADING, disc_update_freq=2)
+    assert not plan.train_d
+    f = {name: float(value) for name, value in train_step(game, batch, plan).items()}
+    assert f["weight/game"] == pytest.approx(float(plan.game_share_B.mean()))
+    assert told(f)["loss/g_adv"] == pytest.approx(f["loss/g_adv"] / f["weight/game"])
+
+
 def test_figures_of_the_game_by_hand():
     figure_B, share_B = torch.tensor([1.0, 5.0, 100.0]), torch.tensor([0.75, 0.25, 0.0])
     weighed = {"d/gap": float(in_game(figure_B, share_B)), "loss/recon": 7.0, "weight/game": float(share_B.mean())}
