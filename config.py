@@ -15,7 +15,7 @@ from pydantic import ConfigDict, ValidationError, model_validator
 from errors import UserError
 from options import GROUPS, SIZES
 
-PATCH_ONLY = ("width", "patch_frames", "conv_kernel", "attention_window", "residual")
+PATCH_ONLY = ("width", "patch_frames", "conv_kernel", "attention_window", "residual", "precondition")
 CASCADE_ONLY = ("anti_cheating",)
 
 
@@ -45,6 +45,10 @@ class RunConfig(*reversed(GROUPS)):
             raise ValueError(f"passes {self.passes} needs unity_test, easy_share over 0 and no mask_type, or must be 1")
         if self.gan_fade != "off" and self.easy_share == 0:
             raise ValueError(f"gan_fade {self.gan_fade} needs easy_share over 0: in full noise no other sample counts")
+        if self.gan_fade == "between" and self.pure_gan_mode == 0:
+            raise ValueError("gan_fade between needs pure_gan_mode over 0: without noise no sample counts")
+        if self.precondition and self.residual == 0:
+            raise ValueError("precondition needs residual over 0: it scales what is added to the sources' mean")
         if self.lr_schedule == "plateau" and self.pure_gan_mode == 0:
             for name in ("plateau_metric", "disc_plateau_metric"):
                 if getattr(self, name) == "ceiling":

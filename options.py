@@ -46,6 +46,9 @@ class ModelOptions(BaseModel):
     residual: float = opt(
         1.0, "patch generator: share of the mean of the sources added to a stage's output", ge=0, le=1
     )
+    precondition: bool = opt(
+        False, "patch generator: scale what a stage adds to that mean by how far its sources lie apart, up to 1"
+    )
     ema_samples: float = opt(10_000.0, "half-life of the generator's weight average, in samples", gt=0)
     ema_rampup: float = opt(0.05, "the half-life is at most this share of the samples seen", gt=0)
 
@@ -159,8 +162,10 @@ class GanOptions(BaseModel):
 
     gan_loss: Literal["bce", "hinge", "lsgan", "wgan-gp", "rpgan"] = opt("bce", "the adversarial objective")
     gan_weight: float = opt(0.15, "weight of the generator's adversarial loss", ge=0)
-    gan_fade: Literal["off", "linear", "known"] = opt(
-        "off", "what a sample counts in the game: 1 - alpha, or the share of the target that the input still knows"
+    gan_fade: Literal["off", "linear", "known", "between"] = opt(
+        "off",
+        "what a sample counts in the game: 1 - alpha; the share k of the target that the input still knows;"
+        " or 4 k (1 - k), most where half of it is known",
     )
     discriminator: Literal["conv", "multiscale", "spectrogram", "conv+spectrogram", "multiscale+spectrogram"] = opt(
         "conv", "the discriminator's design, or two whose logits are averaged"

@@ -127,14 +127,20 @@ def _known_fade(alpha):
     return (1 - alpha) ** 2 / ((1 - alpha) ** 2 + alpha**2)
 
 
-FADES = {"off": lambda alpha: 0 * alpha + 1.0, "linear": _linear_fade, "known": _known_fade}
+def _between_fade(alpha):
+    """1 at alpha = 0.5, 0 at both ends: where some of x is known and some is not."""
+    known = _known_fade(alpha)
+    return 4 * known * (1 - known)
+
+
+FADES = {"off": lambda alpha: 0 * alpha + 1.0, "linear": _linear_fade, "known": _known_fade, "between": _between_fade}
 
 
 def faded(alpha: float | Tensor, fade: str) -> float | Tensor:
     """What is left at alpha (a number or [B]) of a weight of 1.
 
     "off": 1 always; "linear": 1 - alpha; "known": the share of the target that the input still knows,
-    (1 - alpha)^2 / ((1 - alpha)^2 + alpha^2).
+    k = (1 - alpha)^2 / ((1 - alpha)^2 + alpha^2); "between": 4 k (1 - k), nothing where all or none of it is known.
     """
     return FADES[fade](alpha)
 

@@ -22,6 +22,8 @@ class PatchStage(nn.Module):
     Beside its sources a stage sees their mean, smoothed over a few lengths of time: what to pass on of a noisy source
     where a tone is held, and a first guess for attention, which would spend much of its width on averaging.
     What the clip is like as a whole, its amount of noise above all, scales and shifts every norm.
+    With `precondition` it returns residual * mean + `apart_share` * made, so that where there is little noise to take
+    away its own errors are as small (c_out of Karras et al. 2022, sec. 5, in another form).
     """
 
     def __init__(
@@ -33,10 +35,12 @@ class PatchStage(nn.Module):
         num_layers: int,
         patch_frames: int,
         residual: float,
+        precondition: bool = False,
         **attention,
     ):
         super().__init__()
         self.patch_frames, self.head_width = patch_frames, width // nhead
+        self.residual, self.precondition = residual, precondition
         exact, sources = sources, sources + len(SMOOTHING)
         self.embed = nn.Linear(channels * sources * patch_frames, width)
         self.blocks = nn.ModuleList(
@@ -49,11 +53,13 @@ class PatchStage(nn.Module):
         if self.gate is not None:
             nn.init.zeros_(self.gate.weight)
             nn.init.zeros_(self.gate.bias)
-            nn.init.constant_(self.gate.bias[: exact * channels * patch_frames], residual / exact)
+            if not precondition:
+                nn.init.constant_(self.gate.bias[: exact * channels * patch_frames], residual / exact)
 
     def forward(self, sources: list[Tensor]) -> Tensor:
         *for_blocks, for_output = self.modulate(sources[0], sources[1])
         mean_BDT = torch.stack(sources).mean(dim=0)
+        share_B11 = apart_share(*sources[:2]) if self.precondition else 1.0
         sources = [*sources, *(moving_mean(mean_BDT, frames) for frames in SMOOTHING)]
         sources_BLX = to_patches(torch.cat(sources, dim=1), self.patch_frames)
         x_BLE = self.embed(sources_BLX)
@@ -64,7 +70,8 @@ class PatchStage(nn.Module):
         made_BLY = self.output(x_BLE)
         if self.gate is not None:
             made_BLY = made_BLY + (self.gate(x_BLE) * sources_BLX).unflatten(2, (len(sources), -1)).sum(dim=2)
-        return from_patches(made_BLY, self.patch_frames)
+        made_BDT = from_patches(made_BLY, self.patch_frames)
+        return self.residual * mean_BDT + share_B11 * made_BDT if self.precondition else made_BDT
 
 
 class ClipModulation(nn.Module):
@@ -102,6 +109,8 @@ class PatchCascadeGenerator(nn.Module):
                       every channel and frame, which start at r over the number of sources (r = 1 starts at their mean)
                       and at 0 for the smoothed ones. Where a source is noisy, gates of its own let the network close
                       one band, hold another still and leave a third open.
+    precondition      a stage adds the sources' mean, r times, as it is, and all that it makes of its own, the gated
+                      sources (all gates start at 0) included, times `apart_share`. Needs a residual.
     attention_window  frames that a token's attention reaches to either side; 0 for all. With a window of the training
                       clip's length, longer clips cost linear time and meet no distance that training did not. The
                       clip's statistics are always those of all frames.
@@ -120,19 +129,22 @@ class PatchCascadeGenerator(nn.Module):
         dropout: float = 0.0,
         residual: float = 0.0,
         attention_window: int = 0,
+        precondition: bool = False,
     ):
         super().__init__()
         if min(num_stages, num_layers, patch_frames) < 1:
             raise ValueError(f"no cascade: {num_stages} stages, {num_layers} layers, {patch_frames} frames per patch")
         if residual < 0 or attention_window < 0:
             raise ValueError(f"negative residual ({residual}) or attention_window ({attention_window})")
+        if precondition and not residual:
+            raise ValueError("precondition without a residual: there is no mean of the sources to add to")
         if width % (2 * nhead):
             raise ValueError(f"{nhead} heads do not divide a width of {width} into even parts")
         self.patch_frames = patch_frames
         window = math.ceil(attention_window / patch_frames)
         attention = {"dropout": dropout, "conv_kernel": conv_kernel, "window": window}
         self.stages = nn.ModuleList(
-            PatchStage(channels, 2 + stage, width, nhead, num_layers, patch_frames, residual, **attention)
+            PatchStage(channels, 2 + stage, width, nhead, num_layers, patch_frames, residual, precondition, **attention)
             for stage in range(num_stages)
         )
 
@@ -153,6 +165,16 @@ class PatchCascadeGenerator(nn.Module):
 def moving_mean(x_BDT: Tensor, frames: int) -> Tensor:
     """The mean over `frames` (odd) around each frame, over those that there are near the ends; [B, D, T]."""
     return F.avg_pool1d(x_BDT, frames, stride=1, padding=frames // 2, count_include_pad=False)
+
+
+def apart_share(input_BDT: Tensor, target_BDT: Tensor) -> Tensor:
+    """min(1, sqrt(2) |input - target|), root mean square of a clip: [B, 1, 1], in 0..1.
+
+    Of one piece of music (deviation 1) under noise of share alpha: min(1, 2 alpha), all of it from where there is as
+    much noise as music. A share that falls earlier costs what is learned of much noise.
+    """
+    apart_B11 = (input_BDT - target_BDT).detach().square().mean(dim=(1, 2), keepdim=True)  # a root at 0 has no gradient
+    return (2 * apart_B11).sqrt().clamp(max=1)
 
 
 def clip_statistics(input_BDT: Tensor, target_BDT: Tensor) -> Tensor:

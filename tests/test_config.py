@@ -8,7 +8,7 @@ import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from config import RunConfig, make_config, parse, read_yaml
+from config import PATCH_ONLY, RunConfig, make_config, parse, read_yaml
 from errors import UserError
 
 # What users of this kind of trainer already type, with the values that they know.
@@ -98,7 +98,8 @@ def test_torchruns_own_flags_are_accepted():
     [([], True), (["true"], True), (["True"], True), (["1"], True), (["false"], False), (["no"], False)],
 )
 def test_booleans_bare_and_with_a_value(name, words, value):
-    assert getattr(parse([f"--{name}", *words, "--pure_gan_mode", "0.01"]), name) is value
+    others = ["--pure_gan_mode", "0.01", *(["--generator", "patch"] if name in PATCH_ONLY else [])]
+    assert getattr(parse([f"--{name}", *words, *others]), name) is value
 
 
 def test_a_boolean_of_another_kind_is_refused():
@@ -217,6 +218,8 @@ def test_choices_are_named():
         ("--passes 2 --unity_test", "easy_share"),
         ("--passes 2 --unity_test --easy_share 1 --mask_type hybrid", "mask_type"),
         ("--gan_fade linear", "easy_share"),
+        ("--gan_fade between --easy_share 1", "pure_gan_mode"),
+        ("--generator patch --precondition --residual 0", "residual"),
         ("--gan_weight 0 --loss_weight_input 0 --loss_weight_target 0", "learn nothing"),
     ],
 )

@@ -58,6 +58,7 @@ def build_guided_generator(config: RunConfig) -> GuidedGenerator:
             "conv_kernel": c.conv_kernel,
             "attention_window": c.attention_window,
             "residual": c.residual,
+            "precondition": c.precondition,
         }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix_seed(c.seed, Purpose.WEIGHTS, 0))

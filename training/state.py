@@ -15,8 +15,8 @@ from training.steps import Game
 # Options that shaped a run's past: another value would not fit the weights or the samples in the checkpoint.
 SHAPING = (
     *("generator", "encoding_dim", "nhead", "num_layers", "num_transformer_layers", "width", "patch_frames"),
-    *("conv_kernel", "residual", "use_creative_agent", "use_compositional_agent", "discriminator", "disc_width"),
-    *("disc_spectral_norm", "optimizer", "disc_optimizer", "gan_loss", "seed"),
+    *("conv_kernel", "residual", "precondition", "use_creative_agent", "use_compositional_agent"),
+    *("discriminator", "disc_width", "disc_spectral_norm", "optimizer", "disc_optimizer", "gan_loss", "seed"),
 )
 
 

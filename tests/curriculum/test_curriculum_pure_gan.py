@@ -14,6 +14,7 @@ from curriculum.pure_gan import (
     adapt_alpha,
     alpha_at,
     ease_alpha,
+    faded,
     jitter_alpha,
     mean_alpha,
     mix_noise,
@@ -218,6 +219,16 @@ def test_part_of_the_noise_lasts():
     assert (noise_BDT[:, 0] * noise_BDT[:, 1]).mean() == pytest.approx(0.0, abs=0.04)
 
 
+@given(st.sampled_from(sorted(FADES)), st.floats(0, 1))
+def test_what_is_left_of_a_weight_is_a_share(fade, alpha):
+    assert 0 <= faded(alpha, fade) <= 1 + 1e-12
+
+
+def test_what_fades_between_counts_where_half_is_known():
+    shares = faded(torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0]), "between")
+    torch.testing.assert_close(shares, torch.tensor([0.0, 0.36, 1.0, 0.36, 0.0]))
+
+
 def test_jitter_leaves_both_ends_alone():
     u_B = torch.rand(100, generator=torch.Generator().manual_seed(0))
     assert (jitter_alpha(0.0, u_B, 0.2, 1.0) == 0).all()
@@ -234,7 +245,7 @@ def test_recon_weight(fade, alpha, weight):
     torch.testing.assert_close(recon_weight(torch.tensor([alpha]), fade, 0.05), torch.tensor([weight]))
 
 
-@given(st.sampled_from(sorted(FADES)), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+@given(st.sampled_from(["off", "linear", "known"]), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
 def test_recon_weight_falls_from_one_to_its_floor(fade, alpha, more, floor):
     low, high = sorted((alpha, more))
     assert floor <= recon_weight(high, fade, floor) <= recon_weight(low, fade, floor) + 1e-12 <= 1 + 1e-9

@@ -37,6 +37,7 @@ VARIANTS = [
     "--unity_test --crop_seconds 0.5",
     "--unity_test --easy_share 1 --passes 3 --loss_reconstruction mse",
     "--easy_share 0.5 --gan_fade known --gan_loss rpgan --r1_weight 1 --r2_weight 1",
+    "--generator patch --width 16 --precondition --unity_test --easy_share 1 --gan_fade between",
     "--g_pretrain_steps 1 --adv_ramp_steps 4 --n_critic 2",
     "--gan_weight 0",
     "--loss_weight_input 0 --loss_weight_target 0 --gan_weight 1",

@@ -8,7 +8,7 @@ import torch
 import models
 from models import build_generator
 from models.blocks import SpectralLinear
-from models.patch_cascade import PatchStage, clip_statistics, from_patches, to_patches
+from models.patch_cascade import PatchStage, apart_share, clip_statistics, from_patches, to_patches
 
 SMALL = {
     "cascade": {"channels": 8, "nhead": 2, "num_layers": 1, "num_stages": 2},
@@ -218,6 +218,41 @@ def test_smoothed_sources_have_gates_that_start_closed():
         torch.testing.assert_close(passed_on[:, :, frame], mean[:, :, around].mean(2), atol=1e-5, rtol=1e-5)
 
 
+def test_preconditioned_output_is_the_mean_plus_what_is_made_as_far_as_the_sources_lie_apart():
+    generator, (x, noise) = small("patch", num_stages=1, precondition=True), sources(2, 8)
+    torch.testing.assert_close(generator(x, x), x)  # no noise: nothing to take away, whatever the weights
+    stage, made = generator.stages[0], []
+    stage.output.register_forward_hook(lambda module, args, out_BLY: made.append(from_patches(out_BLY, 2)))
+    for parameter in stage.gate.parameters():
+        torch.nn.init.zeros_(parameter)
+    for amount, least, most in ((0.01, 0.0, 0.02), (0.1, 0.1, 0.2), (3.0, 1.0, 1.0)):
+        y = x + amount * noise
+        share = (2 * (x - y).square().mean(dim=(1, 2), keepdim=True)).sqrt().clamp(max=1)
+        torch.testing.assert_close(generator(x, y), (x + y) / 2 + share * made[-1])
+        assert least <= share.min() and share.max() <= most
+
+
+def test_under_noise_of_share_alpha_what_is_made_counts_twice_alpha_up_to_half():
+    x, one, other = (torch.randn(1, 8, 4000, generator=torch.Generator().manual_seed(k)) for k in range(3))
+    for alpha in (0.0, 0.05, 0.3, 0.5, 0.8, 1.0):
+        share = apart_share((1 - alpha) * x + alpha * one, (1 - alpha) * x + alpha * other)
+        assert share.shape == (1, 1, 1)
+        assert share.item() == pytest.approx(min(1, 2 * alpha), rel=0.02)
+
+
+def test_preconditioning_leaves_gradients_finite_where_sources_are_the_same():
+    """An agent's masks ask for gradients of the sources, which are equal in music's phase of a unity test."""
+    generator = small("patch", precondition=True)
+    x = torch.randn(2, 8, 6, requires_grad=True)
+    generator(x, 1 * x).square().sum().backward()
+    assert x.grad.isfinite().all() and x.grad.any()
+
+
+def test_preconditioning_needs_a_residual():
+    with pytest.raises(ValueError, match="residual"):
+        build_generator("patch", **SMALL["patch"] | {"residual": 0.0, "precondition": True})
+
+
 def test_clip_statistics_are_means_changes_and_how_far_the_sources_lie_apart():
     x = torch.tensor([[[1.0, 3.0, 5.0], [2.0, 2.0, 2.0]]])  # changes by 2, and not at all
     log_of = lambda mean_square: math.log(mean_square + 1e-4)  # noqa: E731
@@ -229,6 +264,7 @@ def test_clip_statistics_are_means_changes_and_how_far_the_sources_lie_apart():
 
 
 def test_clip_statistics_scale_and_shift_every_norm_from_nothing():
+    torch.manual_seed(0)
     stage, (x, y) = PatchStage(8, 2, 16, 2, 3, patch_frames=2, residual=0.0), sources(2, 10)
     assert not any(part.any() for pair in stage.modulate(x, y) for part in pair)
     for norm in range(4):  # of three blocks and the output, scale and shift of each
@@ -238,7 +274,7 @@ def test_clip_statistics_scale_and_shift_every_norm_from_nothing():
             made = [scale_shift[part] for scale_shift in stage.modulate(x, y)]
             assert [bool((value == 1).all()) for value in made] == [k == norm for k in range(4)]
     for block in stage.blocks:
-        torch.nn.init.constant_(block.feed[-1].weight, 0.01)  # blocks start as nothing
+        torch.nn.init.normal_(block.feed[-1].weight, std=0.1)  # blocks start as nothing; norms would not see a constant
     for norm in range(4):
         stage.modulate.output.bias.data.zero_()
         before = stage([x, y])

@@ -175,11 +175,12 @@ def test_regression_fades_with_what_the_input_still_knows(fade):
         assert plan.recon_weight_B.tolist() == pytest.approx([max(0.1, share)] * 4, abs=1e-6)
 
 
-@pytest.mark.parametrize("fade", ["off", "linear", "known"])
+@pytest.mark.parametrize("fade", ["off", "linear", "known", "between"])
 def test_the_game_fades_sample_by_sample(fade):
     for plan in trace(30, pure_gan_mode=0.25, easy_share=0.5, gan_fade=fade):
         for a, share in zip(plan.alpha_B.tolist(), plan.game_share_B.tolist(), strict=True):
-            expected = {"off": 1.0, "linear": 1 - a, "known": (1 - a) ** 2 / ((1 - a) ** 2 + a**2)}[fade]
+            known = (1 - a) ** 2 / ((1 - a) ** 2 + a**2)
+            expected = {"off": 1.0, "linear": 1 - a, "known": known, "between": 4 * known * (1 - known)}[fade]
             assert share == pytest.approx(expected, abs=1e-6)
 
 

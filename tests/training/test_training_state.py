@@ -197,9 +197,9 @@ def test_what_shaped_the_past_cannot_change(name):
         resumed_config(make_config({name: OTHER[name]}), saved_with())
 
 
-@pytest.mark.parametrize("name", ["width", "patch_frames", "conv_kernel", "residual"])
+@pytest.mark.parametrize("name", ["width", "patch_frames", "conv_kernel", "residual", "precondition"])
 def test_nor_can_the_patch_generators_shape(name):
-    other = {"width": 96, "patch_frames": 4, "conv_kernel": 7, "residual": 0.5}[name]
+    other = {"width": 96, "patch_frames": 4, "conv_kernel": 7, "residual": 0.5, "precondition": True}[name]
     state = saved_with(generator="patch", nhead=6)
     with pytest.raises(UserError, match=f"--{name} {other} contradicts"):
         resumed_config(make_config({"generator": "patch", "nhead": 6, name: other}), state)
