@@ -47,6 +47,8 @@ class RunConfig(*reversed(GROUPS)):
             raise ValueError(f"gan_fade {self.gan_fade} needs easy_share over 0: in full noise no other sample counts")
         if self.gan_fade == "between" and self.pure_gan_mode == 0:
             raise ValueError("gan_fade between needs pure_gan_mode over 0: without noise no sample counts")
+        if self.offset_seconds > 0 and self.offset_noise == 0:
+            raise ValueError("offset_seconds needs offset_noise over 0: it says how long that part of the noise lasts")
         if self.precondition and self.residual == 0:
             raise ValueError("precondition needs residual over 0: it scales what is added to the sources' mean")
         if self.lr_schedule == "plateau" and self.pure_gan_mode == 0:

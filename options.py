@@ -215,6 +215,9 @@ class CurriculumOptions(BaseModel):
     offset_noise: float = opt(
         0.0, "part of the noise that lasts over a clip: clips then differ more, and are more of a piece", ge=0, lt=1
     )
+    offset_seconds: float = opt(
+        0.0, "how long that part lasts: its correlation falls by e in this time; 0: over the whole clip", ge=0
+    )
     passes: int = opt(
         1,
         "generation: passes from noise to music, each with less noise; needs easy_share and unity_test",

@@ -5,7 +5,7 @@ noise, 0 (music) to 1 (noise).
 """
 
 from dataclasses import dataclass
-from math import acosh, log
+from math import acosh, exp, log
 
 import torch
 from torch import Tensor
@@ -38,14 +38,30 @@ def sample_std(x_BDT: Tensor) -> Tensor:
     return torch.linalg.vector_norm(wide_BX - wide_BX.mean(1, keepdim=True), dim=1) / wide_BX.shape[1] ** 0.5
 
 
-def offset_noise(noise_BDT: Tensor, lasting_BD1: Tensor, share: float) -> Tensor:
-    """sqrt(1 - share^2) noise + share lasting: noise of variance 1 of which a part lasts over the whole clip.
+def offset_noise(noise_BDT: Tensor, lasting_BDX: Tensor, share: float) -> Tensor:
+    """sqrt(1 - share^2) noise + share lasting: noise of variance 1 of which a part lasts, X = 1: over the whole clip,
+    X = T: as long as `slow_noise` says.
 
     White noise hides what lasts, such as a clip's timbre, worst of all: it averages out over the frames. So what lasts
     would be settled in the very first step from noise, alike for all clips (offset noise: Guttenberg 2023,
     "Diffusion with Offset Noise"). share: [0, 1); 0 gives the white noise itself.
     """
-    return noise_BDT if share == 0 else (1 - share * share) ** 0.5 * noise_BDT + share * lasting_BD1
+    return noise_BDT if share == 0 else (1 - share * share) ** 0.5 * noise_BDT + share * lasting_BDX
+
+
+def slow_noise(white_BDT: Tensor, frames: float) -> Tensor:
+    """Noise that wanders: mean 0, variance 1, the correlation of two frames t apart is exp(-t / frames); from white.
+
+    x_t = r x_(t-1) + sqrt(1 - r^2) white_t, r = exp(-1 / frames), x_0 = white_0: an Ornstein-Uhlenbeck process, sampled
+    (Uhlenbeck & Ornstein 1930). Summed up by doubling (Kogge & Stone 1973): log2 T sums, not T in a row.
+    """
+    r = exp(-1 / frames)
+    x_BDT = torch.cat([white_BDT[:, :, :1], (1 - r * r) ** 0.5 * white_BDT[:, :, 1:]], dim=2)
+    reach = 1
+    while reach < x_BDT.shape[2]:
+        x_BDT = torch.cat([x_BDT[:, :, :reach], x_BDT[:, :, reach:] + r**reach * x_BDT[:, :, :-reach]], dim=2)
+        reach *= 2
+    return x_BDT
 
 
 def mix_noise(x_BDT: Tensor, alpha: float | Tensor, noise_BDT: Tensor, variance_preserving: bool = False) -> Tensor:

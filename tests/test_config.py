@@ -220,6 +220,7 @@ def test_choices_are_named():
         ("--gan_fade linear", "easy_share"),
         ("--gan_fade between --easy_share 1", "pure_gan_mode"),
         ("--generator patch --precondition --residual 0", "residual"),
+        ("--offset_seconds 4", "offset_noise"),
         ("--gan_weight 0 --loss_weight_input 0 --loss_weight_target 0", "learn nothing"),
     ],
 )

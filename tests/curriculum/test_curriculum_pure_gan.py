@@ -23,6 +23,7 @@ from curriculum.pure_gan import (
     recon_weight,
     remix_noise,
     sample_std,
+    slow_noise,
 )
 
 TABLE = [(1, 0.0), (50, 0.0), (51, 0.01), (75, 0.25), (100, 0.5), (125, 0.75), (150, 1.0), (151, 1.0), (400, 1.0)]
@@ -217,6 +218,29 @@ def test_part_of_the_noise_lasts():
     assert noise_BDT.var() == pytest.approx(1.0, abs=0.03)
     assert (noise_BDT[:, :, 0] * noise_BDT[:, :, -1]).mean() == pytest.approx(0.36, abs=0.04)
     assert (noise_BDT[:, 0] * noise_BDT[:, 1]).mean() == pytest.approx(0.0, abs=0.04)
+
+
+@pytest.mark.parametrize("frames", [0.5, 40.0, 1e5])
+@pytest.mark.parametrize("T", [1, 2, 150, 333])
+def test_slow_noise_is_summed_up_as_written(frames, T):
+    """Against x_t = r x_(t-1) + sqrt(1 - r^2) white_t, frame by frame."""
+    white_BDT = torch.randn(2, 3, T, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    r = math.exp(-1 / frames)
+    x_BD = [white_BDT[:, :, 0]]
+    for t in range(1, T):
+        x_BD.append(r * x_BD[-1] + math.sqrt(1 - r * r) * white_BDT[:, :, t])
+    torch.testing.assert_close(slow_noise(white_BDT, frames), torch.stack(x_BD, dim=2))
+
+
+def test_slow_noise_forgets():
+    """Variance 1 from the first frame to the last, a correlation of exp(-t / frames)."""
+    white_BDT = torch.randn(4000, 2, 200, generator=torch.Generator().manual_seed(0))
+    noise_BDT = slow_noise(white_BDT, 50)
+    torch.testing.assert_close(noise_BDT.var(dim=(0, 1)), torch.ones(200), rtol=0, atol=0.1)
+    for apart in (1, 50, 150):
+        correlation = (noise_BDT[:, :, apart:] * noise_BDT[:, :, :-apart]).mean()
+        assert correlation == pytest.approx(math.exp(-apart / 50), abs=0.02)
+    assert (noise_BDT[:, 0] * noise_BDT[:, 1]).mean() == pytest.approx(0.0, abs=0.02)
 
 
 @given(st.sampled_from(sorted(FADES)), st.floats(0, 1))

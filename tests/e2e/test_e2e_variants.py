@@ -35,7 +35,7 @@ VARIANTS = [
     "--recon_fade known --recon_floor 0.1 --alpha_jitter 0.2 --noise_mix variance_preserving",
     "--amp bf16 --optimizer adam --beta1 0",
     "--unity_test --crop_seconds 0.5",
-    "--unity_test --easy_share 1 --passes 3 --loss_reconstruction mse",
+    "--unity_test --easy_share 1 --passes 3 --loss_reconstruction mse --offset_noise 0.5 --offset_seconds 2",
     "--easy_share 0.5 --gan_fade known --gan_loss rpgan --r1_weight 1 --r2_weight 1",
     "--generator patch --width 16 --precondition --unity_test --easy_share 1 --gan_fade between",
     "--g_pretrain_steps 1 --adv_ramp_steps 4 --n_critic 2",

@@ -24,7 +24,11 @@ def music(seed):
     return 3 * torch.randn(1, 128, T, generator=torch.Generator().manual_seed(seed)) + 1
 
 
-@pytest.fixture(scope="module", params=[{}, {"noise_mix": "variance_preserving"}, {"offset_noise": 0.5}], ids=str)
+@pytest.fixture(
+    scope="module",
+    params=[{}, {"noise_mix": "variance_preserving"}, {"offset_noise": 0.5, "offset_seconds": 1}],
+    ids=str,
+)
 def config(request, codec):
     return build("patch", codec, **request.param).config
 
@@ -50,6 +54,17 @@ def test_offset_noise_is_the_same_over_a_long_clip_and_another_in_the_next(codec
     assert torch.corrcoef(torch.stack([first.flatten(), last.flatten()]))[0, 1] > 0.98
     between = torch.corrcoef(first)
     assert (between - torch.eye(4)).abs().max() < 0.35  # input and target of two clips: four draws of 128 numbers
+
+
+def test_offset_noise_of_some_seconds_is_another_much_later(codec):
+    """Means over a second, of both sources of two clips: alike a second on, another after 50."""
+    loaded = build("patch", codec, offset_noise=0.5, offset_seconds=5)
+    sources = noise_sources(loaded.config, loaded.space, draws.plain(3, 2), 4000, "cpu")
+    first, next_one, last = (
+        torch.cat([x[:, :, start : start + 75].mean(2) for x in sources]).flatten() for start in (0, 75, 3900)
+    )
+    assert torch.corrcoef(torch.stack([first, next_one]))[0, 1] > 0.7
+    assert torch.corrcoef(torch.stack([first, last]))[0, 1].abs() < 0.2
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.23, 1.0])
