@@ -1,151 +1,300 @@
-"""RunConfig: all options of a run, checked together, from the command line and YAML files.
+"""RunConfig: all options of a run, joined from those that the parts own, checked together.
 
 `parse(argv)` reads `--config FILE.yaml`, lays the command line over it and returns one frozen RunConfig. The options
-themselves stand in `options.py`.
+themselves stand beside the parts that own them, in each room's `options.py`.
 """
 
-import argparse
 import difflib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import ConfigDict, ValidationError, model_validator
+from pydantic import ValidationError
 
+from curriculum.options import CurriculumOptions, RateOptions, WeightOptions
 from errors import UserError
-from options import GROUPS, SIZES
+from kinds.options import DataOptions
+from losses.options import AdversarialOptions, MaskLossOptions, RegressionOptions
+from models.options import SIZES, ModelOptions
+from monitoring.options import HealthOptions, LoggingOptions
+from registry import Chosen, Options, Part, Registry, mark_of
+from runtime.options import CheckpointOptions, ProcessOptions
+from synthesis.options import SamplingOptions
+from training.options import OptimizerOptions, TrainingOptions
 
-PATCH_ONLY = ("width", "patch_frames", "conv_kernel", "attention_window", "residual", "precondition")
-CASCADE_ONLY = ("anti_cheating",)
+SECTIONS: dict[str, type[Options]] = {
+    "model": ModelOptions,
+    "data": DataOptions,
+    "training": TrainingOptions,
+    "optimizer": OptimizerOptions,
+    "rates": RateOptions,
+    "regression": RegressionOptions,
+    "adversarial": AdversarialOptions,
+    "mask_losses": MaskLossOptions,
+    "weights": WeightOptions,
+    "curriculum": CurriculumOptions,
+    "sampling": SamplingOptions,
+    "checkpoints": CheckpointOptions,
+    "processes": ProcessOptions,
+    "health": HealthOptions,
+    "logging": LoggingOptions,
+}
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {"size": SIZES}  # option -> its value -> options that it stands for
+PLUGINS = "NOISE2MUSIC_PLUGINS"  # names of modules, joined by commas, that register parts of their own
 
 
-class RunConfig(*reversed(GROUPS)):
-    """All options of a run; frozen. `model_fields_set` names those that were given rather than defaulted."""
+@dataclass(frozen=True)
+class RunConfig:
+    """All options of a run; frozen. `config.training.epochs` is an option of a section.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+    Attributes:
+        sections: by their names in `SECTIONS`.
+        choices: the part that each choosing option names, with the part's own options; see `chosen`.
+        given: names of the options that were given rather than defaulted.
+    """
 
-    @model_validator(mode="after")
-    def _fit_together(self) -> "RunConfig":
-        if self.use_creative_agent and self.use_compositional_agent:
-            raise ValueError("use_creative_agent and use_compositional_agent exclude each other: choose one")
-        if self.mask_type != "none" and (self.use_creative_agent or self.use_compositional_agent):
-            raise ValueError("mask_type and the agents exclude each other: leave one out")
-        for name in PATCH_ONLY if self.generator == "cascade" else CASCADE_ONLY:
-            if getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"{name} is no option of --generator {self.generator}: leave it out")
-        if self.generator == "patch" and self.width % (2 * self.nhead):
-            raise ValueError(f"width {self.width} must be a multiple of 2 x nhead ({2 * self.nhead})")
-        if self.generator == "cascade" and 2 * self.encoding_dim % self.nhead:
-            raise ValueError(f"nhead {self.nhead} must divide 2 x encoding_dim ({2 * self.encoding_dim})")
-        if self.conv_kernel % 2 == 0:
-            raise ValueError(f"conv_kernel {self.conv_kernel} must be odd")
-        if self.adaptive_alpha and self.pure_gan_mode == 0:
-            raise ValueError("adaptive_alpha needs a curriculum: give --pure_gan_mode as well")
-        if self.passes > 1 and not (self.unity_test and self.easy_share > 0 and self.mask_type == "none"):
-            raise ValueError(f"passes {self.passes} needs unity_test, easy_share over 0 and no mask_type, or must be 1")
-        if self.gan_fade != "off" and self.easy_share == 0:
-            raise ValueError(f"gan_fade {self.gan_fade} needs easy_share over 0: in full noise no other sample counts")
-        if self.gan_fade == "between" and self.pure_gan_mode == 0:
-            raise ValueError("gan_fade between needs pure_gan_mode over 0: without noise no sample counts")
-        if self.offset_seconds > 0 and self.offset_noise == 0:
-            raise ValueError("offset_seconds needs offset_noise over 0: it says how long that part of the noise lasts")
-        if self.precondition and self.residual == 0:
-            raise ValueError("precondition needs residual over 0: it scales what is added to the sources' mean")
-        if self.lr_schedule == "plateau" and self.pure_gan_mode == 0:
-            for name in ("plateau_metric", "disc_plateau_metric"):
-                if getattr(self, name) == "ceiling":
-                    raise ValueError(f"{name} ceiling needs a curriculum: give --pure_gan_mode as well")
-        if self.gan_weight == 0 and self.recon_weight_sum == 0:
-            raise ValueError("gan_weight and every other loss weight are 0: the generator would learn nothing")
-        return self
+    sections: Mapping[str, Options]
+    choices: Mapping[str, Chosen]
+    given: frozenset[str]
 
-    @property
-    def recon_weight_sum(self) -> float:
-        return (
-            self.loss_weight_input
-            + self.loss_weight_target
-            + self.loss_weight_spectral
-            + self.loss_weight_mel
-            + self.feature_matching_weight
-        )
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name not in self.sections:
+            raise AttributeError(f"no section of options is called {name}")
+        return self.sections[name]
 
-    @property
-    def needs_audio(self) -> bool:
-        """Whether some loss is measured on decoded audio."""
-        in_audio = self.recon_domain == "audio" and self.loss_weight_input + self.loss_weight_target > 0
-        return in_audio or self.loss_weight_spectral + self.loss_weight_mel + self.corr_weight > 0
+    def __reduce__(self):
+        return _again, (self.flat(), self.given)
 
-    @property
-    def disc_lr_value(self) -> float:
-        return 0.5 * self.lr if self.disc_lr is None else self.disc_lr
+    def chosen(self, option: str) -> Chosen:
+        """The part that an option chooses, with its own options. KeyError where the choice was left open."""
+        return self.choices[option]
 
-    def plateau(self, network: Literal["g", "d"]) -> dict[str, Any]:
-        """Settings of a network's reduce-on-plateau: metric, factor, patience, cooldown, minimum."""
-        names = {"metric": "metric", "factor": "factor", "patience": "patience", "cooldown": "cooldown"}
-        names["minimum"] = "min_ratio"
-        own = {key: getattr(self, f"disc_plateau_{name}") if network == "d" else None for key, name in names.items()}
-        return {key: getattr(self, f"plateau_{names[key]}") if own[key] is None else own[key] for key in names}
+    def flat(self) -> dict[str, Any]:
+        """Every option that has an effect in this run, by name, as plain values."""
+        values: dict[str, Any] = {}
+        for section in self.sections.values():
+            values |= section.model_dump()
+        for chosen in self.choices.values():
+            for _, options in chosen.members:
+                values |= options.model_dump()
+        return values
 
-    def batch_per_device(self, world: int) -> int:
-        """Pairs per device and step on `world` devices. Raises UserError where the global batch cannot be shared."""
-        if not self.global_batch_size:
-            return self.batch_size
-        if self.global_batch_size % world:
-            raise UserError(f"--global_batch_size {self.global_batch_size} cannot be shared among {world} devices")
-        return self.global_batch_size // world
+    def replace(self, **changes: Any) -> "RunConfig":
+        """The same options but for some; what an old choice owned goes with it. UserError where they do not fit."""
+        flat = self.flat()
+        made, _ = resolve(flat | changes, self.given, inherited=frozenset(flat) - set(changes))
+        return made
+
+    def remarks(self) -> list[str]:
+        """Sentences worth telling before a run."""
+        return [text for _, options in self._all() for text in options.remarks(self)]
 
     def to_yaml(self) -> str:
-        return yaml.safe_dump(self.model_dump(), sort_keys=False)
+        return yaml.safe_dump(self.flat(), sort_keys=False)
+
+    def _all(self) -> Iterator[tuple[str, Options]]:
+        yield from self.sections.items()
+        for option, chosen in self.choices.items():
+            yield from ((option, options) for _, options in chosen.members)
 
 
-def make_config(values: dict[str, Any], source: str = "") -> RunConfig:
-    """Builds a RunConfig or raises a UserError of one sentence that names the option, its value and its range."""
-    for key in values:
-        if key not in RunConfig.model_fields:
-            raise UserError(f"{source}unknown option {key}{_nearest(key)}")
+def _again(flat: dict[str, Any], given: frozenset[str]) -> RunConfig:
+    return resolve(flat, given)[0]
+
+
+# --- what options there are ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Known:
+    """An option: where it is declared first, and the parts (option that chooses, part) that own it; none: a section's.
+
+    A name that several parts own is one option.
+    """
+
+    field: Any
+    owners: tuple[tuple[str, Part], ...] = ()
+
+
+@cache
+def load_plugins() -> None:
+    """Imports the modules named in the environment variable NOISE2MUSIC_PLUGINS, whose parts are then known by name.
+
+    Raises:
+        UserError: there is no such module, or it cannot be imported.
+    """
+    for name in filter(None, os.environ.get(PLUGINS, "").split(",")):
+        try:
+            import_module(name)
+        except Exception as error:
+            raise UserError(f"{PLUGINS}: the module {name} cannot be imported: {error}") from None
+
+
+def known_options() -> dict[str, Known]:
+    """All options by name: of the sections, and of all parts that can be chosen."""
+    load_plugins()
+    found: dict[str, Known] = {}
+    for model in SECTIONS.values():
+        for name, field in model.model_fields.items():
+            found[name] = Known(field)
+    for name, registry in choices_in(SECTIONS.values()):
+        for part in registry.values():
+            _add_part(found, name, part)
+    return found
+
+
+def _add_part(found: dict[str, Known], choice: str, part: Part) -> None:
+    for name, field in part.options.model_fields.items():
+        before = found.get(name)
+        assert before is None or before.owners, f"{name} is an option of a section and of {part.name}"
+        found[name] = Known(before.field if before else field, (*(before.owners if before else ()), (choice, part)))
+    for name, registry in choices_in([part.options]):
+        for inner in registry.values():
+            _add_part(found, name, inner)
+
+
+def choices_in(models) -> Iterator[tuple[str, Registry]]:
+    """(option, registry) for every option of these models that chooses a part."""
+    for model in models:
+        for name, field in model.model_fields.items():
+            if (registry := mark_of(field, "registry")) is not None:
+                yield name, registry
+
+
+def default_values() -> dict[str, Any]:
+    """Every option with its default, those of parts that are not chosen included."""
+    return {name: plain_value(known.field.default) for name, known in known_options().items()}
+
+
+def plain_value(value: Any) -> Any:
+    """An option's value as YAML and checkpoints hold it."""
+    return value.model_dump() if isinstance(value, Options) else value
+
+
+# --- from values to a configuration --------------------------------------------------------------------------------
+
+
+def make_config(values: dict[str, Any], source: str = "", inherited: frozenset[str] = frozenset()) -> RunConfig:
+    """Builds a RunConfig or raises a UserError of one sentence that names the option, its value and its range. For
+    `inherited` see `resolve`."""
     try:
-        return RunConfig(**values)
+        values = with_presets(values)
+        return resolve(values, frozenset(values), inherited)[0]
+    except UserError as error:
+        raise UserError(f"{source}{error}") from None
+
+
+def resolve(
+    values: dict[str, Any], given: frozenset[str], inherited: frozenset[str] = frozenset()
+) -> tuple[RunConfig, list[str]]:
+    """The configuration of flat values, and the inherited names that no chosen part owns, which are left out.
+
+    Args:
+        given: names to be counted as given.
+        inherited: names whose values come from an earlier run: where no chosen part owns them, they are no mistake.
+
+    Raises:
+        UserError: an unknown option, a value out of range, options of parts that are not chosen or that do not fit.
+    """
+    known = known_options()
+    for name in values:
+        if name not in known:
+            raise UserError(f"unknown option {name}{nearest(name, known)}")
+    sections = {name: _model(model, values) for name, model in SECTIONS.items()}
+    choices: dict[str, Chosen] = {}
+    used = {name for model in SECTIONS.values() for name in model.model_fields}
+    for section in sections.values():
+        _choose(section, values, choices, used)
+    unused = sorted(set(values) - used)
+    for name in unused:
+        if name not in inherited:
+            raise UserError(_of_another_part(name, known[name], choices))
+    config = RunConfig(sections, choices, given)
+    for _, options in config._all():
+        try:
+            options.check(config)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+    return config, unused
+
+
+def _choose(options: Options, values: dict[str, Any], choices: dict[str, Chosen], used: set[str]) -> None:
+    """Enters the parts that these options choose, and in turn those that the parts' own options choose."""
+    for option, registry in choices_in([type(options)]):
+        name = getattr(options, option)
+        if name is None:  # left open: what any of the parts owns may be given
+            used.update(field for part in registry.values() for field in part.options.model_fields)
+            continue
+        try:
+            parts = registry.named(name)
+        except ValueError as error:
+            raise UserError(f"--{option} {name} is not possible: it must be {error}") from None
+        members = tuple((part, _model(part.options, values)) for part in parts)
+        choices[option] = Chosen(name, members)
+        for part, own in members:
+            used.update(part.options.model_fields)
+            _choose(own, values, choices, used)
+
+
+def _model(model: type[Options], values: dict[str, Any]) -> Options:
+    """An options model out of those of the values that are its own."""
+    own = {}
+    for name, field in model.model_fields.items():
+        if name in values:
+            own[name] = _block(name, field.annotation, values[name])
+    try:
+        return model(**own)
     except ValidationError as error:
         first = error.errors()[0]
         reason = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
         if not first["loc"]:
-            raise UserError(f"{source}{reason}") from None
-        raise UserError(f"{source}--{first['loc'][0]} {first['input']} is not possible: it must be {reason}") from None
+            raise UserError(reason) from None
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(f"--{where} {first['input']} is not possible: it must be {reason}") from None
 
 
-def _nearest(key: str) -> str:
-    close = difflib.get_close_matches(key.replace("-", "_"), RunConfig.model_fields, n=1, cutoff=0.5)
+def _block(name: str, annotation: Any, value: Any) -> Any:
+    """A block of options given on the command line as name=value,name=value; anything else as it is."""
+    if not (isinstance(annotation, type) and issubclass(annotation, Options)) or not isinstance(value, str):
+        return value
+    pairs = [item.partition("=") for item in value.split(",")]
+    if not all(sign and key.strip() for key, sign, _ in pairs):
+        raise UserError(f"--{name} {value} is not possible: write name=value,name=value")
+    for key, _, _ in pairs:
+        if key.strip() not in annotation.model_fields:
+            raise UserError(f"--{name}: unknown name {key}{nearest(key, annotation.model_fields)}")
+    return {key.strip(): text for key, _, text in pairs}
+
+
+def _of_another_part(name: str, known: Known, choices: dict[str, Chosen]) -> str:
+    """That an option belongs to parts that were not chosen."""
+    option = known.owners[0][0]
+    owners = " or ".join(part.name for choice, part in known.owners if choice == option)
+    chosen = f", not of {choices[option].name}" if option in choices else ""
+    return f"{name} is an option of --{option} {owners}{chosen}: leave it out"
+
+
+def nearest(key: str, names) -> str:
+    """What may have been meant, as the end of a sentence."""
+    close = difflib.get_close_matches(key.replace("-", "_"), list(names), n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else "; --help lists all"
 
 
-def with_size(values: dict[str, Any]) -> dict[str, Any]:
-    """The options with what their `size` stands for laid beneath them; an unknown size is left for `make_config`."""
-    size = SIZES.get(str(values.get("size")))
-    return values if size is None else {"generator": "patch", "num_transformer_layers": 1} | size | values
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
-        raise UserError(message.replace("argument ", "", 1))
-
-
-def _parser() -> _Parser:
-    parser = _Parser(description="Trains a generator from music to music to noise to music.", allow_abbrev=False)
-    parser.add_argument("--config", metavar="FILE.yaml", help="options from a file; the command line wins")
-    parser.add_argument("--print_config", action="store_true", help="print the whole resolved configuration and end")
-    for group in GROUPS:
-        section = parser.add_argument_group(group.__doc__)
-        for name, field in group.model_fields.items():
-            text = f"{field.description} (default: {field.default})".replace("%", "%%")
-            section.add_argument(f"--{name}", default=argparse.SUPPRESS, help=text, **_argument_kind(field.annotation))
-    return parser
-
-
-def _argument_kind(annotation: Any) -> dict[str, Any]:
-    if annotation is bool:  # accepted bare and with a value
-        return {"nargs": "?", "const": "true", "metavar": "true|false"}
-    choices = [c for c in getattr(annotation, "__args__", ()) if isinstance(c, str)]
-    return {"metavar": "|".join(choices) if choices else getattr(annotation, "__name__", "value").upper()}
+def with_presets(values: dict[str, Any]) -> dict[str, Any]:
+    """The values with what presets (`size`) stand for laid beneath them. UserError for a preset that there is not."""
+    for option, presets in PRESETS.items():
+        name = values.get(option)
+        if name is None:
+            continue
+        if name not in presets:
+            raise UserError(f"--{option} {name} is not possible: it must be one of {', '.join(presets)}")
+        values = presets[name] | values
+    return values
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -159,27 +308,3 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UserError(f"{path} must hold `option: value` lines")
     return values
-
-
-def parse(argv: list[str]) -> RunConfig:
-    """The command line as a RunConfig.
-
-    Raises:
-        UserError: an unknown option (with the nearest valid name), a value out of range, options that exclude
-            each other, a configuration file that cannot be read.
-        SystemExit: 0 after --help or --print_config.
-    """
-    given, unknown = _parser().parse_known_args(argv)
-    if unknown:
-        key = unknown[0].split("=")[0]
-        raise UserError(f"unknown option {key}{_nearest(key.lstrip('-'))}")
-    options = vars(given)
-    path, show = options.pop("config"), options.pop("print_config")
-    values = read_yaml(path) if path else {}
-    if path:
-        make_config(with_size(values), source=f"{path}: ")
-    config = make_config(with_size(values) | with_size(options))
-    if show:
-        print(config.to_yaml(), end="")
-        raise SystemExit(0)
-    return config

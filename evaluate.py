@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from command_line import OneSentenceParser
 from errors import UserError
 
 SAMPLE_RATE = 24_000
@@ -31,7 +32,7 @@ WIDTH = 150  # of the table, even where the terminal is narrower
 
 @dataclass(frozen=True)
 class Source:
-    """Where a judged set comes from: a folder of audio files, or a checkpoint's generator with its codec."""
+    """Where a evaluated set comes from: a folder of audio files, or a checkpoint's generator with its codec."""
 
     name: str
     wavs: list[np.ndarray] | None = None
@@ -41,11 +42,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Material:
-    """Clips of one length, float32 [B, N]: held-out reference, training clips; `judged` by name; remarks to print."""
+    """Clips of one length, float32 [B, N]: held-out reference, training clips, `evaluated` by name; remarks."""
 
     reference_BN: np.ndarray
     train_BN: np.ndarray
-    judged: dict[str, np.ndarray]
+    evaluated: dict[str, np.ndarray]
     count: int
     remarks: list[str]
 
@@ -59,7 +60,7 @@ def read_folder(folder: str | Path, option: str) -> list[np.ndarray]:
     Raises:
         UserError: no such folder, or no audio in it, or a broken file.
     """
-    from data.audio import AUDIO_SUFFIXES, read_audio
+    from kinds.audio.files import AUDIO_SUFFIXES, read_audio
 
     folder = Path(folder)
     if not folder.is_dir():
@@ -106,10 +107,11 @@ def halves(wavs: list[np.ndarray], seed: int) -> tuple[list[np.ndarray], list[np
 
 
 def open_sources(args: argparse.Namespace) -> list[Source]:
-    """What is to be judged, in the order given. Raises UserError where a folder or a checkpoint cannot be read."""
+    """What is to be evaluated, in the order given. Raises UserError where a folder or a checkpoint cannot be read."""
     sources = [Source(Path(folder).name, wavs=read_folder(folder, "--generated")) for folder in args.generated]
     if args.checkpoint:
-        from synthesis.loading import load_generator, open_generators_codec
+        from kinds.audio.render import open_generators_codec
+        from synthesis.loading import load_generator
 
         for path in args.checkpoint:
             loaded = load_generator(path, args.device, args.passes)
@@ -122,7 +124,7 @@ def open_sources(args: argparse.Namespace) -> list[Source]:
 
 
 def gather(args: argparse.Namespace, sources: list[Source]) -> Material:
-    """Read the real music, settle on a common length and number of clips, and make the judged clips."""
+    """Read the real music, settle on a common length and number of clips, and make the evaluated clips."""
     remarks = []
     held_out = read_folder(args.reference, "--reference")
     if args.train:
@@ -133,10 +135,10 @@ def gather(args: argparse.Namespace, sources: list[Source]) -> Material:
     length = common_length(args.duration, [s.wavs for s in sources if s.wavs is not None])
     reference_BN = _audible(crops(held_out, length, args.seed, args.num), "reference", remarks)
     train_BN = _audible(crops(train, length, args.seed, max(args.num, args.num_train)), "training", remarks)
-    judged = {s.name: crops(s.wavs, length, args.seed, args.num) for s in sources if s.wavs is not None}
-    count = min(args.num, len(reference_BN), len(train_BN), *(len(clips) for clips in judged.values()))
+    evaluated = {s.name: crops(s.wavs, length, args.seed, args.num) for s in sources if s.wavs is not None}
+    count = min(args.num, len(reference_BN), len(train_BN), *(len(clips) for clips in evaluated.values()))
     if count < FEWEST_CLIPS:
-        fewest = {"reference": len(reference_BN), "training": len(train_BN)} | {n: len(c) for n, c in judged.items()}
+        fewest = {"reference": len(reference_BN), "training": len(train_BN)} | {n: len(c) for n, c in evaluated.items()}
         listed = ", ".join(f"{name} {number}" for name, number in fewest.items())
         raise UserError(
             f"too few clips of {length / SAMPLE_RATE:g} s ({listed}): give at least {FEWEST_CLIPS} of each, "
@@ -148,22 +150,22 @@ def gather(args: argparse.Namespace, sources: list[Source]) -> Material:
         remarks.append(f"fewer than {FEW_CLIPS} clips: compare the figures within this table only")
     for source in sources:
         if source.generator is not None:
-            judged[source.name] = _generated(source, count, length, args.seed)
-    judged = {source.name: judged[source.name][:count] for source in sources}
-    return Material(reference_BN[:count], train_BN, judged, count, remarks)
+            evaluated[source.name] = _generated(source, count, length, args.seed)
+    evaluated = {source.name: evaluated[source.name][:count] for source in sources}
+    return Material(reference_BN[:count], train_BN, evaluated, count, remarks)
 
 
 def _generated(source, count, length, seed):
     """Clips as generate.py would write them: one that is too loud is turned down as a whole."""
-    from data.audio import peak_scale
-    from synthesis.render import generate_from_noise
+    from kinds.audio.files import peak_scale
+    from kinds.audio.render import generate_from_noise
 
     clips = generate_from_noise(source.generator, source.codec, count, length / SAMPLE_RATE, seed)
     return np.stack([clip[:length] * np.float32(peak_scale(clip)) for clip in clips])
 
 
 def _audible(clips_BN, name, remarks):
-    from monitoring.metrics import silent_clips
+    from evaluation.metrics import silent_clips
 
     silent_B = silent_clips(clips_BN)
     if silent_B.any():
@@ -172,23 +174,25 @@ def _audible(clips_BN, name, remarks):
 
 
 def measure(material: Material, codec, args: argparse.Namespace, say) -> dict[str, dict]:
-    """Figures of the judged sets and of every rung -> {set: {figure: {"value", "low", "high"}}}."""
-    from monitoring import ladder
-    from monitoring.judge import Judge, describe
-    from monitoring.table import add_gap_closed
+    """Figures of the evaluated sets and of every rung -> {set: {figure: {"value", "low", "high"}}}."""
+    from evaluation.ladder import RUNGS
+    from evaluation.scorer import Scorer
+    from evaluation.table import add_gap_closed
+    from kinds.audio.features import describe
+    from kinds.audio.rungs import make_rung
 
     say("describing real music")
     reference = describe(material.reference_BN, args.device)
     train = describe(material.train_BN, args.device)
-    judge = Judge(reference.features_NF, train.features_NF if args.train else None)
-    made = {name: lambda clips=clips: clips for name, clips in material.judged.items()}
+    scorer = Scorer(reference.features_NF, train.features_NF if args.train else None)
+    made = {name: lambda clips=clips: clips for name, clips in material.evaluated.items()}
     start_BN = material.train_BN[: material.count]
-    for rung in ladder.RUNGS:
-        made[rung] = lambda rung=rung: ladder.make_rung(rung, start_BN, codec, args.seed, args.device)
+    for rung in RUNGS:
+        made[rung] = lambda rung=rung: make_rung(rung, start_BN, codec, args.seed, args.device)
     sets = {}
     for name, make in made.items():
         say(name)
-        sets[name] = judge.score(describe(make(), args.device), args.rounds, args.seed)
+        sets[name] = scorer.score(describe(make(), args.device), args.rounds, args.seed)
     add_gap_closed(sets)
     return sets
 
@@ -206,7 +210,7 @@ def describe_machine(device: str) -> dict[str, str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="evaluate.py", description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = OneSentenceParser(prog="evaluate.py", description=__doc__.splitlines()[0], allow_abbrev=False)
     add = parser.add_argument
     add("--generated", nargs="+", default=[], metavar="DIR", help="folders of generated audio, a row each")
     add("--checkpoint", nargs="+", default=[], metavar="PATH", help="checkpoints, exports or run folders, a row each")
@@ -226,11 +230,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        raise UserError(f"{message}; --help lists the options")
-
-
 def _settle(args: argparse.Namespace) -> None:
     """Check ranges and fill in what follows from other options. Raises UserError."""
     for name, low, high in (
@@ -243,7 +242,7 @@ def _settle(args: argparse.Namespace) -> None:
         if not low <= getattr(args, name) <= high:
             raise UserError(f"--{name} {getattr(args, name)} is not possible: give {low} to {high}")
     if not args.generated and not args.checkpoint:
-        raise UserError("nothing to judge: give --generated DIR or --checkpoint PATH")
+        raise UserError("nothing to evaluate: give --generated DIR or --checkpoint PATH")
     if args.passes is not None and not args.checkpoint:
         raise UserError("--passes needs --checkpoint beside it")
     if args.json and not Path(args.json).absolute().parent.is_dir():
@@ -260,7 +259,7 @@ def run(args: argparse.Namespace, argv: list[str]) -> int:
     from rich.console import Console
 
     from audio_codecs import open_codec
-    from monitoring.table import broken_figures, render
+    from evaluation.table import broken_figures, render
     from runtime.files import write_text
 
     started = time.monotonic()

@@ -15,11 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+from command_line import OneSentenceParser
 from data.progress import progress_bar
 from errors import UserError
-from synthesis.loading import export_generator, find_generator, load_generator, open_generators_codec
-
-__all__ = ["export_generator", "generate_from_noise", "load_generator", "open_generators_codec"]  # for other programs
+from synthesis.loading import find_generator, load_generator
 
 RANGES = {
     "num": (1, 10**6),
@@ -42,27 +41,15 @@ NEEDS = {  # options that mean nothing without another
 EXCLUDES = (("num", "interpolate"), ("num", "variations"), ("interpolate", "variations"), ("duration", "input_audio"))
 
 
-def generate_from_noise(loaded, codec, num: int, duration: float, seed: int, temperature: float = 1.0):
-    """Yields `num` clips `[N]` of `duration` seconds; clip k depends on (seed, k) alone."""
-    from synthesis.render import generate_from_noise
-
-    return generate_from_noise(loaded, codec, num, duration, seed, temperature)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
-        raise UserError(f"{message.replace('argument ', '', 1)}; --help lists all options")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = OneSentenceParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     add = parser.add_argument
     add("--checkpoint", required=True, help="a checkpoint (.pt), an exported folder, or a run's folder")
     add("--num", type=int, help="clips to make (default: 8; 1 out of music)")
     add("--duration", type=float, help="their length in seconds, any (default: 10; that of the music)")
     add("--output_dir", default="samples", help="folder for the wav files (default: samples)")
     add("--seed", type=int, default=0, help="clip k is a function of the seed and k (default: 0)")
-    add("--passes", type=int, help="times through the generator, with less noise each time (default: as trained for)")
+    add("--passes", type=int, help="sampling steps, with less noise each time (default: as trained for)")
     add("--temperature", type=float, default=1.0, help="factor on the noise's scale (default: 1)")
     add(
         "--batch",
@@ -156,7 +143,7 @@ def _draws(args: argparse.Namespace) -> tuple[str, list]:
 def _clips(args: argparse.Namespace, loaded, codec, draws: list, wavs: list[np.ndarray]) -> Iterator[np.ndarray]:
     import torch
 
-    from synthesis.render import clips_from_music, clips_from_noise
+    from kinds.audio.render import clips_from_music, clips_from_noise
     from synthesis.sources import NoiseMix
 
     workers = 1
@@ -170,12 +157,12 @@ def _clips(args: argparse.Namespace, loaded, codec, draws: list, wavs: list[np.n
 
 
 def _write(args: argparse.Namespace, path: Path, wav: np.ndarray, sample_rate: int, trained_to: str) -> None:
-    from data.audio import write_wav
+    from kinds.audio.files import write_wav
 
     try:
         write_wav(path, wav, sample_rate)
         if args.spectrogram:
-            from monitoring.pictures import save_spectrogram
+            from kinds.audio.pictures import save_spectrogram
 
             save_spectrogram(wav, sample_rate, path.with_suffix(".png"), f"{path.stem} ({trained_to})")
     except OSError as error:
@@ -184,7 +171,8 @@ def _write(args: argparse.Namespace, path: Path, wav: np.ndarray, sample_rate: i
 
 
 def run(args: argparse.Namespace) -> int:
-    from data.audio import read_audio
+    from kinds.audio.files import read_audio
+    from kinds.audio.render import open_generators_codec
 
     _check(args)
     find_generator(args.checkpoint)
@@ -192,8 +180,9 @@ def run(args: argparse.Namespace) -> int:
     wavs = [read_audio(path) for path in sources]
     device = _device(args.device)
     loaded = load_generator(args.checkpoint, device, args.passes)
-    if args.noise_channels and args.noise_channels[1] > loaded.config.encoding_dim:
-        raise UserError(f"--noise_channels goes past the generator's {loaded.config.encoding_dim} channels")
+    channels = loaded.space.shape[0]
+    if args.noise_channels and args.noise_channels[1] > channels:
+        raise UserError(f"--noise_channels goes past the generator's {channels} channels")
     codec = open_generators_codec(loaded, args.codec_weights, device)
     folder = _folder(args.output_dir)
     name, draws = _draws(args)

@@ -13,21 +13,17 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from data.prepare import NothingUsable, Options, Report, prepare, summary
+from command_line import OneSentenceParser
 from errors import UserError
+from kinds.audio.preparing.prepare import NothingUsable, Options, Report, prepare, summary
 from runtime.memory import keep_freed_memory
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse whose complaints are one sentence."""
-
-    def error(self, message: str):
-        raise UserError(f"{message[:1].upper()}{message[1:]}; see --help.")
 
 
 def parse_options(arguments: list[str]) -> Options:
     """Read the command line. Raises UserError, naming the option, for anything unknown or out of range."""
-    parser = _Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = OneSentenceParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     add = parser.add_argument
     add("--input_dir", type=Path, help="folder of music (wav, flac, ogg, mp3, opus, aiff, ...), searched to any depth")
     add("--output_dir", type=Path, help="where the dataset goes (default: dataset_pairs_wav)")

@@ -17,8 +17,10 @@ from pathlib import Path
 
 import yaml
 
-from config import RunConfig, parse
+from command_line import parse
+from config import RunConfig, known_options
 from errors import UserError
+from registry import mark_of
 
 LAUNCHER = Path(__file__).with_name("train_simple_ddp.py")
 FINISHED = "generator.safetensors"
@@ -64,8 +66,8 @@ def is_done(folder: Path, config: RunConfig) -> bool:
         made = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError):
         return False
-    passing = {"resume", "checkpoint_dir", "max_steps", "world_size", "local_rank", "num_threads"}
-    wanted = config.model_dump()
+    known, wanted = known_options(), config.flat()
+    passing = {name for name in wanted if mark_of(known[name].field, "per_call")} | {"num_threads"}
     return isinstance(made, dict) and all(made.get(name) == wanted[name] for name in wanted.keys() - passing)
 
 

@@ -10,7 +10,8 @@ Exit codes: 0 done; 2 wrong input, told in one sentence; 3 training diverged or 
 import os
 import sys
 
-from config import RunConfig, parse
+from command_line import parse
+from config import RunConfig
 from errors import UserError
 
 DIED = 1
@@ -57,13 +58,13 @@ def check_folders(config: RunConfig) -> None:
     """
     from pathlib import Path
 
-    given = config.model_fields_set
-    for name in ("train_dir" if config.train_dir else "dataset_folder", "val_dir"):
-        folder = getattr(config, name)
-        if folder and (name in given or not config.resume) and not Path(folder).is_dir():  # or the checkpoint names it
+    given, data, resume = config.given, config.data, config.checkpoints.resume
+    for name in ("train_dir" if data.train_dir else "dataset_folder", "val_dir"):
+        folder = getattr(data, name)
+        if folder and (name in given or not resume) and not Path(folder).is_dir():  # or the checkpoint names it
             raise UserError(f"there is no dataset folder {folder}: make one with `python prepare_dataset.py --demo`")
-    if config.resume not in (None, "auto") and not Path(config.resume).is_file():
-        raise UserError(f"there is no checkpoint {config.resume}: give a .pt file, or --resume auto")
+    if resume not in (None, "auto") and not Path(resume).is_file():
+        raise UserError(f"there is no checkpoint {resume}: give a .pt file, or --resume auto")
 
 
 def local_devices() -> int:
@@ -74,7 +75,7 @@ def local_devices() -> int:
 
 def alone_on_a_machine_of_many(config: RunConfig) -> bool:
     """A bare `torchrun train_simple_ddp.py` starts one worker; users mean one per device. `--world_size 1` insists."""
-    return os.environ.get("WORLD_SIZE") == "1" and config.world_size != 1 and local_devices() > 1
+    return os.environ.get("WORLD_SIZE") == "1" and config.processes.world_size != 1 and local_devices() > 1
 
 
 def launch(config: RunConfig, argv: list[str]) -> int:
@@ -87,18 +88,22 @@ def launch(config: RunConfig, argv: list[str]) -> int:
 
     for name in [key for key in os.environ if key.startswith(("TORCHELASTIC", "GROUP_")) or key in _RANK_VARIABLES]:
         del os.environ[name]
-    workers = config.world_size or local_devices()
+    workers = config.processes.world_size or local_devices()
     if workers > 1:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     run_id = f"n2m-{os.getpid()}-{time.time_ns()}"
-    for attempt in range(config.max_restarts + 1):
+    most = config.processes.max_restarts
+    for attempt in range(most + 1):
         os.environ["N2M_ATTEMPT"] = str(attempt)  # from the second on, workers go on from their own newest save
         code = _run_agent(workers, argv, run_id)
         if code >= 0:
             return code
         print(f"a worker was killed by signal {-code}", file=sys.stderr)
-        if attempt < config.max_restarts:
-            print(f"starting again from the newest save ({attempt + 1} of {config.max_restarts})", file=sys.stderr)
+        if attempt < config.processes.max_restarts:
+            print(
+                f"starting again from the newest save ({attempt + 1} of {config.processes.max_restarts})",
+                file=sys.stderr,
+            )
     return DIED
 
 

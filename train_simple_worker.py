@@ -8,95 +8,162 @@ from typing import NoReturn
 import torch
 
 from config import RunConfig
-from data.cache import LatentReadError
+from data.pairs import ReadError
 from data.stream import batches, close
 from errors import UserError
 from runtime import distributed
-from runtime.distributed import Interrupted, ToldElsewhere
+from runtime.distributed import Interrupted, ReportedElsewhere
 from runtime.memory import keep_freed_memory
 from runtime.seeding import seed_step
 from runtime.signals import StopRequest, end_with_parent
 from synthesis.loading import export_generator
-from training.about import write_about
-from training.build import build
-from training.plan import Plan
+from training.builder import build, write_about
+from training.checkpointing import overdue, report_problems, save, save_at_the_end, save_on_the_way, step_is_due
 from training.profiling import StepProfile
 from training.recovery import Diverged, is_failing, roll_back, slowed
 from training.run import Run, Stopwatch
-from training.samples import write_generations
-from training.saving import overdue, save, save_at_the_end, save_on_the_way, step_is_due, tell_problems
-from training.steps import told, train_step
-from training.validation import validate
+from training.samples import write_samples
+from training.step_plan import StepPlan
+from training.trainer import Metrics, averaged_metrics
+from training.validation import Validation
 
 EXIT_LOST, EXIT_WRONG_INPUT, EXIT_DIVERGED = 1, 2, 3
 
 
+def main(config: RunConfig) -> int:
+    """Runs one rank to its end; returns the exit code."""
+    keep_freed_memory()
+    stop = StopRequest().listen()
+    end_with_parent()
+    try:
+        ranks = distributed.start(config.processes.num_threads, config.processes.timeout_minutes)
+        torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it
+        run = build(config, ranks, stop)
+        if ranks.device.type == "cpu":
+            distributed.share_cores(run.config.processes.num_threads, ranks.local_world)
+        if run.schedules.global_batch == 1:
+            run.progress.say("warning: with a batch of one the discriminator's real is the sample's own target")
+        if ranks.is_main:
+            run.progress.guard(lambda: write_about(run))
+        if run.save_first:
+            save(run, "last.pt")
+        try:
+            stopped = train(run)
+        except BaseException:
+            run.saver.wait()
+            raise
+        saved = finish(run)
+        distributed.stop(ranks)
+    except ReportedElsewhere:
+        return EXIT_WRONG_INPUT
+    except (UserError, ReadError) as error:
+        print(f"train_simple_worker.py: {error}", file=sys.stderr)
+        return EXIT_WRONG_INPUT
+    except Diverged as error:
+        if ranks.is_main:
+            print(f"train_simple_worker.py: training diverged: {error}", file=sys.stderr)
+        return EXIT_DIVERGED
+    except Interrupted:
+        leave(128 + (stop.signal or signal.SIGTERM))  # a thread may still be encoding
+    except RuntimeError as error:
+        if not distributed.is_lost_peer(error):
+            raise
+        print(f"train_simple_worker.py: lost touch with another rank: {str(error).splitlines()[0]}", file=sys.stderr)
+        leave(EXIT_LOST)
+    if run.collapsed:
+        return EXIT_DIVERGED
+    if stopped:
+        return 128 + (stop.signal or signal.SIGTERM)
+    return 0 if saved else 1
+
+
 def train(run: Run) -> bool:
-    """The loop. Every decision in it follows from counters that all ranks share, or is taken by all ranks together.
+    """The loop, again from an earlier save where updates stopped being finite. Whether a stop was asked for."""
+    while (stopped := train_until_failing(run)) is None:
+        pass
+    return stopped
+
+
+def train_until_failing(run: Run) -> bool | None:
+    """Every decision follows from counters that all ranks share, or is taken by all ranks together.
 
     Returns:
-        Whether the run was asked to stop before its end.
+        Whether the run was asked to stop before its end; None after it has gone back to an earlier save.
     """
-    config, ranks, per_step = run.config, run.ranks, run.scheduler.global_batch
+    trainer, ranks, per_step, max_steps = (
+        run.trainer,
+        run.ranks,
+        run.schedules.global_batch,
+        run.config.training.max_steps,
+    )
+    c = run.counters
     supply = batches(
-        run.stream, run.counters.samples_seen, per_step // ranks.world, ranks.rank, ranks.world, config.num_workers,
+        run.stream, c.samples_seen, per_step // ranks.world, ranks.rank, ranks.world, run.config.data.num_workers,
         pin=ranks.device.type == "cuda",
     )  # fmt: skip
     clock = Stopwatch(per_step)
-    profiled = StepProfile(run.folder if config.profile and ranks.is_main else None, run.progress.say)
+    profiled = StepProfile(run.folder if run.config.logging.profile and ranks.is_main else None, run.progress.say)
     try:
         while True:
-            c = run.counters
+            # Validate, write samples, checkpoint.
             if run.epoch_ended and not end_epoch(run):
                 return True
-            if run.complete or run.collapsed or (config.max_steps and c.step >= config.max_steps):
+            if run.complete or run.collapsed or (max_steps and c.step >= max_steps):
                 return False
+
             with clock.waiting():
                 batch = next(supply)
-            run.bad_clips.take(batch.bad)
+            run.skipped.take(batch.bad)
             stop, save_now, news, lost = ranks.vote(
-                run.stop.requested, overdue(run) or step_is_due(run), bool(run.bad_clips.news), batch.lost
+                run.stop.requested, overdue(run) or step_is_due(run), bool(run.skipped.news), batch.lost
             )
             if stop:
                 return True
             if news:
-                for warning in run.bad_clips.share(ranks, lost):
+                for warning in run.skipped.share(ranks, lost):
                     run.progress.say(warning)
             if save_now:
                 save_on_the_way(run)
 
-            plan = slowed(run.scheduler.plan(c.step, c.samples_seen, batch.indices, ranks.device), c.lr_factor)
-            seed_step(config.seed, c.step, ranks.rank)
-            figures = train_step(run.game, batch, plan)
+            # Both updates, from one output of the generator.
+            plan = slowed(run.schedules.plan(c.step, c.samples_seen, batch.indices, ranks.device), c.lr_factor)
+            seed_step(trainer.seed, c.step, ranks.rank)
+            view = trainer.view(batch, plan)
+            made = trainer.generate(view, plan)
+            metrics = trainer.latent_metrics(view, made)
+            if plan.train_d:
+                metrics |= trainer.discriminator_step(view, made.output_BDT.detach(), plan)
             if plan.train_g:
-                run.average.update(run.game.generator, c.samples_seen, per_step)
+                metrics |= trainer.generator_step(view, made, plan)
+                run.average.update(trainer.generator, c.samples_seen, per_step)
+            del view, made  # their memory serves the next step
             c.step, c.samples_seen = c.step + 1, c.samples_seen + per_step
+
             clock.step()
             profiled.step()
-            if c.step % config.log_every == 0 or c.step == 1:
-                status(run, plan, figures, clock)
+            if c.step % run.config.logging.log_every == 0 or c.step == 1:
+                status(run, plan, metrics, clock)
             if is_failing(run):
-                roll_back(run, figures, batch.indices)
-                break
+                roll_back(run, metrics, batch.indices)
+                return None
     finally:
         close(supply)
         profiled.close()
-    return train(run)
 
 
-def status(run: Run, plan: Plan, figures: dict[str, torch.Tensor], clock: Stopwatch) -> None:
-    """The figures of the step just made, as the mean over ranks; the only place where the host waits for the device."""
-    game, names = run.game, sorted(figures)
-    values = run.ranks.mean(torch.stack([figures[name].float() for name in names]))
-    scalars = told(dict(zip(names, values.tolist(), strict=True)))
+def status(run: Run, plan: StepPlan, metrics: Metrics, clock: Stopwatch) -> None:
+    """The metrics of the step just made, as the mean over ranks; here the host waits for the device."""
+    trainer, names = run.trainer, sorted(metrics)
+    values = run.ranks.mean(torch.stack([metrics[name].float() for name in names]))
+    scalars = averaged_metrics(dict(zip(names, values.tolist(), strict=True)))
     scalars |= {"lr/g": plan.lr_g, "lr/d": plan.lr_d, "weight/gan": plan.gan_weight}
-    scalars |= {"skipped/g": float(game.update_g.bad), "skipped/d": float(game.update_d.bad)}
-    if run.config.adaptive_alpha:
-        scalars["curriculum/speed"] = run.scheduler.reactions.adaptive.speed
+    scalars |= {"skipped/g": float(trainer.update_g.bad), "skipped/d": float(trainer.update_d.bad)}
+    if run.config.curriculum.adaptive_alpha:
+        scalars["curriculum/speed"] = run.schedules.adaptive.state.speed
     if run.counters.rollbacks:
         scalars["rollbacks"] = float(run.counters.rollbacks)
-    if run.bad_clips.known:
-        scalars["bad_clips"] = float(len(run.bad_clips.known))
+    if run.skipped.known:
+        scalars["bad_clips"] = float(len(run.skipped.known))
     if plan.instance_noise > 0:
         scalars["weight/instance_noise"] = plan.instance_noise
     header = {
@@ -107,13 +174,14 @@ def status(run: Run, plan: Plan, figures: dict[str, torch.Tensor], clock: Stopwa
         "pretrain_phase": int(plan.pretraining),
     }
     examine(run, header, scalars)
-    run.log.figures(run.counters.step, header, scalars, clock.read())
-    run.progress.update(run.counters.samples_seen, plan.epoch, run.config.epochs, plan.phase, plan.alpha, scalars)
-    tell_problems(run)
+    run.log.metrics(run.counters.step, header, scalars, clock.read())
+    epochs = run.config.training.epochs
+    run.progress.update(run.counters.samples_seen, plan.epoch, epochs, plan.phase, plan.alpha, scalars)
+    report_problems(run)
 
 
 def examine(run: Run, header: dict, scalars: dict[str, float]) -> None:
-    """The doctor's verdicts go into the header with their evidence; what is new is told, with advice."""
+    """The doctor's verdicts go into the header with their evidence; new ones are reported, with advice."""
     verdicts = run.doctor.see({"step": run.counters.step} | header | scalars)
     header["health"] = {verdict.name: verdict.evidence for verdict in verdicts}
     for verdict in run.doctor.news():
@@ -122,67 +190,66 @@ def examine(run: Run, header: dict, scalars: dict[str, float]) -> None:
 
 
 def end_epoch(run: Run) -> bool:
-    """Validation, samples and checkpoints at the end of an epoch. False: asked to stop in its midst; it is done again
-    on resume."""
-    c, config = run.counters, run.config
+    """Validation, samples and checkpoints at the end of an epoch. False: asked to stop meanwhile; a resumed run does
+    it again."""
+    c, training = run.counters, run.config.training
     epoch = c.samples_seen // len(run.stream)
-    alpha = run.scheduler.alpha(epoch)
+    alpha = run.schedules.alpha(epoch)
     improved, losses = False, None
-    if epoch % config.val_every == 0 or epoch == config.epochs:
-        levels = {"clean": 0.0, "current": alpha}
-        if config.pure_gan_mode > 0:
-            levels["ceiling"] = config.gan_noise_ceiling
-        playing = config.gan_weight > 0 and c.step > config.g_pretrain_steps
-        losses = validate(
-            run.game, run.average.module, run.held_out, run.stream.frames, levels, run.gauge, playing,
-            go_on=lambda: not run.ranks.any(run.stop.requested), bad=run.bad_clips.news,
-        )  # fmt: skip
+    if epoch % training.val_every == 0 or epoch == training.epochs:
+        losses = validate(run, epoch)
         if losses is None:
             return False
-        improved = judge(run, losses["val/current"], run.scheduler.phase(alpha))
-        header = {"epoch": epoch, "samples_seen": c.samples_seen, "alpha": alpha, "phase": c.phase}
-        scalars = losses | {"val/best": c.best, "val/since_best": float(c.since_best)}
-        run.progress.say(
-            f"epoch {epoch} {c.phase} alpha {alpha:.2f}: validation "
-            + ", ".join(f"{name.removeprefix('val/')} {loss:.4f}" for name, loss in losses.items())
-        )
-        examine(run, header, scalars)
-        run.log.figures(c.step, header, scalars)
-        run.collapsed = config.on_collapse == "stop" and run.ranks.any(
-            run.ranks.is_main and run.doctor.has("mode collapse")
-        )
-    run.scheduler.reactions.end_of_epoch(epoch, alpha, losses)
-    c.reactions = run.scheduler.reactions.state()
-    if config.sample_every and (epoch % config.sample_every == 0 or epoch == config.epochs):
-        show_samples(run, epoch)
+        improved = c.is_best(losses["val/current"], run.schedules.phase(alpha))
+        log_validation(run, epoch, alpha, losses)
+    run.schedules.end_of_epoch(epoch, alpha, losses)
+    sample_every, save_every = run.config.logging.sample_every, run.config.checkpoints.save_every
+    if sample_every and (epoch % sample_every == 0 or epoch == training.epochs):
+        write_samples(run, epoch)
     c.finished_epochs = epoch
     names = ["best.pt"] if improved else []
-    if epoch % config.save_every == 0 or epoch == config.epochs:
+    if epoch % save_every == 0 or epoch == training.epochs:
         save_on_the_way(run, *names, f"checkpoint_epoch_{epoch}.pt")
     else:
         save(run, *names)
     return True
 
 
-def judge(run: Run, loss: float, phase: str) -> bool:
-    """Whether the loss is the best of its phase; losses of different phases measure different tasks."""
+def validate(run: Run, epoch: int) -> dict[str, float] | None:
+    """Validation metrics of the weight average after `epoch`; None: asked to stop meanwhile."""
+    config = run.config
+    validation = Validation(
+        run.trainer,
+        run.average.module,
+        run.held_out,
+        run.gauge,
+        config.data.unity_test,
+        config.curriculum.easy_share,
+        config.sampling.passes,
+        config.training.batch_size,
+    )
+    return validation(
+        run.schedules.levels(epoch),
+        with_discriminator=config.adversarial.gan_weight > 0 and run.counters.step > config.weights.g_pretrain_steps,
+        go_on=lambda: not run.ranks.any(run.stop.requested),
+        bad=run.skipped.news,
+    )
+
+
+def log_validation(run: Run, epoch: int, alpha: float, losses: dict[str, float]) -> None:
+    """Metrics of a validation, shown, examined and logged."""
     c = run.counters
-    if phase != c.phase or c.best is None:
-        c.phase, c.best, c.since_best = phase, loss, 0
-        return True
-    if loss < c.best:
-        c.best, c.since_best = loss, 0
-        return True
-    c.since_best += 1
-    return False
-
-
-def show_samples(run: Run, epoch: int) -> None:
-    if not run.ranks.is_main or run.game.codec is None:
-        return
-    network, codec, frames = run.average.module, run.game.codec, run.stream.frames
-    step, stem = run.counters.step, run.folder / "samples" / f"epoch_{epoch:04d}"
-    run.progress.guard(lambda: write_generations(run.log, run.config, network, run.space, codec, frames, step, stem))
+    header = {"epoch": epoch, "samples_seen": c.samples_seen, "alpha": alpha, "phase": c.phase}
+    scalars = losses | {"val/best": c.best, "val/since_best": float(c.since_best)}
+    run.progress.say(
+        f"epoch {epoch} {c.phase} alpha {alpha:.2f}: validation "
+        + ", ".join(f"{name.removeprefix('val/')} {loss:.4f}" for name, loss in losses.items())
+    )
+    examine(run, header, scalars)
+    run.log.metrics(c.step, header, scalars)
+    run.collapsed = run.config.health.health.on_collapse == "stop" and run.ranks.any(
+        run.ranks.is_main and run.doctor.has("mode collapse")
+    )
 
 
 def finish(run: Run) -> bool:
@@ -218,54 +285,6 @@ def report(run: Run) -> None:
         run.progress.say(f"report: {make_report([run.folder], run.folder / 'report.html')}")
     except Exception as error:
         run.progress.say(f"warning: no report could be made ({error}); try `python -m monitoring.report {run.folder}`")
-
-
-def main(config: RunConfig) -> int:
-    """Runs one rank to its end; returns the exit code."""
-    keep_freed_memory()
-    stop = StopRequest().listen()
-    end_with_parent()
-    try:
-        ranks = distributed.start(config.num_threads, config.timeout_minutes)
-        if config.tf32:
-            torch.set_float32_matmul_precision("high")
-        run = build(config, ranks, stop)
-        if ranks.device.type == "cpu":
-            distributed.share_cores(run.config.num_threads, ranks.local_world)
-        if run.scheduler.global_batch == 1:
-            run.progress.say("warning: with a batch of one the discriminator's real is the sample's own target")
-        if ranks.is_main:
-            run.progress.guard(lambda: write_about(run))
-        if run.save_first:
-            save(run, "last.pt")
-        try:
-            stopped = train(run)
-        except BaseException:
-            run.saver.wait()
-            raise
-        saved = finish(run)
-        distributed.stop(ranks)
-    except ToldElsewhere:
-        return EXIT_WRONG_INPUT
-    except (UserError, LatentReadError) as error:
-        print(f"train_simple_worker.py: {error}", file=sys.stderr)
-        return EXIT_WRONG_INPUT
-    except Diverged as error:
-        if ranks.is_main:
-            print(f"train_simple_worker.py: training diverged: {error}", file=sys.stderr)
-        return EXIT_DIVERGED
-    except Interrupted:
-        leave(128 + (stop.signal or signal.SIGTERM))  # a thread may still be encoding
-    except RuntimeError as error:
-        if not distributed.is_lost_peer(error):
-            raise
-        print(f"train_simple_worker.py: lost touch with another rank: {str(error).splitlines()[0]}", file=sys.stderr)
-        leave(EXIT_LOST)
-    if run.collapsed:
-        return EXIT_DIVERGED
-    if stopped:
-        return 128 + (stop.signal or signal.SIGTERM)
-    return 0 if saved else 1
 
 
 def leave(code: int) -> NoReturn:

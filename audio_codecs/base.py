@@ -8,13 +8,15 @@ from typing import Protocol, Self, runtime_checkable
 
 from torch import Tensor
 
+from registry import Options
+
 
 @runtime_checkable
 class Codec(Protocol):
     """A frozen pair of maps between mono audio and latents of `frame_rate` frames a second.
 
     Attributes:
-        name: the key in `audio_codecs.CODECS`.
+        name: the key in `audio_codecs.options.CODECS`.
         identity: names the latent space; two codecs of equal identity encode alike, so that latents may be shared.
         sample_rate: audio samples a second (24000).
         frame_rate: latent frames a second (75).
@@ -30,12 +32,12 @@ class Codec(Protocol):
     channels: int
 
     @classmethod
-    def open(cls, weights: str | Path | None, device: str) -> Self:
+    def open(cls, weights: str | Path | None, device: str, options: Options) -> Self:
         """Build the codec on `device`; raises UserError where `weights` are wrong or cannot be had."""
         ...
 
     @classmethod
-    def identify(cls, weights: str | Path | None) -> str:
+    def identify(cls, weights: str | Path | None, options: Options) -> str:
         """The identity that `open(weights, ...)` would carry, without building a network."""
         ...
 

@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 
 from audio_codecs.encodec_weights import ARCHITECTURE, HUB_REPOSITORY, EncodecWeights, load_weights, weights_digest
 from errors import UserError
+from registry import Options
 
 LOGGER = logging.getLogger(__name__)
 
@@ -36,7 +37,9 @@ class EncodecCodec:
         _announce_licence()
 
     @classmethod
-    def open(cls, weights: str | Path | None = None, device: str = "cpu") -> "EncodecCodec":
+    def open(
+        cls, weights: str | Path | None = None, device: str = "cpu", options: Options | None = None
+    ) -> "EncodecCodec":
         """Find and load the weights; raises UserError where they are missing, damaged or of another model.
 
         `weights`: a Hugging Face folder (config.json, model.safetensors) or the original encodec_24khz-d7cc33bc.th;
@@ -47,7 +50,7 @@ class EncodecCodec:
         return cls(load_weights(weights), device)
 
     @classmethod
-    def identify(cls, weights: str | Path | None = None) -> str:
+    def identify(cls, weights: str | Path | None = None, options: Options | None = None) -> str:
         """'encodec_24khz-' and a digest of the weights' names, shapes and values, the same for both file formats."""
         return _identity(weights_digest(weights))
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from errors import UserError
+from registry import Options
 
 PARAMETERS = {
     "sample_rate": 24000,
@@ -80,13 +81,13 @@ class MelCodec:
         self._window_W = torch.hann_window(N_FFT, device=device)
 
     @classmethod
-    def open(cls, weights: str | Path | None = None, device: str = "cpu") -> "MelCodec":
+    def open(cls, weights: str | Path | None = None, device: str = "cpu", options: Options | None = None) -> "MelCodec":
         """Build the codec; raises UserError if `weights` are given, since it has none."""
         cls.identify(weights)
         return cls(device)
 
     @classmethod
-    def identify(cls, weights: str | Path | None = None) -> str:
+    def identify(cls, weights: str | Path | None = None, options: Options | None = None) -> str:
         """'mel-' and a digest of all that decides what `encode` returns."""
         if weights is not None:
             raise UserError(

@@ -9,9 +9,9 @@ import sys
 from bench.figures import Figure, table
 from bench.timing import compare
 from bench.workloads import advance, open_run
-from config import RunConfig
+from runtime.options import CheckpointOptions
 
-INTERVAL = 60 * RunConfig.model_fields["save_every_minutes"].default  # seconds
+INTERVAL = 60 * CheckpointOptions.model_fields["save_every_minutes"].default  # seconds
 LARGE = {"width": 960, "num_layers": 9, "global_batch_size": 2, "crop_seconds": 1.0}  # 100 M parameters
 
 
@@ -25,7 +25,7 @@ def stall(quick: bool) -> list[Figure]:
 
 def measure(title: str, steps: int, rounds: int, **changes) -> list[Figure]:
     """Time that one save takes from training: what rounds with a save last longer, the end of the writing included."""
-    from training.saving import save
+    from training.checkpointing import save
 
     run = open_run("demo", **changes)
 
@@ -42,7 +42,7 @@ def measure(title: str, steps: int, rounds: int, **changes) -> list[Figure]:
         "seconds_per_save": lost,
         "caller_waited": run.saver.stalls,
         "interval_s": INTERVAL,
-        "parameters": sum(p.numel() for p in run.game.generator.parameters()),
+        "parameters": sum(p.numel() for p in run.trainer.generator.parameters()),
         "bytes": (run.folder / "last.pt").stat().st_size,
         "steps_per_s_without": steps / min(result.b),
         "steps_per_s_at_the_interval": steps / min(result.b) * (1 - max(0.0, lost) / INTERVAL),

@@ -37,7 +37,7 @@ def step_curves(quick: bool) -> list[Figure]:
         for value in values[:2] if quick else values:
             run = open_run("demo", **({"global_batch_size": 4} | {option: value}))
             if option == "width":
-                value = sum(p.numel() for p in run.game.generator.parameters())
+                value = sum(p.numel() for p in run.trainer.generator.parameters())
             sizes.append(value)
             times.append(seconds_per_step(run, 1 if quick else 3, 1 if quick else 3))
         name = "parameters of the generator" if option == "width" else option
@@ -76,9 +76,9 @@ def synthetic_dataset(pairs: int) -> Path:
     """A dataset of that many pairs of silent half seconds, their latents cached: one wav file under many names, and
     sparse shards of zeros. The index is as large as a real one."""
     from audio_codecs import codec_identity
-    from data import latent_index
-    from data.audio import write_wav
-    from data.encode import SHARD_BYTES, _statistics_key
+    from kinds.audio import latent_index
+    from kinds.audio.encode import SHARD_BYTES, _statistics_key
+    from kinds.audio.files import write_wav
 
     root = Path(tempfile.mkdtemp(prefix="pairs-", dir=work_folder()))
     index = latent_index.Index("mel", codec_identity("mel"), 24_000, CLIP_SAMPLES, frames=FRAMES)
@@ -114,8 +114,8 @@ def synthetic_dataset(pairs: int) -> Path:
 def measure_opening(folder: str) -> dict[str, float]:
     """What a rank does with a dataset before and in its first steps."""
     from bench.program_rows import _resident
-    from data.cache import open_pairs
     from data.stream import SampleStream, batches
+    from kinds.audio.latent_pairs import open_pairs
 
     before, begun = _resident(os.getpid()), time.perf_counter()
     train, _ = open_pairs(folder)

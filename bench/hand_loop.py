@@ -4,14 +4,15 @@ weight average as a run; data in memory, no log, no checkpoint, no schedule, no 
 B samples, D latent channels, T frames.
 """
 
+import copy
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from config import RunConfig
-from losses import adversarial, penalties, reconstruction
-from training.networks import build_critic, build_guided_generator
+from losses import penalties
+from training.builder import build_networks
 from training.optimizers import build_optimizer
 
 BETA = 0.998
@@ -19,11 +20,14 @@ BETA = 0.998
 
 def clips_in_memory(run) -> Tensor:
     """All training pairs of a run's dataset, normalised, cut to its crop: `[pairs, 2, D, T]` on its device."""
-    pairs, frames = run.stream.pairs, run.stream.frames
+    pairs, frames = run.stream.pairs, run.stream.pairs.shape[-1]
     raw = [[torch.from_numpy(x[:, :frames].astype("float32")) for x in (pairs.input(i), pairs.target(i))]
            for i in range(len(pairs))]  # fmt: skip
-    clips = torch.stack([torch.stack(pair) for pair in raw]).to(run.ranks.device)
-    return (clips - run.game.mean_D1) / run.game.std_D1
+    return torch.stack([torch.stack([run.trainer.normalise(x[None])[0] for x in pair]) for pair in raw])
+
+
+def _own_optimizer(config: RunConfig, network, lr: float) -> torch.optim.Optimizer:
+    return build_optimizer(config.chosen("optimizer"), config.optimizer, network, lr)
 
 
 class HandLoop:
@@ -40,16 +44,21 @@ class HandLoop:
         prepare: Callable = lambda network, optimizer: (network, optimizer),
         backward: Callable[[Tensor], None] = lambda loss: loss.backward(),
         clip: Callable = torch.nn.utils.clip_grad_norm_,
-        optimizer: Callable = build_optimizer,
+        optimizer: Callable | None = None,
+        rate: float = 75.0,
     ) -> None:
-        self.c, self.clips, self.batch, self.at = config, clips, batch, 0
+        optimizer = optimizer or _own_optimizer
+        self.config, self.clips, self.batch, self.at = config, clips, batch, 0
+        self.rate = rate
         self.backward, self.clip = backward, clip
-        self.objective = adversarial.choose_objective(config.gan_loss, config.label_smoothing)
-        generator, critic = build_guided_generator(config).to(clips.device), build_critic(config).to(clips.device)
-        self.average = build_guided_generator(config).to(clips.device).requires_grad_(False)
+        self.objective = config.chosen("gan_loss").build()
+        self.measure = config.chosen("loss_reconstruction").part.load()
+        generator, critic = (network.to(clips.device) for network in build_networks(config))
+        self.average = copy.deepcopy(generator).requires_grad_(False)
         self.averaged, self.live = list(self.average.parameters()), list(generator.parameters())
-        self.generator, self.optimizer_g = prepare(generator, optimizer(config, generator, config.lr))
-        self.critic, self.optimizer_d = prepare(critic, optimizer(config, critic, config.disc_lr_value))
+        o = config.optimizer
+        self.generator, self.optimizer_g = prepare(generator, optimizer(config, generator, o.lr))
+        self.critic, self.optimizer_d = prepare(critic, optimizer(config, critic, o.discriminator_lr))
 
     def data(self) -> tuple[Tensor, Tensor, Tensor]:
         """Input, target and real `[B, D, T]`; the real is the next clip's target."""
@@ -69,34 +78,35 @@ class HandLoop:
         return 0.5 * x_BDT + 0.5 * x_BDT.std(dim=(1, 2), keepdim=True) * torch.randn_like(x_BDT)
 
     def critic_update(self, real: Tensor, fake: Tensor) -> None:
-        c = self.c
-        if c.r1_weight + c.r2_weight > 0:
+        o = self.config.adversarial
+        if o.r1_weight + o.r2_weight > 0:
             noise = torch.randn_like(real).repeat(2, 1, 1)
-            joined = penalties.join_perturbed(real, fake, noise, c.penalty_sigma)
+            joined = penalties.join_perturbed(real, fake, noise)
             real_B, fake_B, r1_B, r2_B = penalties.split_penalties(
-                self.critic(joined, copies=2), c.penalty_sigma, real.shape[-1]
+                self.critic(joined, copies=2), real.shape[-1] / self.rate
             )
-            loss = 0.5 * c.r1_weight * r1_B.mean() + 0.5 * c.r2_weight * r2_B.mean()
+            loss = 0.5 * o.r1_weight * r1_B.mean() + 0.5 * o.r2_weight * r2_B.mean()
         else:
             real_B, fake_B = self.critic(torch.cat([real, fake])).chunk(2)
             loss = 0.0
         loss = loss + self.objective.discriminator(real_B, fake_B).mean()
-        if c.centring_weight > 0:
-            loss = loss + c.centring_weight * adversarial.centring(real_B, fake_B).mean()
-        self.update(loss, self.critic, self.optimizer_d, c.disc_grad_clip)
+        for own in self.objective.regularisers:
+            if own.weight > 0:
+                loss = loss + own.weight * own.measure(self.critic, real, fake, real_B, fake_B, None).mean()
+        self.update(loss, self.critic, self.optimizer_d, self.config.optimizer.disc_grad_clip)
 
     def generator_update(self, source: Tensor, target: Tensor, real: Tensor, fake: Tensor) -> None:
-        c = self.c
-        measure = reconstruction.RECONSTRUCTION[c.loss_reconstruction]
-        loss_B = c.loss_weight_input * measure(fake, source) + c.loss_weight_target * measure(fake, target)
+        weights, measure = self.config.regression.weights, self.measure
+        loss_B = weights[0] * measure(fake, source) + weights[1] * measure(fake, target)
         self.critic.requires_grad_(False)
         real_B = None
         if self.objective.needs_real_in_generator:
             with torch.no_grad():
                 real_B = self.critic(real)
-        loss = loss_B.mean() + c.gan_weight * self.objective.generator(real_B, self.critic(fake)).mean()
+        adversarial = self.objective.generator(real_B, self.critic(fake)).mean()
+        loss = loss_B.mean() + self.config.adversarial.gan_weight * adversarial
         self.critic.requires_grad_(True)
-        self.update(loss, self.generator, self.optimizer_g, c.grad_clip)
+        self.update(loss, self.generator, self.optimizer_g, self.config.optimizer.grad_clip)
 
     def update(self, loss: Tensor, network, optimizer, max_norm: float) -> None:
         optimizer.zero_grad(set_to_none=True)

@@ -17,16 +17,22 @@ from bench.workloads import ROOT, dataset, open_run, work_folder
 def generation(quick: bool) -> list[Figure]:
     """Seconds of audio per second of the demo generator: a single pass, and all that the recipe asks for, decoded."""
     from audio_codecs import open_codec
-    from generate import export_generator, generate_from_noise, load_generator
+    from kinds.audio.render import generate_from_noise
+    from synthesis.loading import export_generator, load_generator
 
     run = open_run("demo")
     folder = Path(tempfile.mkdtemp(prefix="generator-", dir=work_folder()))
-    export_generator(folder, run.game.config, run.average.state_dict(), run.space, "nothing")
+    export_generator(folder, run.config, run.average.state_dict(), run.space, "nothing")
     device = str(run.ranks.device)
     clips, length, found = 4 if quick else 8, 8.0, []
     for name, passes, codec, bars in (
-        ("latents, one pass", 1, _NoCodec(), (">= 50", ">= 5000")),
-        (f"{run.config.passes} passes and decoding (mel)", None, open_codec("mel", device=device), (">= 5", "")),
+        ("latents, one sampling step", 1, _NoCodec(), (">= 50", ">= 5000")),
+        (
+            f"{run.config.sampling.passes} sampling steps and decoding (mel)",
+            None,
+            open_codec("mel", device=device),
+            (">= 5", ""),
+        ),
     ):
         loaded = load_generator(folder, device, passes)
 
@@ -102,8 +108,8 @@ def _write_songs(folder: Path, songs: int, minutes: float) -> None:
 
 def cache(quick: bool) -> list[Figure]:
     """Random crops through the sample stream against slices copied from a raw memory map of the same shards."""
-    from data.cache import open_pairs
     from data.stream import SampleStream
+    from kinds.audio.latent_pairs import open_pairs
 
     train, _ = open_pairs(dataset())
     stream, crops = SampleStream(train, 0, 150), 100 if quick else 4000

@@ -82,10 +82,10 @@ def schedule(epochs: int) -> list[object]:
 def draw(folder: Path, runs: list[Path], seed: int) -> None:
     """`spectrograms.png` and its clips as wav files: held-out music, its round trip, each run's out of noise."""
     from audio_codecs import open_codec
-    from data.audio import read_audio, write_wav
-    from monitoring.pictures import save_grid
+    from kinds.audio.files import read_audio, write_wav
+    from kinds.audio.pictures import save_grid
+    from kinds.audio.render import decode, encode, generate_from_noise
     from synthesis.loading import load_generator
-    from synthesis.render import decode, encode, generate_from_noise
 
     codec = open_codec("mel")
     paths = sorted((folder / "held_out" / "train").glob("*_target.wav"))

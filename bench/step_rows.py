@@ -14,7 +14,7 @@ STEPS = {"demo": 4, "classic": 2}
 
 
 def _bare(run, **library) -> HandLoop:
-    return HandLoop(run.game.config, clips_in_memory(run), run.scheduler.global_batch, **library)
+    return HandLoop(run.config, clips_in_memory(run), run.schedules.global_batch, rate=run.space.rate, **library)
 
 
 def _steps(loop: HandLoop, count: int) -> None:
@@ -45,7 +45,7 @@ def library(quick: bool) -> list[Figure]:
     run = open_run("demo")
 
     def adam(config, network, lr):
-        return torch.optim.Adam(network.parameters(), lr=lr, betas=(config.beta1, config.beta2))
+        return torch.optim.Adam(network.parameters(), lr=lr, betas=(config.optimizer.beta1, config.optimizer.beta2))
 
     loop = _bare(
         run,
@@ -66,7 +66,7 @@ def codec(quick: bool) -> list[Figure]:
     from bench.codec_loop import CodecLoop
 
     run = open_run("classic", batch_size=2)
-    loop = CodecLoop(run.game.config, 2, run.stream.frames, run.ranks.device)
+    loop = CodecLoop(run.config, 2, run.stream.pairs.shape[-1], run.ranks.device)
     result = compare(lambda: loop.step(), lambda: advance(run, 1), 1 if quick else 5)
     return [Figure("codec in the loop / our step", result.ratio, ">= 2.5", ">= 5", details=result.details())]
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from config import RunConfig, read_yaml, with_size
+from config import RunConfig, make_config, read_yaml, with_presets
 from runtime import distributed
 from runtime.memory import keep_freed_memory
 from runtime.signals import StopRequest
-from training.build import build
+from training.builder import build
 from training.run import Run
 
 ROOT = Path(__file__).parent.parent
@@ -37,7 +37,7 @@ def _own_folder() -> str:
 
 def dataset() -> Path:
     """A dataset of made-up music with its latent cache: 28 training pairs of 4 s."""
-    from data.prepare import Options, prepare
+    from kinds.audio.preparing.prepare import Options, prepare
 
     folder = work_folder() / "dataset"
     if (folder / "dataset.yaml").exists():
@@ -51,11 +51,11 @@ def config(name: str, **changes: Any) -> RunConfig:
     only."""
     values = {"batch_size": 4}
     if name == "demo":
-        values = with_size(read_yaml(ROOT / "recipes" / "demo.yaml")) | {"global_batch_size": 16}
+        values = with_presets(read_yaml(ROOT / "recipes" / "demo.yaml")) | {"global_batch_size": 16}
     if os.environ.get("BENCH_QUICK"):
         values |= {"num_layers": 1, "disc_width": 8, "crop_seconds": 0.5}
         values |= {"global_batch_size": 4} if name == "demo" else {"batch_size": 2}
-    return RunConfig(**(values | _STEPS_ONLY | {"dataset_folder": str(dataset())} | changes))
+    return make_config(values | _STEPS_ONLY | {"dataset_folder": str(dataset())} | changes)
 
 
 @functools.cache
@@ -77,5 +77,5 @@ def advance(run: Run, steps: int) -> None:
     """So many steps of the worker's own loop: plan, data, both updates, average, log."""
     from train_simple_worker import train
 
-    run.config = run.config.model_copy(update={"max_steps": run.counters.step + steps})
+    run.config = run.config.replace(max_steps=run.counters.step + steps)
     train(run)

@@ -1,1 +1,16 @@
-"""Curriculum: what the run asks of the networks at a given count of epochs or samples, as pure functions."""
+"""Curriculum: what a run asks of the networks at a given count of epochs or samples, as pure functions.
+
+A new fade, shape or learning-rate schedule is one definition, its options, and one line in `curriculum/options.py`.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "adaptive": ["AdaptiveCurriculum"],
+        "options": ["DECAYS", "FADES", "SHAPES"],
+        "pure_gan": ["adapt_alpha", "alpha_at", "ease_alpha", "mix_noise", "phase_at", "remix_noise", "sample_std"],
+        "schedules": ["adversarial_ramp", "instance_noise", "is_pretraining", "warmup"],
+    },
+)

@@ -5,7 +5,7 @@ noise, 0 (music) to 1 (noise).
 """
 
 from dataclasses import dataclass
-from math import acosh, exp, log
+from math import exp, log
 
 import torch
 from torch import Tensor
@@ -64,65 +64,48 @@ def slow_noise(white_BDT: Tensor, frames: float) -> Tensor:
     return x_BDT
 
 
-def mix_noise(x_BDT: Tensor, alpha: float | Tensor, noise_BDT: Tensor, variance_preserving: bool = False) -> Tensor:
+def mix_noise(x_BDT: Tensor, alpha: float | Tensor, noise_BDT: Tensor) -> Tensor:
     """(1 - alpha) x + alpha std(x) noise, with std per sample and noise ~ N(0, I).
 
     alpha: one number, or one for each sample [B]. Samples with alpha = 0 come back bit for bit (a number 0: x itself).
-    The linear mix shrinks the standard deviation to sqrt((1 - alpha)^2 + alpha^2), 0.71 at a half;
-    `variance_preserving` takes sqrt(1 - alpha^2) for the music and keeps it.
+    The mix shrinks the standard deviation to sqrt((1 - alpha)^2 + alpha^2), 0.71 at a half.
     """
     assert x_BDT.shape == noise_BDT.shape, f"noise {tuple(noise_BDT.shape)} for {tuple(x_BDT.shape)}"
     if isinstance(alpha, Tensor):
-        alpha_B11 = alpha.to(x_BDT).view(-1, 1, 1)
-        return torch.where(alpha_B11 == 0, x_BDT, _mix(x_BDT, alpha_B11, noise_BDT, variance_preserving))
-    return x_BDT if alpha == 0 else _mix(x_BDT, alpha, noise_BDT, variance_preserving)
+        alpha_B11 = _per_sample(alpha.to(x_BDT), x_BDT)
+        return torch.where(alpha_B11 == 0, x_BDT, _mix(x_BDT, alpha_B11, noise_BDT))
+    return x_BDT if alpha == 0 else _mix(x_BDT, alpha, noise_BDT)
 
 
-def _mix(x_BDT: Tensor, alpha: float | Tensor, noise_BDT: Tensor, variance_preserving: bool) -> Tensor:
-    std_B11 = sample_std(x_BDT).to(x_BDT.dtype).view(-1, 1, 1)
-    return _keep(alpha, variance_preserving) * x_BDT + alpha * std_B11 * noise_BDT
+def _mix(x_BDT: Tensor, alpha: float | Tensor, noise_BDT: Tensor) -> Tensor:
+    std_B11 = _per_sample(sample_std(x_BDT).to(x_BDT.dtype), x_BDT)
+    return (1 - alpha) * x_BDT + alpha * std_B11 * noise_BDT
 
 
-def _keep(alpha, variance_preserving):
-    """The music's factor."""
-    return (1 - alpha * alpha) ** 0.5 if variance_preserving else 1 - alpha
+def _per_sample(value_B: Tensor, like: Tensor) -> Tensor:
+    """[B] -> [B, 1, 1], as many ones as `like` has dimensions beside the batch."""
+    return value_B.view(-1, *[1] * (like.ndim - 1))
 
 
-def remix_noise(
-    x_BDT: Tensor, made_BDT: Tensor, alpha: float, lower: float, variance_preserving: bool = False
-) -> Tensor:
+def remix_noise(x_BDT: Tensor, made_BDT: Tensor, alpha: float, lower: float) -> Tensor:
     """What the generator made of x, with the same noise as in x, but less of it: alpha -> `lower` < alpha, in (0, 1].
 
-    x is taken for keep(alpha) made + alpha std noise, as `mix_noise` would have mixed it; the answer is
-    keep(lower) made + lower std noise. This is the deterministic step of DDIM (Song et al. 2021, eq. 12) for this mix.
+    x is taken for (1 - alpha) made + alpha std noise, as `mix_noise` would have mixed it; the answer is
+    (1 - lower) made + lower std noise. This is the deterministic step of DDIM (Song et al. 2021, eq. 12) for this mix.
     """
     assert 0 <= lower < alpha, f"noise is taken away, so {lower} must lie in [0, {alpha})"
-    keep, keep_lower = (_keep(share, variance_preserving) for share in (alpha, lower))
-    return keep_lower * made_BDT + (lower / alpha) * (x_BDT - keep * made_BDT)
+    return (1 - lower) * made_BDT + (lower / alpha) * (x_BDT - (1 - alpha) * made_BDT)
 
 
-def mean_alpha(alpha: float, lower: float, variance_preserving: bool = False) -> float:
+def mean_alpha(alpha: float, lower: float) -> float:
     """The mean share of noise on the way from alpha to `lower`, 0 < lower < alpha <= 1, as `remix_noise` weighs it.
 
-    With less and less noise, x / alpha moves by made d(keep / alpha); so this is the mean of alpha over keep / alpha.
-    Where what is made goes along a line in alpha, its value at this share makes the step exact.
+    With less and less noise, x / alpha moves by made d((1 - alpha) / alpha); so this is the mean of alpha over
+    (1 - alpha) / alpha. Where what is made goes along a line in alpha, its value at this share makes the step exact.
     """
     assert 0 < lower < alpha <= 1, f"no way from {alpha} to {lower}"
-    if variance_preserving:
-        ratio, area = lambda share: (1 - share * share) ** 0.5 / share, lambda share: acosh(1 / share)
-    else:
-        ratio, area = lambda share: (1 - share) / share, lambda share: -log(share)
+    ratio, area = lambda share: (1 - share) / share, lambda share: -log(share)
     return (area(lower) - area(alpha)) / (ratio(lower) - ratio(alpha))
-
-
-def jitter_alpha(alpha: float, uniform_B: Tensor, width: float, ceiling: float) -> Tensor:
-    """One alpha for each sample, [B]: uniform within `width` of the schedule's, from uniforms in [0, 1).
-
-    Near 0 and near the ceiling the interval shrinks on both sides, so its mean stays alpha, the music phase stays
-    music and the last phase stays at the ceiling.
-    """
-    reach = max(0.0, min(width, alpha, ceiling - alpha))
-    return (alpha + reach * (2 * uniform_B - 1)).clamp(0.0, ceiling)  # no last bit over 1: mix_noise takes a root
 
 
 def ease_alpha(alpha_B: Tensor, uniform_B2: Tensor, share: float) -> Tensor:
@@ -134,40 +117,26 @@ def ease_alpha(alpha_B: Tensor, uniform_B2: Tensor, share: float) -> Tensor:
     return torch.where(uniform_B2[:, 0] < share, uniform_B2[:, 1] * alpha_B, alpha_B)
 
 
-def _linear_fade(alpha):
+def no_fade(alpha: float | Tensor) -> float | Tensor:
+    """1 always."""
+    return 0 * alpha + 1.0
+
+
+def linear_fade(alpha: float | Tensor) -> float | Tensor:
+    """1 - alpha."""
     return 1 - alpha
 
 
-def _known_fade(alpha):
-    """Share of x's variance that the linear mix (1 - alpha) x + alpha noise explains (its R^2)."""
+def known_fade(alpha: float | Tensor) -> float | Tensor:
+    """k = (1 - alpha)^2 / ((1 - alpha)^2 + alpha^2): the share of the target's variance that the linear mix still
+    explains (its R^2)."""
     return (1 - alpha) ** 2 / ((1 - alpha) ** 2 + alpha**2)
 
 
-def _between_fade(alpha):
-    """1 at alpha = 0.5, 0 at both ends: where some of x is known and some is not."""
-    known = _known_fade(alpha)
+def between_fade(alpha: float | Tensor) -> float | Tensor:
+    """4 k (1 - k): 1 at alpha = 0.5, where half of the target is known, 0 at both ends."""
+    known = known_fade(alpha)
     return 4 * known * (1 - known)
-
-
-FADES = {"off": lambda alpha: 0 * alpha + 1.0, "linear": _linear_fade, "known": _known_fade, "between": _between_fade}
-
-
-def faded(alpha: float | Tensor, fade: str) -> float | Tensor:
-    """What is left at alpha (a number or [B]) of a weight of 1.
-
-    "off": 1 always; "linear": 1 - alpha; "known": the share of the target that the input still knows,
-    k = (1 - alpha)^2 / ((1 - alpha)^2 + alpha^2); "between": 4 k (1 - k), nothing where all or none of it is known.
-    """
-    return FADES[fade](alpha)
-
-
-def recon_weight(alpha: float | Tensor, fade: str = "off", floor: float = 0.0) -> float | Tensor:
-    """Factor of the regression losses at alpha (a number or [B]): max(floor, faded(alpha)).
-
-    Without a fade the floor has no effect.
-    """
-    weight = faded(alpha, fade)
-    return weight.clamp(min=floor) if isinstance(weight, Tensor) else max(floor, weight)
 
 
 @dataclass(frozen=True)

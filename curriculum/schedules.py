@@ -5,51 +5,43 @@ means the same on 1 and on 64 devices (or steps of one network, where an option 
 same unit. `stride` is what one step adds: the global batch where samples are counted, 1 where steps are.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import cos, isnan, pi
+from typing import Any
 
-SHAPES = {"linear": lambda share: share, "cosine": lambda share: 0.5 - 0.5 * cos(pi * share)}
-DECAYS = {"constant": lambda share: 1.0, "cosine": lambda share: 0.5 + 0.5 * cos(pi * share)}
+from curriculum.options import PlateauOptions
+from registry import Options
+
+Shape = Callable[[float], float]
 
 
-def _share(seen: float, length: float) -> float:
+def linear(share: float) -> float:
+    """From 0 to 1 along a line."""
+    return share
+
+
+def cosine(share: float) -> float:
+    """From 0 to 1 along half a cosine."""
+    return 0.5 - 0.5 * cos(pi * share)
+
+
+def share_of(seen: float, length: float) -> float:
     """Part of the way, 0 to 1; a length of 0 is over at once."""
     return min(1.0, max(0.0, seen / length)) if length > 0 else 1.0
 
 
-def warmup(seen: int, length: int, shape: str = "linear", stride: int = 1) -> float:
+def warmup(seen: int, length: int, shape: Shape = linear, stride: int = 1) -> float:
     """Factor of a learning rate, in (0, 1]: linear is (seen + stride) / length, so the first step already learns.
 
-    "cosine" joins the same two ends, stride / length at the first step and 1 from seen = length - stride on, along half
-    a cosine. A length of 0 turns the warm-up off.
+    Other shapes join the same two ends, stride / length at the first step and 1 from seen = length - stride on. A
+    length of 0 turns the warm-up off.
     """
-    first = _share(stride, length)
+    first = share_of(stride, length)
     if first == 1.0:
         return 1.0
-    share = (_share(seen + stride, length) - first) / (1 - first)
-    return first + (1 - first) * SHAPES[shape](share)
-
-
-def decay(seen: int, length: int, kind: str = "constant", minimum: float = 0.0) -> float:
-    """Factor of a learning rate: 1 ("constant"), or half a cosine from 1 to `minimum` over `length`, then `minimum`
-    (Loshchilov and Hutter 2017, eq. 5, one period)."""
-    return minimum + (1 - minimum) * DECAYS[kind](_share(seen, length))
-
-
-def rate_factor(
-    seen: int,
-    length: int,
-    *,
-    warmup_length: int = 0,
-    warmup_shape: str = "linear",
-    kind: str = "constant",
-    minimum: float = 0.0,
-    stride: int = 1,
-) -> float:
-    """Warm-up, then decay over what is left of `length`, the whole run; a warm-up longer than the run only warms."""
-    if seen < warmup_length:
-        return warmup(seen, warmup_length, warmup_shape, stride)
-    return decay(seen - warmup_length, length - warmup_length, kind, minimum)
+    share = (share_of(seen + stride, length) - first) / (1 - first)
+    return first + (1 - first) * shape(share)
 
 
 def is_pretraining(seen: int, length: int) -> bool:
@@ -57,14 +49,14 @@ def is_pretraining(seen: int, length: int) -> bool:
     return seen < length
 
 
-def adversarial_ramp(seen: int, length: int, shape: str = "linear", pretraining: int = 0) -> float:
+def adversarial_ramp(seen: int, length: int, shape: Shape = linear, pretraining: int = 0) -> float:
     """Factor of the adversarial weight: 0 while pre-training, then from 0 to 1 over `length` (0: 1 at once).
 
     Counted once for each batch, whatever the number of discriminator updates in it.
     """
     if is_pretraining(seen, pretraining):
         return 0.0
-    return SHAPES[shape](_share(seen - pretraining, length))
+    return shape(share_of(seen - pretraining, length))
 
 
 def instance_noise(epochs_done: float, std: float, rate: float) -> float:
@@ -76,54 +68,116 @@ def instance_noise(epochs_done: float, std: float, rate: float) -> float:
     return std * rate**epochs_done
 
 
+# --- learning rates after their warm-up ----------------------------------------------------------------------------
+
+
+class ConstantRate:
+    """A learning rate that stays as it is; what other schedules start from.
+
+    Args:
+        network: "g" or "d".
+
+    Attributes:
+        multiplier: factor on the rate, warm-up included, that validations have led to.
+    """
+
+    multiplier: float = 1.0
+
+    def __init__(self, options: Options, network: str) -> None:
+        self.options, self.network = options, network
+
+    def decay(self, share: float) -> float:
+        """Factor after `share` (0 to 1) of the way from the end of the warm-up to the end of the run."""
+        return 1.0
+
+    def observe(self, alpha: float, metrics: dict[str, float]) -> None:
+        """Takes in the metrics of a validation that was made at `alpha`."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
+
+
+class CosineRate(ConstantRate):
+    """Half a cosine from 1 to 0 (Loshchilov and Hutter 2017, eq. 5, one period)."""
+
+    def decay(self, share: float) -> float:
+        return 0.5 + 0.5 * cos(pi * share)
+
+
+class PlateauRate(ConstantRate):
+    """Reduced where a validation metric stands still.
+
+    A validation at another alpha measures another task, so the count begins anew from there.
+    """
+
+    LEAST = 0.01  # share of the learning rate that is never gone under
+
+    def __init__(self, options: PlateauOptions, network: str) -> None:
+        super().__init__(options, network)
+        self.plateau = Plateau(options.plateau_factor, options.plateau_patience, minimum=self.LEAST)
+        self._measured_at: float | None = None
+
+    @property
+    def multiplier(self) -> float:
+        return self.plateau.multiplier
+
+    def observe(self, alpha: float, metrics: dict[str, float]) -> None:
+        if alpha != self._measured_at:
+            self.plateau.best, self.plateau.stale = None, 0
+        metric = metrics.get(f"val/{self.options.metric(self.network)}")
+        if metric is not None:
+            self.plateau.update(metric)
+        self._measured_at = alpha
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.plateau.state_dict() | {"measured_at": self._measured_at}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.plateau.load_state_dict(state)
+        self._measured_at = state["measured_at"]
+
+
 @dataclass
 class Plateau:
-    """Reduce a learning rate where its metric stands still; counts its own updates (one for each validation).
+    """Reduce a multiplier where a metric stands still; counts its own updates (one for each validation).
 
     factor: what the multiplier is multiplied by after more than `patience` updates without an improvement of more than
-    `threshold` (relative); cooldown: updates after that in which nothing counts; minimum: of the multiplier.
-    maximise: the metric should grow. The rest is state; `state()` gives it as plain types for a checkpoint.
+    `threshold` (relative); minimum: of the multiplier. The rest is state.
     """
 
     factor: float = 0.5
     patience: int = 10
-    cooldown: int = 0
     minimum: float = 0.0
     threshold: float = 1e-4
-    maximise: bool = False
     multiplier: float = 1.0
     best: float | None = None
     stale: int = 0
-    cooling: int = 0
 
-    _STATE = ("multiplier", "best", "stale", "cooling")
+    _STATE = ("multiplier", "best", "stale")
 
     def update(self, metric: float) -> float:
-        """Count one value of the metric (NaN is no improvement); returns the multiplier from now on."""
+        """Count one value of the metric, the lower the better (NaN is no improvement); returns the multiplier from
+        now on."""
         if self._improved(metric):
             self.best, self.stale = metric, 0
         else:
             self.stale += 1
-        if self.cooling > 0:
-            self.cooling, self.stale = self.cooling - 1, 0
         if self.stale > self.patience:
-            self.multiplier = max(self.minimum, self.multiplier * self.factor)
-            self.cooling, self.stale = self.cooldown, 0
+            self.multiplier, self.stale = max(self.minimum, self.multiplier * self.factor), 0
         return self.multiplier
 
     def _improved(self, metric: float) -> bool:
         if isnan(metric):
             return False
-        if self.best is None:
-            return True
-        gain = metric - self.best if self.maximise else self.best - metric
-        return gain > self.threshold * abs(self.best)
+        return self.best is None or self.best - metric > self.threshold * abs(self.best)
 
-    def state(self) -> dict[str, float | int | None]:
-        """What a checkpoint keeps."""
+    def state_dict(self) -> dict[str, float | int | None]:
         return {name: getattr(self, name) for name in self._STATE}
 
-    def restore(self, state: dict[str, float | int | None]) -> None:
-        """Take up a kept state; the settings stay this object's. Raises KeyError where the state lacks a field."""
+    def load_state_dict(self, state: dict[str, float | int | None]) -> None:
+        """The settings stay this object's. Raises KeyError where the state lacks a field."""
         for name in self._STATE:
             setattr(self, name, state[name])

@@ -1,1 +1,1 @@
-"""Music on disk: pairs, latents, the stream of samples, the demo songs."""
+"""What all kinds of data share: the endless stream of samples, work in several processes, progress bars."""

@@ -4,18 +4,18 @@ Global sample index i belongs to epoch `i // n + 1` and is the `i % n`-th of tha
 holds (pair, partner, crop) follows from (seed, i) alone: ranks share a batch by taking consecutive pieces of it, and a
 resumed or resized run goes on at the next index, no sample twice or left out.
 
-Legend: B samples of this rank, D latent channels, T frames.
+Legend: B samples of this rank, D channels, T positions (audio: frames); samples may have more axes.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from data.cache import LatentPairs, LatentReadError
+from data.pairs import Pairs, ReadError
 from runtime.seeding import Purpose, mix_seed
 from runtime.signals import ignore_signals
 
@@ -24,23 +24,26 @@ _TRIES = 64  # samples tried in place of one that cannot be read
 
 @dataclass
 class Batch:
-    """One rank's share of a global batch; latents as the codec gave them, clean, float32.
+    """One rank's share of a global batch; samples as the kind of data gives them, clean, float32.
 
     `real_BDT` are targets of other items: the next item's in the global batch, so that what the discriminator sees
-    does not depend on how the batch is shared among ranks. `bad` says of clips that could not be read and were replaced
-    (name -> why); `lost` is true where no replacement could be read either, and the batch is of no use.
+    does not depend on how the batch is shared among ranks. `labels` and `real_labels` are [B] by name. `bad` says of
+    samples that could not be read and were replaced (name -> why); `lost` is true where no replacement could be read
+    either, and the batch is of no use.
     """
 
     input_BDT: Tensor
     target_BDT: Tensor
     real_BDT: Tensor
     indices: list[int]
+    labels: dict[str, Tensor] = field(default_factory=dict)
+    real_labels: dict[str, Tensor] = field(default_factory=dict)
     bad: dict[str, str] = field(default_factory=dict)
     lost: bool = False
 
     def pin_memory(self) -> "Batch":
-        pinned = (x.pin_memory() for x in (self.input_BDT, self.target_BDT, self.real_BDT))
-        return Batch(*pinned, self.indices, self.bad, self.lost)
+        pinned = {name: getattr(self, name).pin_memory() for name in ("input_BDT", "target_BDT", "real_BDT")}
+        return replace(self, **pinned)
 
 
 @lru_cache(maxsize=4)
@@ -49,24 +52,15 @@ def _order(seed: int, purpose: Purpose, epoch: int, n: int) -> np.ndarray:
 
 
 class SampleStream(torch.utils.data.Dataset):
-    """Samples by global index: `stream[i] -> (input_DT, target_DT)`, float32.
+    """Samples by global index: `stream[i] -> (input, target)`, float32.
 
     Args:
-        crop_frames: frames of a random crop, the same piece of input and target; 0 or the clips' length = whole clips.
         shuffle_targets: pair each input with the target of another pair, anew each epoch.
         unity_test: the target is the input.
     """
 
-    def __init__(
-        self,
-        pairs: LatentPairs,
-        seed: int,
-        crop_frames: int = 0,
-        shuffle_targets: bool = False,
-        unity_test: bool = False,
-    ) -> None:
+    def __init__(self, pairs: Pairs, seed: int, shuffle_targets: bool = False, unity_test: bool = False) -> None:
         self.pairs, self.seed = pairs, seed
-        self.frames = min(crop_frames or pairs.frames, pairs.frames)
         self.shuffle_targets, self.unity_test = shuffle_targets, unity_test
 
     def __len__(self) -> int:
@@ -85,31 +79,30 @@ class SampleStream(torch.utils.data.Dataset):
         return source, partner
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        input_DT, target_DT = self.read(index, {})
-        return input_DT.astype(np.float32), target_DT.astype(np.float32)
+        source, target, _ = self.read(index, {})
+        return source.astype(np.float32), target.astype(np.float32)
 
-    def read(self, index: int, bad: dict[str, str]) -> tuple[np.ndarray, np.ndarray]:
-        """Sample `index`, in the cache's own precision. In place of a clip that cannot be read comes the epoch's next
-        one, on all ranks and in every resumed run the same; the clip is entered in `bad` (name -> why).
+    def read(self, index: int, bad: dict[str, str]) -> tuple[np.ndarray, np.ndarray, Mapping[str, float]]:
+        """Input, target and labels of sample `index`, in the precision they are stored in. In place of a sample that
+        cannot be read comes the epoch's next one, on all ranks and in every resumed run the same; it is entered in
+        `bad` (name -> why).
 
         Raises:
-            LatentReadError: nor could those that would replace it.
+            ReadError: the samples that would replace it cannot be read either.
         """
         for shift in range(min(_TRIES, len(self.pairs))):
             try:
                 return self._piece(index, *self.pair_of(index, shift))
-            except LatentReadError as error:
-                bad[error.clip] = str(error)
-        raise LatentReadError(next(reversed(bad.values())), next(reversed(bad)))
+            except ReadError as error:
+                bad[error.sample] = str(error)
+        raise ReadError(next(reversed(bad.values())), next(reversed(bad)))
 
-    def _piece(self, index: int, source: int, partner: int) -> tuple[np.ndarray, np.ndarray]:
-        spare = self.pairs.frames - self.frames
-        start = mix_seed(self.seed, Purpose.CROP, index) % (spare + 1)
-        piece = slice(start, start + self.frames)
-        input_DT = self.pairs.input(source)[:, piece].copy()
+    def _piece(self, index: int, source: int, partner: int) -> tuple[np.ndarray, np.ndarray, Mapping[str, float]]:
+        draw, labels = mix_seed(self.seed, Purpose.CROP, index), self.pairs.labels(source)
+        piece = self.pairs.cut(self.pairs.input(source), draw).copy()
         if self.unity_test:
-            return input_DT, input_DT
-        return input_DT, self.pairs.target(partner)[:, piece].copy()
+            return piece, piece, labels
+        return piece, self.pairs.cut(self.pairs.target(partner), draw).copy(), labels
 
 
 class _Shares(torch.utils.data.Dataset):
@@ -123,13 +116,24 @@ class _Shares(torch.utils.data.Dataset):
         for index in indices:
             try:
                 samples.append(self.stream.read(index, bad))
-            except LatentReadError:
+            except ReadError:
                 lost = True
-                samples.append((np.zeros((self.stream.pairs.channels, self.stream.frames), np.float16),) * 2)
+                empty = np.zeros(self.stream.pairs.shape, np.float16)
+                samples.append((empty, empty, self.stream.pairs.labels(0)))
         # numpy takes six times as long as torch to widen float16
-        target = torch.from_numpy(np.stack([target for _, target in samples])).float()
-        source = torch.from_numpy(np.stack([source for source, _ in samples[:-1]])).float()
-        return Batch(source, target[:-1], target[1:], indices[:-1], bad, lost)
+        target = torch.from_numpy(np.stack([target for _, target, _ in samples])).float()
+        source = torch.from_numpy(np.stack([source for source, _, _ in samples[:-1]])).float()
+        labels = {name: torch.tensor([labels[name] for _, _, labels in samples]) for name in samples[0][2]}
+        return Batch(
+            source,
+            target[:-1],
+            target[1:],
+            indices[:-1],
+            {name: value[:-1] for name, value in labels.items()},
+            {name: value[1:] for name, value in labels.items()},
+            bad,
+            lost,
+        )
 
 
 def rank_indices(start: int, per_rank: int, rank: int, world: int) -> list[int]:

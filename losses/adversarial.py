@@ -4,15 +4,15 @@ Shapes: B batch. A logit is one number per sample; a D that judges patches avera
 one loss per sample, in float32 at least, and never mixes samples of a batch: so the mean over ranks equals the mean
 over the joined batch.
 
-To add an objective: write its two functions, add one line to `OBJECTIVES`.
+To add an objective: a function that builds it from its options, and one line in `losses/options.py`.
 
-    objective = choose_objective("rpgan")
+    objective = relativistic(CentringOptions())
     d_loss = objective.discriminator(real_logits_B, fake_logits_B).mean()
     g_loss = objective.generator(real_logits_B if objective.needs_real_in_generator else None, fake_logits_B).mean()
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from math import log
 
@@ -20,28 +20,45 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
-from errors import UserError
+from losses.options import CentringOptions, LabelOptions, WassersteinOptions
+from losses.penalties import interpolate_penalty
+from registry import Options
+
+
+@dataclass(frozen=True)
+class Regulariser:
+    """A term of its own that an objective adds to the discriminator's loss.
+
+    measure(critic, real_BDT, fake_BDT, real_logits_B, fake_logits_B, draw) -> value_B; `draw()` gives a uniform number
+    in [0, 1) for each sample, [B].
+    """
+
+    name: str
+    weight: float
+    measure: Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
 class Objective:
-    """One way to play the game.
+    """What the two networks minimise, and what others must know of it.
 
     discriminator(real_logits_B, fake_logits_B) -> loss_B; generator(real_logits_B or None, fake_logits_B) -> loss_B.
     needs_real_in_generator: G's loss compares fakes with reals, so D must also judge reals in G's step.
     baseline: the discriminator's loss when it cannot tell real from fake (its best constant logit).
-    smooths_labels: the discriminator takes `label_smoothing`, the label of reals (1: off).
     boundary: the logit over which the discriminator says "real".
     compares_pairs: a common shift of all logits changes nothing, so only pairs of a real and a fake say something.
+    undecided: the probability given by a discriminator that cannot tell real from fake.
+    regularisers: terms of its own.
     """
 
-    discriminator: Callable[..., Tensor]
+    discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor | None, Tensor], Tensor]
     needs_real_in_generator: bool = False
     baseline: float | None = None
-    smooths_labels: bool = False
     boundary: float = 0.0
     compares_pairs: bool = False
+    undecided: float = 0.5
+    regularisers: tuple[Regulariser, ...] = ()
 
 
 def _wide(logits_B: Tensor) -> Tensor:
@@ -108,40 +125,61 @@ def _relativistic_generator(real_logits_B: Tensor | None, fake_logits_B: Tensor)
     return softplus(real_B - fake_B)
 
 
-OBJECTIVES: dict[str, Objective] = {
-    "bce": Objective(_bce_discriminator, _bce_generator, baseline=log(2), smooths_labels=True),
-    "hinge": Objective(_hinge_discriminator, _critic_generator, baseline=2.0),
-    "lsgan": Objective(_lsgan_discriminator, _lsgan_generator, baseline=0.5, smooths_labels=True, boundary=0.5),
-    "wgan-gp": Objective(_critic_discriminator, _critic_generator, baseline=0.0, compares_pairs=True),
-    "rpgan": Objective(
-        _relativistic_discriminator, _relativistic_generator, True, baseline=log(2), compares_pairs=True
-    ),
-}
+def bce(options: LabelOptions) -> Objective:
+    """Binary cross-entropy; a smoothed D does a little better than log 2, by sigmoid(D) = label / 2 everywhere."""
+    label = options.label_smoothing
+    loss = _with_label(_bce_discriminator, label)
+    return Objective(loss, _bce_generator, baseline=log(2), undecided=0.5 * label)
 
 
-def choose_objective(name: str, label_smoothing: float = 1.0) -> Objective:
-    """The objective of that name, its discriminator bound to `label_smoothing`, the label of reals in (0.5, 1].
+def hinge(options: Options) -> Objective:
+    return Objective(_hinge_discriminator, _critic_generator, baseline=2.0)
 
-    The baseline follows: with labels t and 0, lsgan's best constant logit is t/2 and its loss t^2/2; that of bce at
-    logit 0 stays log 2 (a smoothed D does a little better by saying sigmoid(D) = t/2 everywhere).
 
-    Raises UserError for an unknown name, a label out of range, or smoothing where the objective has no labels.
-    """
-    if name not in OBJECTIVES:
-        raise UserError(f"gan_loss '{name}' is unknown: choose one of {', '.join(OBJECTIVES)}.")
-    objective = OBJECTIVES[name]
-    if label_smoothing == 1.0:
-        return objective
-    if not 0.5 < label_smoothing < 1.0:
-        raise UserError(
-            f"label_smoothing {label_smoothing} is out of range: give the label of reals, over 0.5, up to 1."
-        )
-    if not objective.smooths_labels:
-        fitting = ", ".join(key for key, value in OBJECTIVES.items() if value.smooths_labels)
-        raise UserError(f"gan_loss '{name}' has no labels to smooth: set label_smoothing to 1, or choose {fitting}.")
-    changed = {"baseline": label_smoothing**2 / 2, "boundary": label_smoothing / 2} if name == "lsgan" else {}
-    smoothed = partial(objective.discriminator, label_smoothing=label_smoothing)
-    return replace(objective, discriminator=smoothed, **changed)
+def lsgan(options: LabelOptions) -> Objective:
+    """Least squares: with labels t and 0 the best constant logit is t / 2 and its loss t^2 / 2."""
+    label = options.label_smoothing
+    loss = _with_label(_lsgan_discriminator, label)
+    return Objective(loss, _lsgan_generator, baseline=label**2 / 2, boundary=label / 2)
+
+
+def wasserstein(options: WassersteinOptions) -> Objective:
+    """A critic with the interpolates' gradient penalty."""
+    return Objective(
+        _critic_discriminator,
+        _critic_generator,
+        baseline=0.0,
+        compares_pairs=True,
+        regularisers=(
+            Regulariser(
+                "gp",
+                options.gp_weight,
+                lambda critic, real, fake, real_B, fake_B, draw: interpolate_penalty(critic, real, fake, draw()),
+            ),
+            _centring(options),
+        ),
+    )
+
+
+def relativistic(options: CentringOptions) -> Objective:
+    """Pairs of a real and a fake."""
+    return Objective(
+        _relativistic_discriminator,
+        _relativistic_generator,
+        needs_real_in_generator=True,
+        baseline=log(2),
+        compares_pairs=True,
+        regularisers=(_centring(options),),
+    )
+
+
+def _with_label(discriminator: Callable[..., Tensor], label: float) -> Callable[[Tensor, Tensor], Tensor]:
+    return discriminator if label == 1.0 else partial(discriminator, label_smoothing=label)
+
+
+def _centring(options: CentringOptions) -> Regulariser:
+    measure = lambda critic, real, fake, real_B, fake_B, draw: centring(real_B, fake_B)  # noqa: E731
+    return Regulariser("centring", options.centring_weight, measure)
 
 
 def centring(real_logits_B: Tensor, fake_logits_B: Tensor) -> Tensor:

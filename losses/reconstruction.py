@@ -1,10 +1,8 @@
 """Regression of an output to what it should be: latents [B, D, T] or waveforms [B, 1, N] alike.
 
 Shapes: B batch. Each loss takes the mean over all but the batch and returns one value per sample. To add one: a
-function and a line in `RECONSTRUCTION`.
+function and a line in `losses/options.py`.
 """
-
-from collections.abc import Callable
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -34,6 +32,3 @@ def l1(output: Tensor, target: Tensor) -> Tensor:
 def huber(output: Tensor, target: Tensor) -> Tensor:
     """Huber 1964: half the squared error up to an error of 1, linear beyond; the mean, [B]."""
     return _mean(F.huber_loss(output, target, reduction="none"))
-
-
-RECONSTRUCTION: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"rmse": rmse, "l1": l1, "mse": mse, "huber": huber}

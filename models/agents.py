@@ -9,18 +9,22 @@ import torch
 from torch import Tensor, nn
 
 from models.blocks import Attention, TransformerBlock, masked_source, match_rms, rms, sinusoidal_positions
-from models.masks import Masking
+from registry import Options
 
 
-class Composition(NamedTuple):
-    """What the compositional agent makes.
+class Prepared(NamedTuple):
+    """The sources as an agent hands them to the generator.
 
-    composed: [B, D, T], stands in the input's place (and has its RMS); the noisy target stays beside it.
-    weights:  [B, 6], non-negative, sum one; in the order of `VIEWS`.
+    input, target: [B, D, T].
+    mask_input, mask_target: [B, D, T] in [0, 1], where the agent learned masks.
+    view_weights: [B, 6], non-negative, sum one, in the order of `VIEWS`, where it composed views.
     """
 
-    composed: Tensor
-    weights: Tensor
+    input: Tensor
+    target: Tensor
+    mask_input: Tensor | None = None
+    mask_target: Tensor | None = None
+    view_weights: Tensor | None = None
 
 
 class CreativeAgent(nn.Module):
@@ -41,13 +45,17 @@ class CreativeAgent(nn.Module):
         self.cross = Attention(hidden, nhead)
         self.head_input, self.head_target = (nn.Linear(hidden, channels) for _ in range(2))
 
-    def forward(self, input_BDT: Tensor, target_BDT: Tensor) -> Masking:
+    @classmethod
+    def from_options(cls, options: Options, channels: int) -> "CreativeAgent":
+        return cls(channels)
+
+    def forward(self, input_BDT: Tensor, target_BDT: Tensor) -> Prepared:
         """(noisy) input and (noisy) target [B, D, T], any T from 1; what is masked keeps its RMS per sample."""
         input_BTE = self.norm(self.analyse_input(input_BDT).transpose(1, 2))
         target_BTE = self.norm(self.analyse_target(target_BDT).transpose(1, 2))
         mask_input = self.head_input(input_BTE + self.cross(input_BTE, target_BTE)).sigmoid().transpose(1, 2)
         mask_target = self.head_target(target_BTE + self.cross(target_BTE, input_BTE)).sigmoid().transpose(1, 2)
-        return Masking(
+        return Prepared(
             masked_source(input_BDT, mask_input), masked_source(target_BDT, mask_target), mask_input, mask_target
         )
 
@@ -75,8 +83,13 @@ class CompositionalAgent(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.output = nn.Linear(width, channels)
 
-    def forward(self, input_BDT: Tensor, target_BDT: Tensor) -> Composition:
-        """(noisy) input and (noisy) target [B, D, T], any T from 1."""
+    @classmethod
+    def from_options(cls, options: Options, channels: int) -> "CompositionalAgent":
+        return cls(channels)
+
+    def forward(self, input_BDT: Tensor, target_BDT: Tensor) -> Prepared:
+        """(noisy) input and (noisy) target [B, D, T], any T from 1. What is composed stands in the input's place and
+        has its RMS; the noisy target stays beside it."""
         sources = {"input": input_BDT, "target": target_BDT}
         views_BVCT = torch.stack([conv(sources[view.split("_")[0]]) for view, conv in self.views.items()], dim=1)
         weights_BV = self.score(views_BVCT.mean(dim=3).flatten(1)).softmax(dim=1)
@@ -87,7 +100,7 @@ class CompositionalAgent(nn.Module):
         for block in self.blocks:
             x_BTE = block(x_BTE)
         composed_BDT = self.output(self.norm(x_BTE)).transpose(1, 2)
-        return Composition(match_rms(composed_BDT, rms(input_BDT)), weights_BV)
+        return Prepared(match_rms(composed_BDT, rms(input_BDT)), target_BDT, view_weights=weights_BV)
 
 
 def _view(channels: int, view_channels: int, kernels: tuple[int, int]) -> nn.Sequential:

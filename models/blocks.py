@@ -1,6 +1,6 @@
 """Building blocks shared by the generators, the discriminators and the agents.
 
-Legend: B batch, D latent channels, T frames, L tokens, E embedding width, H heads, W window (tokens), N windows.
+Legend: B batch, D latent channels, T frames, L tokens, E embedding width, H heads, S context tokens.
 """
 
 import math
@@ -94,52 +94,20 @@ def rotate(x_BLHE: Tensor, rotary_2L1E: Tensor) -> Tensor:
     return torch.addcmul(x_BLHE * cos_L1E, swapped_BLHE, sin_L1E).to(x_BLHE.dtype)
 
 
-def windowed_attention(q_BHLE: Tensor, k_BHLE: Tensor, v_BHLE: Tensor, window: int, dropout: float = 0.0) -> Tensor:
-    """Attention of each token to those at most `window` tokens away; time and memory grow linearly with length.
-
-    Tokens are cut into runs of `window`; each run attends to itself and its two neighbours under a band mask, which
-    is the same as dense attention under |i - j| <= window. Up to window + 1 tokens it is plain full attention.
-    """
-    B, H, L, E = q_BHLE.shape
-    if window == 0 or window + 1 >= L:
-        return _attend(q_BHLE, k_BHLE, v_BHLE, None, dropout)
-    N = math.ceil(L / window)
-    tail = N * window - L
-    q_BHNWE = F.pad(q_BHLE, (0, 0, 0, tail)).reshape(B, H, N, window, E)
-    k_BHNWE, v_BHNWE = (  # each run with its neighbours: 3 W keys
-        F.pad(x, (0, 0, window, tail + window)).unfold(2, 3 * window, window).transpose(-1, -2)
-        for x in (k_BHLE, v_BHLE)
-    )
-    query = torch.arange(window, device=q_BHLE.device)
-    key = torch.arange(3 * window, device=q_BHLE.device) - window
-    start = torch.arange(N, device=q_BHLE.device)[:, None, None] * window
-    exists = (start + key >= 0) & (start + key < L)
-    # Padded queries keep one key, their own, so that no row is empty (its softmax would be NaN).
-    near = (query[:, None] - key).abs() <= window
-    mask_NWK = near & exists | (query[:, None] == key)
-    # Runs become batch entries: one mask per run, repeated over the batch, in the order (B, N).
-    q, k, v = (x.transpose(1, 2).flatten(0, 1) for x in (q_BHNWE, k_BHNWE, v_BHNWE))
-    mask = mask_NWK.repeat(B, 1, 1).unsqueeze(1)
-    out = _attend(q, k, v, mask, dropout)
-    return out.reshape(B, N, H, window, E).transpose(1, 2).reshape(B, H, N * window, E)[:, :, :L]
-
-
-def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
+def attend(q_BHLE: Tensor, k_BHSE: Tensor, v_BHSE: Tensor, dropout: float = 0.0) -> Tensor:
     """`scaled_dot_product_attention`; no CPU kernel of torch's has dropout, so there it is written out, with ours."""
-    if dropout == 0.0 or q.device.type != "cpu":
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-    weights = (scores if mask is None else scores.masked_fill(~mask, -math.inf)).softmax(dim=-1)
-    return (weights * _dropout_mask(weights.shape, dropout, weights)) @ v
+    if dropout == 0.0 or q_BHLE.device.type != "cpu":
+        return F.scaled_dot_product_attention(q_BHLE, k_BHSE, v_BHSE, dropout_p=dropout)
+    weights_BHLS = ((q_BHLE * q_BHLE.shape[-1] ** -0.5) @ k_BHSE.transpose(-1, -2)).softmax(dim=-1)
+    return (weights_BHLS * _dropout_mask(weights_BHLS.shape, dropout, weights_BHLS)) @ v_BHSE
 
 
 class Attention(nn.Module):
     """Multi-head attention through `scaled_dot_product_attention`.
 
     forward(x_BLE, context_BSE=None, rotary=None): no context is self-attention; `rotary_positions` of L tokens turn
-    query and key. `window` > 0 bounds the distance of tokens that see each other (self-attention only);
-    `conv_kernel` > 0 adds a depthwise convolution of the values over time beside attention (before the output
-    projection); `zero_output` starts the whole branch at zero.
+    query and key. `conv_kernel` > 0 adds a depthwise convolution of the values over time beside attention (before the
+    output projection); `zero_output` starts the whole branch at zero.
     """
 
     def __init__(
@@ -148,7 +116,6 @@ class Attention(nn.Module):
         nhead: int,
         dropout: float = 0.0,
         *,
-        window: int = 0,
         conv_kernel: int = 0,
         zero_output: bool = False,
     ):
@@ -157,7 +124,7 @@ class Attention(nn.Module):
             raise ValueError(f"{nhead} heads do not divide a width of {width}")
         if conv_kernel and conv_kernel % 2 == 0:
             raise ValueError(f"conv_kernel must be odd (or 0 for none), not {conv_kernel}")
-        self.nhead, self.dropout, self.window = nhead, dropout, window
+        self.nhead, self.dropout = nhead, dropout
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
         self.conv = nn.Conv1d(width, width, conv_kernel, padding="same", groups=width) if conv_kernel else None
@@ -172,7 +139,7 @@ class Attention(nn.Module):
         if rotary is not None:
             q, k = rotate(q, rotary), rotate(k, rotary)
         q, k, v = (x.transpose(1, 2) for x in (q, k, v))
-        mixed = windowed_attention(q, k, v, self.window, self.dropout if self.training else 0.0)
+        mixed = attend(q, k, v, self.dropout if self.training else 0.0)
         mixed = mixed.transpose(1, 2).flatten(2)
         if self.conv is not None:
             mixed = mixed + self.conv(value.transpose(1, 2)).transpose(1, 2)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models.blocks import SpectralLinear, TransformerBlock, rescale_rms, rms, sinusoidal_positions
+from models.options import CascadeOptions
 
 
 class CascadeStage(nn.Module):
@@ -63,6 +64,18 @@ class CascadeGenerator(nn.Module):
         self.anti_cheating = anti_cheating
         self.stages = nn.ModuleList(
             CascadeStage(channels, 2 + stage, nhead, num_layers, dropout) for stage in range(num_stages)
+        )
+
+    @classmethod
+    def from_options(cls, options: CascadeOptions, channels: int) -> "CascadeGenerator":
+        """As `--generator cascade` describes it, for latents of that many channels."""
+        return cls(
+            channels,
+            options.nhead,
+            options.num_layers,
+            options.num_transformer_layers,
+            options.dropout,
+            options.anti_cheating,
         )
 
     def forward_stages(self, input_BDT: Tensor, target_BDT: Tensor) -> list[Tensor]:

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from models.blocks import tiled_dropout
+from models.conditions import conditions_for, takes_conditions
+from models.options import DiscriminatorOptions
 
 SLOPE = 0.2  # of LeakyReLU
 
@@ -45,7 +47,18 @@ class ConvStack(nn.Module):
         return x, features
 
 
-class ConvDiscriminator(nn.Module):
+class Discriminator(nn.Module):
+    """What the discriminators have in common: how they are built from options."""
+
+    @classmethod
+    def from_options(cls, options: DiscriminatorOptions, channels: int, final_bias: bool = True) -> "Discriminator":
+        """As the options describe it, for latents of that many channels."""
+        width = {} if options.disc_width is None else {"width": options.disc_width}
+        return cls(channels, dropout=options.disc_dropout, spectral_norm=options.disc_spectral_norm,
+                   final_bias=final_bias, **width)  # fmt: skip
+
+
+class ConvDiscriminator(Discriminator):
     """The reference: Conv1d D -> w -> 2w -> 2w -> w, kernels 3/5/7/9, strides 2/2/2/1, mean over time, -> w/2 -> 1.
 
     With D = 128 and w = 256 it has 3.8 M parameters.
@@ -77,48 +90,7 @@ class ConvDiscriminator(nn.Module):
         return (logits_B, features) if return_features else logits_B
 
 
-class MultiScaleDiscriminator(nn.Module):
-    """`scales` small 1-D discriminators over the clip averaged over 1, 4, 16, ... frames; their logits are averaged.
-
-    Each: Conv1d D -> w -> 2w -> 2w, kernels 5, strides 1/2/2, then a 1x1 convolution to a logit per remaining frame.
-    """
-
-    def __init__(
-        self,
-        channels: int = 128,
-        width: int = 64,
-        dropout: float = 0.0,
-        spectral_norm: bool = False,
-        final_bias: bool = True,
-        scales: int = 3,
-    ):
-        super().__init__()
-        if scales < 1:
-            raise ValueError(f"scales must be at least 1, but is {scales}")
-        sizes = [channels, width, 2 * width, 2 * width]
-        self.stacks, self.finals = nn.ModuleList(), nn.ModuleList()
-        for _ in range(scales):
-            layers = [
-                _maybe_spectral(nn.Conv1d(c_in, c_out, 5, stride, 2), spectral_norm)
-                for c_in, c_out, stride in zip(sizes, sizes[1:], (1, 2, 2), strict=False)
-            ]
-            self.stacks.append(ConvStack(layers, dropout))
-            self.finals.append(_maybe_spectral(nn.Conv1d(2 * width, 1, 1, bias=final_bias), spectral_norm))
-
-    def forward(self, x_BDT: Tensor, copies: int = 1, return_features: bool = False):
-        total_B, features = 0.0, []
-        for scale, (stack, final) in enumerate(zip(self.stacks, self.finals, strict=True)):
-            frames = 4**scale
-            # ceil_mode: a last, shorter group is averaged over what it has, so no frame goes unseen.
-            averaged_BDT = F.avg_pool1d(x_BDT, frames, ceil_mode=True) if scale else x_BDT
-            x_BCT, activations = stack(averaged_BDT, copies)
-            total_B = total_B + final(x_BCT).mean(dim=(1, 2))
-            features += activations
-        logits_B = total_B / len(self.stacks)
-        return (logits_B, features) if return_features else logits_B
-
-
-class SpectrogramDiscriminator(nn.Module):
+class SpectrogramDiscriminator(Discriminator):
     """2-D convolutions over the latents as an image [1, D, T]; right where neighbouring channels are related (log-mel).
 
     Conv2d 1 -> w (5x5) -> 2w -> 4w -> 4w (3x3), strides 2; then one kernel over all remaining rows (a harmonic means
@@ -157,9 +129,13 @@ class EnsembleDiscriminator(nn.Module):
     def __init__(self, members: dict[str, nn.Module]):
         super().__init__()
         self.members = nn.ModuleDict(members)
+        self.takes_conditions = any(takes_conditions(member) for member in members.values())
 
-    def forward(self, x_BDT: Tensor, copies: int = 1, return_features: bool = False):
-        judged = [member(x_BDT, copies, return_features=True) for member in self.members.values()]
-        logits_B = sum(logits for logits, _ in judged) / len(judged)
-        features = [feature for _, member_features in judged for feature in member_features]
+    def forward(self, x_BDT: Tensor, copies: int = 1, return_features: bool = False, conditions=None):
+        answers = [
+            member(x_BDT, copies, return_features=True, **conditions_for(member, conditions))
+            for member in self.members.values()
+        ]
+        logits_B = sum(logits for logits, _ in answers) / len(answers)
+        features = [feature for _, member_features in answers for feature in member_features]
         return (logits_B, features) if return_features else logits_B

@@ -1,7 +1,7 @@
 """Fixed masks: which parts of a clip come from the input and which from the target.
 
-Pure functions. Chance enters as uniform numbers in [0, 1) that the caller draws, K of them per sample
-(`uniforms_needed`), so that a mask can be a function of (seed, sample index) and not of the rank or of a hidden
+Pure functions. Chance enters as uniform numbers in [0, 1) that the caller draws, K of them per sample (see
+`models.options.MASKS`), so that a mask can be a function of (seed, sample index) and not of the rank or of a hidden
 generator. The two masks add up to one everywhere, by construction.
 
 Legend: B batch, D latent channels, T frames, K uniform numbers per sample.
@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from models.options import EnergyOptions, HybridOptions, KeepOptions, SplitOptions, TemporalOptions
+from registry import Options
 
 FADE_FRAMES = 8  # about 0.1 s, so that segments do not click into one another
 
@@ -24,58 +27,49 @@ class Masking(NamedTuple):
     mask_target: Tensor
 
 
-def uniforms_needed(kind: str, channels: int) -> int:
-    """K, how many uniform numbers per sample a kind of mask uses. ValueError: unknown kind."""
-    needed = {"temporal": 1, "frequency": 0, "spectral": channels, "energy": 0, "hybrid": 1}
-    if kind not in needed:
-        raise ValueError(f"no mask is called '{kind}': choose from {', '.join(needed)}")
-    return needed[kind]
+def unmasked(options: Options, input_BDT: Tensor, target_BDT: Tensor, uniform_BK: Tensor) -> Masking | None:
+    """No masks."""
+    return None
 
 
-def fixed_masks(
-    kind: str,
-    input_BDT: Tensor,
-    target_BDT: Tensor,
-    *,
-    uniform_BK: Tensor,
-    temporal_segment: int = 150,
-    freq_split: float = 0.3,
-    channel_keep: float = 0.5,
-    energy_threshold: float = 0.7,
-) -> Masking:
-    """Both sources, masked so that what one shows the other hides; the masks' sum is one.
+def temporal(options: TemporalOptions, input_BDT: Tensor, target_BDT: Tensor, uniform_BK: Tensor) -> Masking:
+    """Segments of `mask_temporal_segment` frames, input and target in turns, short linear fades, random start."""
+    turns_B1T = _segments(uniform_BK[:, 0], input_BDT.shape[2], options.mask_temporal_segment)
+    return _complementary(turns_B1T, input_BDT, target_BDT)
 
-    temporal   segments of `temporal_segment` frames, input and target in turns, short linear fades, random start.
-    frequency  the lowest `freq_split` of the channels from the input, the others from the target.
-    spectral   a random `channel_keep` of the channels from the input.
-    energy     from the input the frames whose energy reaches its own `energy_threshold` quantile.
-    hybrid     temporal x frequency: with each segment the two sides of the channel split change places.
-    uniform_BK  at least `uniforms_needed(kind, D)` columns in [0, 1); further columns are not looked at.
-    What is shown keeps its level: together the masked sources are a cross-fade between input and target.
-    Raises ValueError for an unknown kind or too few uniform numbers.
-    """
-    B, D, T = input_BDT.shape
-    needed = uniforms_needed(kind, D)
-    if uniform_BK.shape[0] != B or uniform_BK.shape[1] < needed:
-        raise ValueError(f"mask '{kind}' needs uniform numbers [{B}, {needed}], not {list(uniform_BK.shape)}")
-    uniform_BK = uniform_BK.to(input_BDT.device)
-    if kind == "temporal":
-        mask = _segments(uniform_BK[:, 0], T, temporal_segment)
-    elif kind == "frequency":
-        mask = _low_channels(D, freq_split, input_BDT.device)
-    elif kind == "spectral":
-        ranks_BD = uniform_BK[:, :D].argsort(dim=1).argsort(dim=1)
-        mask = (ranks_BD < round(channel_keep * D)).unsqueeze(2)
-    elif kind == "energy":
-        energy_B1T = input_BDT.float().square().mean(dim=1, keepdim=True)
-        mask = energy_B1T >= energy_B1T.quantile(energy_threshold, dim=2, keepdim=True)
-    else:
-        turn_B1T, low_1D1 = (
-            _segments(uniform_BK[:, 0], T, temporal_segment),
-            _low_channels(D, freq_split, input_BDT.device),
-        )
-        mask = turn_B1T * low_1D1 + (1 - turn_B1T) * (1 - low_1D1)
-    mask_BDT = mask.to(input_BDT.dtype).expand(B, D, T)
+
+def frequency(options: SplitOptions, input_BDT: Tensor, target_BDT: Tensor, uniform_BK: Tensor) -> Masking:
+    """The lowest `mask_freq_split` of the channels from the input, the others from the target."""
+    low_1D1 = _low_channels(input_BDT.shape[1], options.mask_freq_split, input_BDT.device)
+    return _complementary(low_1D1, input_BDT, target_BDT)
+
+
+def spectral(options: KeepOptions, input_BDT: Tensor, target_BDT: Tensor, uniform_BK: Tensor) -> Masking:
+    """A random `mask_channel_keep` of the channels from the input."""
+    D = input_BDT.shape[1]
+    ranks_BD = uniform_BK[:, :D].argsort(dim=1).argsort(dim=1)
+    return _complementary((ranks_BD < round(options.mask_channel_keep * D)).unsqueeze(2), input_BDT, target_BDT)
+
+
+def energy(options: EnergyOptions, input_BDT: Tensor, target_BDT: Tensor, uniform_BK: Tensor) -> Masking:
+    """From the input the frames whose energy reaches its own `mask_energy_threshold` quantile."""
+    energy_B1T = input_BDT.float().square().mean(dim=1, keepdim=True)
+    loud_B1T = energy_B1T >= energy_B1T.quantile(options.mask_energy_threshold, dim=2, keepdim=True)
+    return _complementary(loud_B1T, input_BDT, target_BDT)
+
+
+def hybrid(options: HybridOptions, input_BDT: Tensor, target_BDT: Tensor, uniform_BK: Tensor) -> Masking:
+    """Temporal x frequency: with each segment the two sides of the channel split change places."""
+    _, D, T = input_BDT.shape
+    turns_B1T = _segments(uniform_BK[:, 0], T, options.mask_temporal_segment)
+    low_1D1 = _low_channels(D, options.mask_freq_split, input_BDT.device)
+    return _complementary(turns_B1T * low_1D1 + (1 - turns_B1T) * (1 - low_1D1), input_BDT, target_BDT)
+
+
+def _complementary(mask: Tensor, input_BDT: Tensor, target_BDT: Tensor) -> Masking:
+    """What the mask shows of the input, and what it hides of the target. Both keep their level: together they are a
+    cross-fade between input and target."""
+    mask_BDT = mask.to(input_BDT.dtype).expand(input_BDT.shape)
     return Masking(input_BDT * mask_BDT, target_BDT * (1 - mask_BDT), mask_BDT, 1 - mask_BDT)
 
 

@@ -4,25 +4,25 @@ Legend: B batch, D latent channels, T frames (75 per second), P frames per patch
 S sources of a stage, its smoothed ones included, Y = D P numbers of a patch, X = S D P of a patch of all sources.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.blocks import Modulation, TransformerBlock, modulated, rotary_positions
+from models.options import PatchOptions
 
 SMOOTHING = (3, 9, 27)  # frames, odd: 40, 120 and 360 ms
+CONV_KERNEL = 5  # tokens, of the depthwise convolution beside attention
 SILENCE = 1e-4  # under every logarithm of a mean square: latents are normalised to 1
 
 
 class PatchStage(nn.Module):
-    """Patches -> linear -> blocks -> norm -> linear back to patches, plus gated sources where there is a residual.
+    """Patches -> linear -> blocks -> norm -> linear back to patches, plus gated sources.
 
     Beside its sources a stage sees their mean, smoothed over a few lengths of time: what to pass on of a noisy source
     where a tone is held, and a first guess for attention, which would spend much of its width on averaging.
     What the clip is like as a whole, its amount of noise above all, scales and shifts every norm.
-    With `precondition` it returns residual * mean + `apart_share` * made, so that where there is little noise to take
+    With `precondition` it returns the sources' mean + `apart_share` * made, so that where there is little noise to take
     away its own errors are as small (c_out of Karras et al. 2022, sec. 5, in another form).
     """
 
@@ -34,27 +34,25 @@ class PatchStage(nn.Module):
         nhead: int,
         num_layers: int,
         patch_frames: int,
-        residual: float,
+        dropout: float = 0.0,
         precondition: bool = False,
-        **attention,
     ):
         super().__init__()
-        self.patch_frames, self.head_width = patch_frames, width // nhead
-        self.residual, self.precondition = residual, precondition
+        self.patch_frames, self.head_width, self.precondition = patch_frames, width // nhead, precondition
         exact, sources = sources, sources + len(SMOOTHING)
         self.embed = nn.Linear(channels * sources * patch_frames, width)
         self.blocks = nn.ModuleList(
-            TransformerBlock(width, nhead, zero_output=True, **attention) for _ in range(num_layers)
+            TransformerBlock(width, nhead, dropout, zero_output=True, conv_kernel=CONV_KERNEL)
+            for _ in range(num_layers)
         )
         self.modulate = ClipModulation(channels, width, num_layers + 1)
         self.norm = nn.LayerNorm(width)
         self.output = nn.Linear(width, channels * patch_frames)
-        self.gate = nn.Linear(width, sources * channels * patch_frames) if residual else None
-        if self.gate is not None:
-            nn.init.zeros_(self.gate.weight)
-            nn.init.zeros_(self.gate.bias)
-            if not precondition:
-                nn.init.constant_(self.gate.bias[: exact * channels * patch_frames], residual / exact)
+        self.gate = nn.Linear(width, sources * channels * patch_frames)
+        nn.init.zeros_(self.gate.weight)
+        nn.init.zeros_(self.gate.bias)
+        if not precondition:
+            nn.init.constant_(self.gate.bias[: exact * channels * patch_frames], 1 / exact)
 
     def forward(self, sources: list[Tensor]) -> Tensor:
         *for_blocks, for_output = self.modulate(sources[0], sources[1])
@@ -67,11 +65,9 @@ class PatchStage(nn.Module):
         for block, modulation in zip(self.blocks, for_blocks, strict=True):
             x_BLE = block(x_BLE, rotary, modulation)
         x_BLE = modulated(self.norm(x_BLE), for_output)
-        made_BLY = self.output(x_BLE)
-        if self.gate is not None:
-            made_BLY = made_BLY + (self.gate(x_BLE) * sources_BLX).unflatten(2, (len(sources), -1)).sum(dim=2)
-        made_BDT = from_patches(made_BLY, self.patch_frames)
-        return self.residual * mean_BDT + share_B11 * made_BDT if self.precondition else made_BDT
+        gated_BLY = (self.gate(x_BLE) * sources_BLX).unflatten(2, (len(sources), -1)).sum(dim=2)
+        made_BDT = from_patches(self.output(x_BLE) + gated_BLY, self.patch_frames)
+        return mean_BDT + share_B11 * made_BDT if self.precondition else made_BDT
 
 
 class ClipModulation(nn.Module):
@@ -103,17 +99,13 @@ class PatchCascadeGenerator(nn.Module):
     width, nhead      E and heads; width / nhead must be an even integer.
     num_layers        blocks per stage, from 1; num_stages from 1. Stage s sees input, target and s earlier outputs.
     patch_frames      P from 1; a T that is no multiple is padded by repeating the last frame and trimmed.
-    conv_kernel       of the depthwise convolution beside attention, in tokens, odd; 0 for none.
     dropout           in attention and feed-forward, [0, 1).
-    residual          0: a stage's output is all its own. r > 0: each stage adds g_s * source_s, with learned gates for
-                      every channel and frame, which start at r over the number of sources (r = 1 starts at their mean)
-                      and at 0 for the smoothed ones. Where a source is noisy, gates of its own let the network close
-                      one band, hold another still and leave a third open.
-    precondition      a stage adds the sources' mean, r times, as it is, and all that it makes of its own, the gated
-                      sources (all gates start at 0) included, times `apart_share`. Needs a residual.
-    attention_window  frames that a token's attention reaches to either side; 0 for all. With a window of the training
-                      clip's length, longer clips cost linear time and meet no distance that training did not. The
-                      clip's statistics are always those of all frames.
+    precondition      a stage adds its sources' mean as it is, and all that it makes of its own, the gated sources (all
+                      gates start at 0) included, times `apart_share`.
+
+    A stage adds g_s * source_s, with learned gates for every channel and frame, which start at one over the number of
+    its sources, at their mean, and at 0 for the smoothed ones. Where a source is noisy, gates of its own let the
+    network close one band, hold another still and leave a third open.
     Raises ValueError for sizes that do not fit together.
     """
 
@@ -125,27 +117,33 @@ class PatchCascadeGenerator(nn.Module):
         num_layers: int = 4,
         num_stages: int = 1,
         patch_frames: int = 2,
-        conv_kernel: int = 5,
         dropout: float = 0.0,
-        residual: float = 0.0,
-        attention_window: int = 0,
         precondition: bool = False,
     ):
         super().__init__()
         if min(num_stages, num_layers, patch_frames) < 1:
             raise ValueError(f"no cascade: {num_stages} stages, {num_layers} layers, {patch_frames} frames per patch")
-        if residual < 0 or attention_window < 0:
-            raise ValueError(f"negative residual ({residual}) or attention_window ({attention_window})")
-        if precondition and not residual:
-            raise ValueError("precondition without a residual: there is no mean of the sources to add to")
         if width % (2 * nhead):
             raise ValueError(f"{nhead} heads do not divide a width of {width} into even parts")
         self.patch_frames = patch_frames
-        window = math.ceil(attention_window / patch_frames)
-        attention = {"dropout": dropout, "conv_kernel": conv_kernel, "window": window}
         self.stages = nn.ModuleList(
-            PatchStage(channels, 2 + stage, width, nhead, num_layers, patch_frames, residual, precondition, **attention)
+            PatchStage(channels, 2 + stage, width, nhead, num_layers, patch_frames, dropout, precondition)
             for stage in range(num_stages)
+        )
+
+    @classmethod
+    def from_options(cls, options: PatchOptions, channels: int) -> "PatchCascadeGenerator":
+        """As `--generator patch` describes it, for latents of that many channels."""
+        o = options
+        return cls(
+            channels,
+            o.width,
+            o.nhead,
+            o.num_layers,
+            o.num_transformer_layers,
+            o.patch_frames,
+            o.dropout,
+            o.precondition,
         )
 
     def forward_stages(self, input_BDT: Tensor, target_BDT: Tensor) -> list[Tensor]:

@@ -1,1 +1,14 @@
-"""What a run shows: figures, pictures, verdicts, measures of quality."""
+"""What a run shows: logged metrics, progress, verdicts on its health, the report."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "health": ["Doctor"],
+        "log": ["RunLog", "read_metrics"],
+        "options": ["HealthOptions", "HealthThresholds", "LoggingOptions"],
+        "progress": ["ProgressLine"],
+        "verdicts": ["Verdict"],
+    },
+)

@@ -1,51 +1,47 @@
-"""The doctor: reads a run's logged figures and says in words what state the game is in, and what to do about it.
+"""The doctor: reads a run's logged metrics and says in words what state the two networks are in, and what to do.
 
-`diagnose(lines, config)` is a pure function of lines as `metrics.jsonl` holds them and of thresholds (the options
-`health_*`). A `Doctor` does the same line by line, for a run in progress; fed with the lines of a resumed run's file it
-knows what it knew. Every line has one verdict on the game, and any number of findings about what is generated.
+A `Doctor` is fed line by line, as `metrics.jsonl` holds them; fed with the lines of a resumed run's file it knows what
+it knew. Every line has one verdict on the state, and any number of findings about what is generated.
 """
 
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from config import RunConfig
-from losses.adversarial import Objective, choose_objective
-from monitoring.health_rules import FINDINGS, GAME
+from curriculum.options import RateOptions, WeightOptions
+from losses.adversarial import Objective
+from monitoring.health_rules import FINDINGS, STATE
+from monitoring.options import HealthThresholds
 from monitoring.verdicts import Line, Past, Verdict
 
 ABOVE_CHANCE = 0.65
 SETTLED_LINES = 3
 
 
-def diagnose(lines: Iterable[Line], config: RunConfig) -> list[Verdict]:
-    """Verdicts after the last of the lines: one on the game, then findings. Empty without lines."""
-    doctor, verdicts = Doctor(config), []
-    for line in lines:
-        verdicts = doctor.see(line)
-    return verdicts
-
-
 @dataclass
 class Doctor:
     """Sees line after line; lines of one step are one.
 
+    Args:
+        adversarial: whether there is a discriminator in this run.
+
     Attributes:
-        verdicts: after the last line; the game's first.
+        verdicts: after the last line; the state's first.
     """
 
-    config: RunConfig
+    thresholds: HealthThresholds
+    objective: Objective
+    adversarial: bool = True
+    weights: WeightOptions = field(default_factory=WeightOptions)
+    rates: RateOptions = field(default_factory=RateOptions)
     verdicts: list[Verdict] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        c = self.config
-        self._objective: Objective = choose_objective(c.gan_loss, c.label_smoothing)
-        self._steps: deque[Line] = deque(maxlen=c.health_window)
+        self._steps: deque[Line] = deque(maxlen=self.thresholds.window)
         self._checks: deque[Line] = deque(maxlen=2)  # lines with validation figures
         self._began: Line | None = None  # the last check before noise, or the first of all
         self._learned = False
-        self._stood = 0  # for how many lines the game has had its verdict
-        self._told, self._found = "", set()
+        self._stood = 0  # for how many lines the state has been what it is
+        self._reported, self._found = "", set()
 
     def see(self, line: Line) -> list[Verdict]:
         """Takes in a line and returns the verdicts on the run as it stands."""
@@ -57,10 +53,10 @@ class Doctor:
         if "val/current" in line:
             self._take_check(line)
         past = self._past()
-        game = next(verdict for rule in GAME if (verdict := rule(past)) is not None)
-        self._learned |= game.name not in ("pre-training", "warming up") and past.accuracy > ABOVE_CHANCE
-        self._stood = self._stood + 1 if self.verdicts and self.verdicts[0].name == game.name else 1
-        self.verdicts = [game, *(finding for find in FINDINGS if (finding := find(past)) is not None)]
+        state = next(verdict for rule in STATE if (verdict := rule(past)) is not None)
+        self._learned |= state.name not in ("pre-training", "warming up") and past.accuracy > ABOVE_CHANCE
+        self._stood = self._stood + 1 if self.verdicts and self.verdicts[0].name == state.name else 1
+        self.verdicts = [state, *(finding for find in FINDINGS if (finding := find(past)) is not None)]
         return self.verdicts
 
     def _take_check(self, line: Line) -> None:
@@ -71,12 +67,12 @@ class Doctor:
             self._began = line
 
     def news(self) -> list[Verdict]:
-        """Verdicts worth telling that have not been told: the game's once it has stood for a few lines (on the edge
+        """Verdicts that have not been reported yet: that on the state once it has stood for a few lines (on the edge
         between two it would fill the screen), divergence and findings at once."""
-        game, *findings = self.verdicts
-        settled = self._stood >= SETTLED_LINES or not self._told or game.name == "divergence"
-        fresh = [game] if game.name != self._told and settled else []
-        self._told = game.name if fresh else self._told
+        state, *findings = self.verdicts
+        settled = self._stood >= SETTLED_LINES or not self._reported or state.name == "divergence"
+        fresh = [state] if state.name != self._reported and settled else []
+        self._reported = state.name if fresh else self._reported
         fresh += [finding for finding in findings if finding.name not in self._found]
         self._found = {finding.name for finding in findings}
         return fresh
@@ -85,4 +81,14 @@ class Doctor:
         return any(verdict.name == name for verdict in self.verdicts)
 
     def _past(self) -> "Past":
-        return Past(self.config, self._objective, list(self._steps), list(self._checks), self._began, self._learned)
+        return Past(
+            self.thresholds,
+            self.objective,
+            self.adversarial,
+            self.weights,
+            self.rates,
+            list(self._steps),
+            list(self._checks),
+            self._began,
+            self._learned,
+        )

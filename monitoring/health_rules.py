@@ -1,7 +1,7 @@
 """The doctor's rules: from what a run has logged to a verdict, or None where a rule has nothing to say.
 
-The first rule of `GAME` that holds names the state of the game; every rule of `FINDINGS` that holds adds what is wrong
-with what is generated. Thresholds are the options `health_*`.
+The first rule of `STATE` that holds names the state of the two networks; every rule of `FINDINGS` that holds adds what
+is wrong with what is generated. Thresholds are those of `--health`.
 """
 
 from collections.abc import Callable
@@ -25,16 +25,16 @@ def _not_finite(past: Past) -> Verdict | None:
 
 
 def _blown_up(past: Past) -> Verdict | None:
-    c = past.config
+    t = past.thresholds
     if past.steps and "latents/fake_std" in past.steps[-1]:
         fake, real = (float(past.steps[-1][f"latents/{kind}_std"]) for kind in ("fake", "real"))
-        if real > 0 and fake > c.health_spread * real:
+        if real > 0 and fake > t.spread * real:
             return Verdict("divergence", f"deviation of fakes {fake:.3g}, of reals {real:.3g}")
-    if len(past.steps) < c.health_window:
+    if len(past.steps) < t.window:
         return None
     for network in ("g", "d"):
         rises = [_rise(past.series(f"{kind}/{network}{end}")) for kind, end in (("grad_norm", ""), ("loss", "_total"))]
-        if all(rise is not None and rise > c.health_growth for rise in rises):
+        if all(rise is not None and rise > t.growth for rise in rises):
             figures = f"gradient norm x {rises[0]:.0f} and loss x {rises[1]:.0f} within the window"
             return Verdict("divergence", f"{network.upper()}: {figures}")
     return None
@@ -49,23 +49,23 @@ def _rise(series: list[float]) -> float | None:
 
 
 def _pretraining(past: Past) -> Verdict | None:
-    if past.config.gan_weight == 0:
+    if not past.adversarial:
         return Verdict("pre-training", "gan_weight is 0: there is no discriminator in this run")
     if past.steps and past.steps[-1].get("pretrain_phase"):
-        step, length = past.steps[-1]["step"], past.config.g_pretrain_steps
+        step, length = past.steps[-1]["step"], past.weights.g_pretrain_steps
         return Verdict("pre-training", f"step {step} of {length}")
     return None
 
 
 def _warming_up(past: Past) -> Verdict | None:
-    c = past.config
-    if len(past.played) < c.health_window:
-        return Verdict("warming up", f"{len(past.played)} of {c.health_window} logged steps since D joined")
+    t, weights, rates = past.thresholds, past.weights, past.rates
+    if len(past.with_discriminator) < t.window:
+        return Verdict("warming up", f"{len(past.with_discriminator)} of {t.window} logged steps since D joined")
     step = past.steps[-1]["step"]
     for name, end in (
-        ("g_warmup_steps", c.g_warmup_steps),
-        ("d_warmup_steps", c.g_pretrain_steps + c.d_warmup_steps if c.d_warmup_steps else 0),
-        ("adv_ramp_steps", c.g_pretrain_steps + c.adv_ramp_steps if c.adv_ramp_steps else 0),
+        ("g_warmup_steps", rates.g_warmup_steps),
+        ("d_warmup_steps", weights.g_pretrain_steps + rates.d_warmup_steps if rates.d_warmup_steps else 0),
+        ("adv_ramp_steps", weights.g_pretrain_steps + weights.adv_ramp_steps if weights.adv_ramp_steps else 0),
     ):
         if step < end:
             return Verdict("warming up", f"step {step}, {name} end at {end}")
@@ -80,7 +80,7 @@ def _oscillation(past: Past) -> Verdict | None:
     if len(series) < 4:
         return None
     mean, deviation, scale = fmean(series), pstdev(series), fmean(map(abs, series))
-    if deviation <= past.config.health_swing * scale:
+    if deviation <= past.thresholds.swing * scale:
         return None
     steps = [b - a for a, b in zip(series, series[1:], strict=False)]
     ratio = fmean(step * step for step in steps) / deviation**2
@@ -95,11 +95,11 @@ def _oscillation(past: Past) -> Verdict | None:
 
 
 def _discriminator_wins(past: Past) -> Verdict | None:
-    c = past.config
-    if past.accuracy < c.health_d_accuracy:
+    t = past.thresholds
+    if past.accuracy < t.d_accuracy:
         return None
     if past.share_of_guess is not None:
-        return Verdict("discriminator too strong", past.evidence()) if past.share_of_guess < c.health_d_loss else None
+        return Verdict("discriminator too strong", past.evidence()) if past.share_of_guess < t.d_loss else None
     gap = past.series("d/gap")
     half = len(gap) // 2
     early, late = fmean(gap[:half]), fmean(gap[half:])
@@ -109,15 +109,15 @@ def _discriminator_wins(past: Past) -> Verdict | None:
 
 
 def _generator_wins(past: Past) -> Verdict | None:
-    return Verdict("generator too strong", past.evidence()) if past.accuracy < past.config.health_g_accuracy else None
+    return Verdict("generator too strong", past.evidence()) if past.accuracy < past.thresholds.g_accuracy else None
 
 
 def _at_chance(past: Past) -> Verdict | None:
     """Undecided and flat: rightly so (equilibrium), or because the discriminator does not learn. It does not where it
     was never above chance, its gradient is gone, or fakes plainly differ from reals in spread."""
-    c = past.config
-    chance = abs(past.accuracy - 0.5) <= 2 * c.health_tolerance  # a count of few samples, where probabilities are means
-    close = all(abs(p - past.undecided) <= c.health_tolerance for p in past.probabilities)
+    t = past.thresholds
+    chance = abs(past.accuracy - 0.5) <= 2 * t.tolerance  # a count of few samples, where probabilities are means
+    close = all(abs(p - past.objective.undecided) <= t.tolerance for p in past.probabilities)
     if not chance or not (close or past.objective.compares_pairs) or not _flat(past):
         return None
     spread = past.mean("latents/fake_std") / max(past.mean("latents/real_std"), 1e-12)
@@ -125,7 +125,7 @@ def _at_chance(past: Past) -> Verdict | None:
         why = "and never above chance before"
     elif past.mean("grad_norm/d") < 1e-8:
         why = "its gradient is zero"
-    elif not c.health_variance < spread < 1 / c.health_variance:
+    elif not t.variance < spread < 1 / t.variance:
         why = f"though the deviation of fakes is {spread:.2f} of reals'"
     else:
         return Verdict("equilibrium", past.evidence())
@@ -134,14 +134,14 @@ def _at_chance(past: Past) -> Verdict | None:
 
 def _flat(past: Past) -> bool:
     """Whether the discriminator's loss stands still; a critic's gap is in units of the latents' error, of order one."""
-    return pstdev(past.series("loss/d")) <= past.config.health_tolerance * (past.objective.baseline or 1.0)
+    return pstdev(past.series("loss/d")) <= past.thresholds.tolerance * (past.objective.baseline or 1.0)
 
 
 def _balanced(past: Past) -> Verdict:
     return Verdict("balanced", past.evidence())
 
 
-GAME: tuple[Callable[[Past], Verdict | None], ...] = (
+STATE: tuple[Callable[[Past], Verdict | None], ...] = (
     _not_finite,
     _blown_up,
     _pretraining,
@@ -154,24 +154,24 @@ GAME: tuple[Callable[[Past], Verdict | None], ...] = (
 )
 
 
-# -- findings about what is generated, beside the game --
+# -- findings about what is generated, beside the state --
 
 
 def _mode_collapse(past: Past) -> Verdict | None:
-    """Judged by the clips, never by a loss: both of the last two validations, the adversary having joined."""
+    """By the samples, never by a loss: in both of the last two validations, the discriminator having joined."""
     ratios = [line["diversity/ratio"] for line in past.checks if "diversity/ratio" in line]
-    joined = past.config.gan_weight > 0 and past.played
-    if joined and len(ratios) == 2 and max(ratios) < past.config.health_diversity:
+    joined = past.adversarial and past.with_discriminator
+    if joined and len(ratios) == 2 and max(ratios) < past.thresholds.diversity:
         return Verdict("mode collapse", f"diversity of generated clips {ratios[-1]:.2f} of that of real ones")
     return None
 
 
 def _to_the_mean(past: Past) -> Verdict | None:
-    c = past.config
-    if len(past.steps) < c.health_window or past.steps[-1]["alpha"] < c.health_alpha:
+    t = past.thresholds
+    if len(past.steps) < t.window or past.steps[-1]["alpha"] < t.alpha:
         return None
     fake, real = past.mean("latents/fake_std"), past.mean("latents/real_std")
-    if fake < c.health_variance * real:
+    if fake < t.variance * real:
         alpha = past.steps[-1]["alpha"]
         return Verdict("regression to the mean", f"deviation of fakes {fake / real:.2f} of reals' at alpha {alpha:.2f}")
     return None
@@ -180,9 +180,9 @@ def _to_the_mean(past: Past) -> Verdict | None:
 def _memorisation(past: Past) -> Verdict | None:
     """Clips that differ, each too near to a training clip. A generator that has hardly begun, or makes one clip only,
     is near to something by chance where held-out music happens to be unlike training music."""
-    c, check = past.config, past.checks[-1] if past.checks else {}
-    nearest, varied = check.get("diversity/nearest_train"), check.get("diversity/ratio", 1.0) >= c.health_diversity
-    if len(past.steps) >= c.health_window and varied and nearest is not None and nearest < c.health_nearest:
+    t, check = past.thresholds, past.checks[-1] if past.checks else {}
+    nearest, varied = check.get("diversity/nearest_train"), check.get("diversity/ratio", 1.0) >= t.diversity
+    if len(past.steps) >= t.window and varied and nearest is not None and nearest < t.nearest:
         return Verdict("memorisation", f"nearest training clip at {nearest:.2f} of held-out music's distance")
     return None
 
@@ -192,7 +192,7 @@ def _too_fast(past: Past) -> Verdict | None:
         return None
     now, before = past.checks[-1]["val/current"], float(past.began["val/current"])
     rise = float(now) / max(before, 1e-12) - 1
-    if rise > past.config.health_val_rise:
+    if rise > past.thresholds.val_rise:
         return Verdict("curriculum too fast", f"validation loss up by {100 * rise:.0f} % since noise began")
     return None
 

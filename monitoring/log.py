@@ -35,7 +35,7 @@ class RunLog:
         if purge_step is not None and line.get("step", -1) >= purge_step:  # purged from the board, not from the lines
             self._board.numbers({k: v for k, v in line.items() if k != "time"}, line["step"])
 
-    def figures(
+    def metrics(
         self, step: int, header: dict[str, Any], scalars: dict[str, float], time: dict[str, float] | None = None
     ) -> None:
         """One line: `header` (step, epoch, alpha, phase, ...), named scalars, and speeds under `time`."""

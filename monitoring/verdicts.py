@@ -1,4 +1,4 @@
-"""Verdicts on a run, the advice that goes with each, and the figures that they rest on.
+"""Verdicts on a run, the advice that goes with each, and the metrics that they rest on.
 
 Objectives differ in what their logits mean. Where one compares pairs (rpgan, wgan-gp), accuracy is the share of pairs
 that the discriminator ranks rightly, else that of reals and fakes it calls rightly. Losses are read against that of a
@@ -10,8 +10,9 @@ from math import isfinite, nan
 from statistics import fmean
 from typing import Any
 
-from config import RunConfig
+from curriculum.options import RateOptions, WeightOptions
 from losses.adversarial import Objective
+from monitoring.options import HealthThresholds
 
 Line = dict[str, Any]
 
@@ -35,7 +36,7 @@ BAD = frozenset(ADVICE) - {"warming up", "pre-training", "balanced", "equilibriu
 
 @dataclass(frozen=True)
 class Verdict:
-    """A name out of `ADVICE`, and the figures that it rests on."""
+    """A name out of `ADVICE`, and the metrics that it rests on."""
 
     name: str
     evidence: str
@@ -50,14 +51,20 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Past:
-    """What the rules look at: the window of logged steps, the last two validations, the one when noise began."""
+    """What the rules look at: the window of logged steps, the last two validations, the one when noise began.
 
-    config: RunConfig
+    adversarial: whether there is a discriminator in this run. learned: it has been above chance before.
+    """
+
+    thresholds: HealthThresholds
     objective: Objective
+    adversarial: bool
+    weights: WeightOptions
+    rates: RateOptions
     steps: list[Line]
     checks: list[Line]
     began: Line | None
-    learned: bool  # the discriminator has been above chance before
+    learned: bool
 
     def series(self, name: str) -> list[float]:
         """The finite values of a figure in the window; what JSON cannot hold stands there as a string."""
@@ -67,7 +74,8 @@ class Past:
         return fmean(self.series(name) or [nan])
 
     @property
-    def played(self) -> list[Line]:
+    def with_discriminator(self) -> list[Line]:
+        """The steps on which the discriminator learned."""
         return [line for line in self.steps if "loss/d" in line]
 
     @property
@@ -86,13 +94,8 @@ class Past:
             return self.accuracy, 1.0 - self.accuracy
         return self.mean("d/real_prob"), self.mean("d/fake_prob")
 
-    @property
-    def undecided(self) -> float:
-        """The probability that a discriminator gives which cannot tell real from fake."""
-        return 0.5 * self.config.label_smoothing if self.config.gan_loss == "bce" else 0.5
-
     def evidence(self) -> str:
-        """The figures of the game, in words."""
+        """The metrics of both networks, in words."""
         kind = "pairs ranked rightly" if self.objective.compares_pairs else "D accuracy"
         parts = [f"{kind} {self.accuracy:.2f}"]
         if self.share_of_guess is not None:

@@ -1,1 +1,14 @@
-"""What a run stands on: the process group, checkpoints, the run folder, signals, seeds."""
+"""Processes, checkpoints, seeds, signals: what keeps a run alive and exact. The only home of torch.distributed."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "distributed": ["Ranks"],
+        "options": ["CheckpointOptions", "ProcessOptions"],
+        "saver": ["Saver"],
+        "seeding": ["Purpose", "mix_seed", "normal", "uniform"],
+        "signals": ["StopRequest"],
+    },
+)

@@ -17,8 +17,9 @@ import torch
 
 from errors import UserError
 from runtime.files import atomic_file
+from runtime.migration import upgraded
 
-SCHEMA = 1
+SCHEMA = 2
 _MARK = b"N2MUSIC1"
 _TRAILER = len(_MARK) + 32
 _CHUNK = 4 << 20
@@ -133,9 +134,17 @@ def decode(data: bytes, path: str | Path) -> dict[str, Any]:
             state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     except Exception:
         raise UserError(f"checkpoint {path} is refused: it holds more than tensors and plain types") from None
-    if not isinstance(state, dict) or state.get("schema") != SCHEMA:
+    current = _as_current(state)
+    if current is None:
         raise UserError(f"{path} is a checkpoint of another version of this program: schema {SCHEMA} is needed")
-    return state
+    return current
+
+
+def _as_current(state: Any) -> dict[str, Any] | None:
+    """The state in today's schema; None where it has none that this version knows."""
+    if not isinstance(state, dict) or state.get("schema") not in (1, SCHEMA):
+        return None
+    return upgraded(state) if state["schema"] == 1 else state
 
 
 def peek(path: Path) -> dict[str, Any] | None:
@@ -146,7 +155,7 @@ def peek(path: Path) -> dict[str, Any] | None:
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception:
         return None
-    return state if isinstance(state, dict) and state.get("schema") == SCHEMA else None
+    return _as_current(state)
 
 
 def plain(value: Any) -> Any:

@@ -19,7 +19,7 @@ T = TypeVar("T")
 _PIECE = 64 << 20
 
 
-class ToldElsewhere(UserError):
+class ReportedElsewhere(UserError):
     """An error that another rank tells the user; this rank only ends with it."""
 
 
@@ -105,7 +105,7 @@ class Ranks:
 
         Raises:
             Interrupted: `stopping()` became true on some rank.
-            UserError: the work raised it here; ToldElsewhere where it was raised on another rank.
+            UserError: the work raised it here; ReportedElsewhere where it was raised on another rank.
         """
         box: dict[str, object] = {}
         thread = threading.Thread(target=_into, args=(box, work), name="work", daemon=True) if work else None
@@ -116,7 +116,7 @@ class Ranks:
                 thread.join(0.2)
             busy, stop, failed = self.vote(bool(thread and thread.is_alive()), stopping(), "error" in box)
             if failed:
-                raise box.get("error") or ToldElsewhere("another rank tells why")
+                raise box.get("error") or ReportedElsewhere("another rank tells why")
             if stop:
                 raise Interrupted
             if not busy:
@@ -134,7 +134,7 @@ class Ranks:
                 problem = str(error)
         problem = self.from_main(problem)
         if problem is not None:
-            raise UserError(problem) if self.is_main else ToldElsewhere(problem)
+            raise UserError(problem) if self.is_main else ReportedElsewhere(problem)
         return result if self.is_main else work()
 
     def barrier(self) -> None:

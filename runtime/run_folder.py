@@ -139,7 +139,7 @@ def progress_of(state: dict[str, Any] | None) -> tuple[int, int, int]:
     """How far a save is, to be compared: (times the run went back to an older save, samples, finished epochs)."""
     try:
         c = state["counters"]
-        return int(c.get("turn", 0)), int(c["samples_seen"]), int(c["finished_epochs"])
+        return int(c.get("rewinds", 0)), int(c["samples_seen"]), int(c["finished_epochs"])
     except (TypeError, KeyError, ValueError, AttributeError):
         return (-1, -1, -1)
 

@@ -1,1 +1,17 @@
-"""Generation: from a trained generator to audio, out of noise or out of music, at any length."""
+"""From noise to samples: noise, sources, sampling steps, loaded generators; what training and generation share."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "conditions": ["Conditioning"],
+        "draws": ["Draw", "interpolation", "plain", "variations"],
+        "generation": ["generate"],
+        "loading": ["LoadedGenerator", "export_generator", "load_generator"],
+        "noise": ["source_noise"],
+        "sampler": ["noise_levels", "sample"],
+        "sources": ["NoiseMix", "Sources"],
+        "space": ["Space", "measure_space"],
+    },
+)

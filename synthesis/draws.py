@@ -1,17 +1,10 @@
-"""Which noise a clip is made of: plain draws, draws between two seeds, draws around one clip.
+"""Which noise a clip is made of: plain draws, draws between two seeds, draws around one clip."""
 
-Legend: B clips, D latent channels, T frames.
-"""
-
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-from config import RunConfig
-from runtime.seeding import Purpose
-from training.noise import source_noise
 
 
 @dataclass(frozen=True)
@@ -44,15 +37,6 @@ def interpolation(seed_a: int, seed_b: int, steps: int) -> list[Draw]:
 def variations(seed: int, num: int, strength: float) -> list[Draw]:
     """Clip 0 of a seed, moved by `strength` (0: itself, 1: another clip) towards clips 1 to num of that seed."""
     return [Draw(Origin(seed), Origin(seed, index), strength) for index in range(1, num + 1)]
-
-
-def noise(config: RunConfig, draws: Sequence[Draw], purpose: Purpose, channels: int, frames: int, device) -> Tensor:
-    """[B, D, T] as training draws it, row b by draw b alone."""
-
-    def drawn(origin: Origin) -> Tensor:
-        return source_noise(config, origin.seed, purpose, [origin.index], (channels, frames), device)
-
-    return torch.cat([blend(draw, drawn, slerp) for draw in draws])
 
 
 def blend(draw: Draw, of: Callable[[Origin], Tensor], mix: Callable[[Tensor, Tensor, float], Tensor]) -> Tensor:

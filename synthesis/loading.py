@@ -4,10 +4,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from config import RunConfig
+from config import RunConfig, known_options, resolve
+from earlier_options import current_options
 from errors import UserError
 
 WEIGHTS, DESCRIPTION = "generator.safetensors", "config.json"
+STATISTICS = "latents."  # begins the names of the space's tensors in an export
 
 
 @dataclass
@@ -23,42 +25,60 @@ class LoadedGenerator:
     def device(self):
         return next(self.network.parameters()).device
 
+    @property
+    def sources(self):
+        """What makes its sources."""
+        from synthesis.sources import Sources
+
+        return Sources(self.config.sampling, self.config.chosen("mask_type"), self.space.rate)
+
+    @property
+    def conditioning(self):
+        """What tells it of a sample's conditions."""
+        from synthesis.conditions import Conditioning
+
+        return Conditioning(self.config.choices.get("conditions"))
+
 
 def load_generator(path: str | Path, device: str = "cpu", passes: int | None = None) -> LoadedGenerator:
     """Reads a training checkpoint (the averaged weights), an exported folder, or a run's folder (its export, else
     its last checkpoint). Nothing in the files is executed.
 
-    passes: through the generator, from noise to music; None: as many as its recipe says.
+    passes: sampling steps, from noise to music; None: as many as its recipe says.
 
     Raises:
-        UserError: there is no such file, or it is not one of these, or it was trained for one pass only.
+        UserError: there is no such file, or it is not one of these, or it was trained for one step only.
     """
     path = find_generator(path)
     state = _read_export(path.parent) if path.name == WEIGHTS else _read_checkpoint(path)
-    from training.networks import build_guided_generator
-    from training.state import LatentSpace
+    from models.guided import build_generator
+    from synthesis.space import Space
 
     try:
-        config = RunConfig(**{k: v for k, v in state["config"].items() if k in RunConfig.model_fields})
-        network = build_guided_generator(config)
+        config = _config_of(state["config"], str(path))
+        agent, channels = config.model.agent, config.model.encoding_dim
+        network = build_generator(config.chosen("generator"), agent, channels, seed=0)
         network.load_state_dict(state["weights"])
-        space = LatentSpace(**state["latents"])
+        space = Space.from_state(state["space"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} does not hold a generator of this program: {reason}") from None
     if passes is not None:
-        config = _with_passes(config, passes, path)
+        try:
+            config = config.replace(passes=passes)
+        except UserError as error:
+            raise UserError(f"--passes {passes} is not possible with {path}: {error}") from None
     if not all(weight.isfinite().all() for weight in network.parameters()):
         raise UserError(f"{path} holds NaN or infinite weights, its training diverged: give an earlier checkpoint")
     return LoadedGenerator(config, network.to(device).eval().requires_grad_(False), space, state["trained_to"])
 
 
-def _with_passes(config: RunConfig, passes: int, path: Path) -> RunConfig:
-    try:
-        return RunConfig(**(config.model_dump() | {"passes": passes}))
-    except ValueError as error:
-        reason = error.errors()[0]["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-        raise UserError(f"--passes {passes} is not possible with {path}: {reason}") from None
+def _config_of(saved: dict, source: str) -> RunConfig:
+    """The options of a generator; what no longer exists and only training needs is left out."""
+    values, _ = current_options(saved, source)
+    known = known_options()
+    values = {name: value for name, value in values.items() if name in known and name != "discriminator"}
+    return resolve(values, frozenset(values), inherited=frozenset(values))[0]
 
 
 def find_generator(path: str | Path) -> Path:
@@ -80,7 +100,7 @@ def _read_checkpoint(path: Path) -> dict:
     try:
         counters = state["counters"]
         trained_to = f"epoch {counters['finished_epochs']}, step {counters['step']}"
-        return {k: state[k] for k in ("config", "latents")} | {"weights": state["ema"], "trained_to": trained_to}
+        return {k: state[k] for k in ("config", "space")} | {"weights": state["ema"], "trained_to": trained_to}
     except (KeyError, TypeError):
         raise UserError(f"{path} is no training checkpoint of this program") from None
 
@@ -89,13 +109,20 @@ def _read_export(folder: Path) -> dict:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    from runtime.migration import upgraded_space
+
     try:
         described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         tensors = load_file(folder / WEIGHTS)
-        latents = described["latents"] | {k[8:]: tensors.pop(k) for k in list(tensors) if k.startswith("latents.")}
+        named = [name for name in tensors if name.startswith(STATISTICS)]
+        statistics = {name.removeprefix(STATISTICS): tensors.pop(name) for name in named}
+        if "space" in described:
+            space = described["space"] | statistics
+        else:
+            space = upgraded_space(described["latents"] | statistics)
         return {
             "config": described["config"],
-            "latents": latents,
+            "space": space,
             "weights": tensors,
             "trained_to": described["trained_to"],
         }
@@ -104,35 +131,18 @@ def _read_export(folder: Path) -> dict:
 
 
 def export_generator(folder: Path, config: RunConfig, weights: dict, space, trained_to: str) -> None:
-    """Writes `generator.safetensors` (averaged weights, latent statistics) and `config.json`, each atomically."""
+    """Writes `generator.safetensors` (averaged weights, statistics of the data) and `config.json`, each atomically."""
     from safetensors.torch import save
 
     from runtime.files import write_bytes
 
-    state = space.state()
-    statistics = {name: value for name, value in state.items() if hasattr(value, "shape")}
+    state = {name: value for name, value in space.state_dict().items() if value is not None}
+    statistics = {name: value for name, value in state.items() if hasattr(value, "cpu")}
     described = {
-        "config": config.model_dump(),
-        "latents": {name: value for name, value in state.items() if name not in statistics},
+        "config": config.flat(),
+        "space": {name: value for name, value in state.items() if name not in statistics},
         "trained_to": trained_to,
     }
-    tensors = weights | {f"latents.{name}": value for name, value in statistics.items()}
+    tensors = weights | {f"{STATISTICS}{name}": value for name, value in statistics.items()}
     write_bytes(folder / WEIGHTS, save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}))
     write_bytes(folder / DESCRIPTION, json.dumps(described, indent=1).encode())
-
-
-def open_generators_codec(loaded: LoadedGenerator, weights: str | None, device: str):
-    """The codec that the generator was trained with.
-
-    Raises:
-        UserError: its weights cannot be had, or are others than those of training.
-    """
-    from audio_codecs import codec_identity, open_codec
-
-    weights = weights or loaded.config.codec_weights
-    identity = codec_identity(loaded.space.codec, weights)
-    if identity != loaded.space.codec_identity:
-        raise UserError(
-            f"the generator speaks {loaded.space.codec_identity}, the codec here is {identity}: give --codec_weights"
-        )
-    return open_codec(loaded.space.codec, weights, device)

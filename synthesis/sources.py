@@ -1,6 +1,7 @@
-"""What the generator is fed: noise alone, or music with a share of noise, as training makes them at its two ends.
+"""What the generator is fed: music with a share of noise, or noise alone; one definition for training, validation and
+generation.
 
-Legend: B clips, D latent channels, T frames; sources are normalised latents.
+Legend: B samples, D channels, T positions; sources are normalised.
 """
 
 from collections.abc import Sequence
@@ -9,13 +10,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from config import RunConfig
 from curriculum.pure_gan import mix_noise
-from runtime.seeding import Purpose, mix_seed
-from synthesis.draws import Draw, Origin, blend, noise
-from training.noise import SOURCES
-from training.state import LatentSpace
-from training.steps import masked_sources
+from registry import Chosen
+from runtime.seeding import Purpose, mix_seed, uniform
+from synthesis.draws import Draw, Origin, blend, slerp
+from synthesis.noise import source_noise
+from synthesis.options import SamplingOptions
+from synthesis.space import Space
+
+PURPOSES = (Purpose.INPUT_NOISE, Purpose.TARGET_NOISE)
 
 
 @dataclass(frozen=True)
@@ -33,68 +36,98 @@ class NoiseMix:
     temperature: float = 1.0
 
 
-def noise_sources(
-    config: RunConfig, space: LatentSpace, draws: Sequence[Draw], frames: int, device, temperature: float = 1.0
-) -> tuple[Tensor, Tensor]:
-    """Input and target [B, D, T] of noise alone: what the curriculum shows at alpha = 1.
+@dataclass(frozen=True)
+class Sources:
+    """Makes the generator's two sources.
 
-    The noise's scale is that of a training clip, chosen by the draw; `temperature` multiplies it.
+    Args:
+        sampling: which noise.
+        mask: the fixed, complementary masks of `--mask_type`.
+        rate: positions of the last axis to a unit of length.
     """
-    scales_B2 = temperature * torch.stack([blend(draw, _scales(space), torch.lerp) for draw in draws]).to(device)
-    sources = [
-        scales_B2[:, k, None, None] * noise(config, draws, purpose, len(space.mean_D), frames, device)
-        for k, purpose in enumerate(SOURCES)
-    ]
-    return _masked(config, *sources, draws)
+
+    sampling: SamplingOptions
+    mask: Chosen
+    rate: float
+
+    def mixed(
+        self, input_BDT: Tensor, target_BDT: Tensor, alpha: float | Tensor, indices: Sequence[int], seed: int
+    ) -> tuple[Tensor, Tensor]:
+        """Both sources with a share `alpha` of noise (a number or [B]), as the curriculum mixes them, then masked."""
+        if isinstance(alpha, Tensor) or alpha != 0:
+            noises = (self._noise(seed, purpose, indices, input_BDT) for purpose in PURPOSES)
+            input_BDT, target_BDT = (
+                mix_noise(x_BDT, alpha, noise_BDT)
+                for x_BDT, noise_BDT in zip((input_BDT, target_BDT), noises, strict=True)
+            )
+        return self.masked(input_BDT, target_BDT, indices, seed)
+
+    def masked(self, input_BDT: Tensor, target_BDT: Tensor, indices: Sequence[int], seed: int) -> tuple[Tensor, Tensor]:
+        """Both sources under the masks."""
+        part = self.mask.part
+        count = part.facts["uniforms"](input_BDT.shape[1]) if "uniforms" in part.facts else 0
+        uniform_BK = uniform(seed, Purpose.MASK, indices, (count,), input_BDT.device) if count else None
+        masking = part.load()(self.mask.options, input_BDT, target_BDT, uniform_BK)
+        return (input_BDT, target_BDT) if masking is None else (masking.masked_input, masking.masked_target)
+
+    def from_noise(
+        self, space: Space, draws: Sequence[Draw], shape: Sequence[int], device, temperature: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """Input and target [B, *shape] of noise alone: what the curriculum shows at alpha = 1.
+
+        The noise's scale is that of a training sample, chosen by the draw; `temperature` multiplies it.
+        """
+        scales_B2 = temperature * torch.stack([blend(draw, _scales(space), torch.lerp) for draw in draws]).to(device)
+        sources = [
+            scales_B2[:, k].view(-1, *[1] * len(shape)) * self.drawn(draws, purpose, shape, device)
+            for k, purpose in enumerate(PURPOSES)
+        ]
+        return self._masked_draws(*sources, draws)
+
+    def from_music(
+        self, input_BDT: Tensor, target_BDT: Tensor, draws: Sequence[Draw], mix: NoiseMix
+    ) -> tuple[Tensor, Tensor]:
+        """Music's normalised latents with a share of noise in the channels that are to have it; the others stay
+        exact."""
+        shape = input_BDT.shape[1:]
+        first, last = mix.channels or (0, shape[0])
+        sources = []
+        for clean_BDT, purpose in zip((input_BDT, target_BDT), PURPOSES, strict=True):
+            noise_BDT = mix.temperature * self.drawn(draws, purpose, shape, clean_BDT.device)
+            mixed_BDT = mix_noise(clean_BDT, mix.fraction, noise_BDT)
+            sources.append(torch.cat([clean_BDT[:, :first], mixed_BDT[:, first:last], clean_BDT[:, last:]], dim=1))
+        return self._masked_draws(*sources, draws)
+
+    def drawn(self, draws: Sequence[Draw], purpose: Purpose, shape: Sequence[int], device) -> Tensor:
+        """Noise [B, *shape] as training draws it, row b by draw b alone."""
+
+        def of(origin: Origin) -> Tensor:
+            return source_noise(self.sampling, self.rate, origin.seed, purpose, [origin.index], shape, device)
+
+        return torch.cat([blend(draw, of, slerp) for draw in draws])
+
+    def _noise(self, seed: int, purpose: Purpose, indices: Sequence[int], like_BDT: Tensor) -> Tensor:
+        return source_noise(self.sampling, self.rate, seed, purpose, indices, like_BDT.shape[1:], like_BDT.device)
+
+    def _masked_draws(self, input_BDT: Tensor, target_BDT: Tensor, draws: Sequence[Draw]) -> tuple[Tensor, Tensor]:
+        """Under the masks; between two draws the masks fade into one another."""
+        if not self.mask.part.facts.get("hides"):
+            return input_BDT, target_BDT
+        rows = []
+        for row, draw in enumerate(draws):
+            one = slice(row, row + 1)
+
+            def of(origin: Origin, one=one) -> Tensor:
+                return torch.stack(self.masked(input_BDT[one], target_BDT[one], [origin.index], origin.seed))
+
+            rows.append(blend(draw, of, torch.lerp))
+        masked_input, masked_target = torch.cat(rows, dim=1)
+        return masked_input, masked_target
 
 
-def music_sources(
-    config: RunConfig, input_BDT: Tensor, target_BDT: Tensor, draws: Sequence[Draw], mix: NoiseMix
-) -> tuple[Tensor, Tensor]:
-    """Music's normalised latents with a share of noise in the channels that are to have it; the others stay exact."""
-    _, D, T = input_BDT.shape
-    first, last = mix.channels or (0, D)
-    preserve = config.noise_mix == "variance_preserving"
-    sources = []
-    for clean_BDT, purpose in zip((input_BDT, target_BDT), SOURCES, strict=True):
-        noise_BDT = mix.temperature * noise(config, draws, purpose, D, T, clean_BDT.device)
-        mixed_BDT = mix_noise(clean_BDT, mix.fraction, noise_BDT, preserve)
-        sources.append(torch.cat([clean_BDT[:, :first], mixed_BDT[:, first:last], clean_BDT[:, last:]], dim=1))
-    return _masked(config, *sources, draws)
-
-
-def normalise(latents_BDT: Tensor, space: LatentSpace) -> Tensor:
-    """The codec's latents -> mean 0, standard deviation 1 over the training set, per channel."""
-    mean_D, std_D = (x.to(latents_BDT.device) for x in (space.mean_D, space.std_D))
-    return (latents_BDT - mean_D[:, None]) / std_D[:, None]
-
-
-def denormalise(latents_BDT: Tensor, space: LatentSpace) -> Tensor:
-    """The inverse of `normalise`, float32."""
-    mean_D, std_D = (x.to(latents_BDT.device) for x in (space.mean_D, space.std_D))
-    return latents_BDT.float() * std_D[:, None] + mean_D[:, None]
-
-
-def _scales(space: LatentSpace):
+def _scales(space: Space):
     def of(origin: Origin) -> Tensor:
         table_K2 = space.noise_scales_K2
         return table_K2[mix_seed(origin.seed, Purpose.SCALES, origin.index) % len(table_K2)]
 
     return of
-
-
-def _masked(config: RunConfig, input_BDT: Tensor, target_BDT: Tensor, draws: Sequence[Draw]) -> tuple[Tensor, Tensor]:
-    """Under the masks of `--mask_type`; between two draws the masks fade into one another."""
-    if config.mask_type == "none":
-        return input_BDT, target_BDT
-    rows = []
-    for row, draw in enumerate(draws):
-        one = slice(row, row + 1)
-
-        def masked(origin: Origin, one=one) -> Tensor:
-            pair = masked_sources(config, input_BDT[one], target_BDT[one], [origin.index], origin.seed)
-            return torch.stack(pair)
-
-        rows.append(blend(draw, masked, torch.lerp))
-    masked_input, masked_target = torch.cat(rows, dim=1)
-    return masked_input, masked_target

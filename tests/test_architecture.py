@@ -127,5 +127,5 @@ def test_a_wrong_option_is_told_before_torch_is_imported():
 
 
 def test_reading_audio_needs_no_torch():
-    script = "import sys, data.audio; sys.exit('torch' in sys.modules)"
+    script = "import sys, kinds.audio.files; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT).returncode == 0

@@ -1,6 +1,7 @@
 """The options: names, defaults and ranges that users rely on, and one sentence for whatever is wrong."""
 
 import math
+import pickle
 
 import pytest
 import torch
@@ -8,22 +9,34 @@ import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from config import PATCH_ONLY, RunConfig, make_config, parse, read_yaml
+from command_line import parse
+from config import SECTIONS, known_options, make_config, read_yaml
 from errors import UserError
+from registry import mark_of
 
 # What users of this kind of trainer already type, with the values that they know.
 KNOWN_DEFAULTS = yaml.safe_load("""
 {encoding_dim: 128, nhead: 8, num_layers: 4, num_transformer_layers: 2, dropout: 0.1, anti_cheating: 0.0,
-codec: null, codec_weights: null, encodec_sr: 24000, encodec_bandwidth: 6.0,
+codec: null, codec_weights: null,
 dataset_folder: dataset_pairs_wav, train_dir: null, val_dir: null, shuffle_targets: false, unity_test: false,
 epochs: 200, batch_size: 8, lr: 0.0001, weight_decay: 0.01, patience: 20, seed: 42,
 checkpoint_dir: checkpoints, save_every: 10, resume: null,
 loss_weight_input: 0.3, loss_weight_target: 0.3, loss_weight_spectral: 0.0, loss_weight_mel: 0.0, corr_weight: 0.0,
-mask_type: none, mask_temporal_segment: 150, mask_freq_split: 0.3, mask_channel_keep: 0.5, mask_energy_threshold: 0.7,
+mask_type: none,
 use_creative_agent: false, use_compositional_agent: false, mask_reg_weight: 0.1, balance_loss_weight: 5.0,
 gan_weight: 0.15, disc_update_freq: 1, disc_dropout: 0.3, log_every: 10, sample_every: 5,
 pure_gan_mode: 0.0, gan_curriculum_start_epoch: 1, gan_noise_ceiling: 1.0}
 """)
+
+# Those of parts that are not chosen by default: what chooses them.
+PART_DEFAULTS = {
+    "--codec encodec_24khz": {"encodec_sr": 24000, "encodec_bandwidth": 6.0},
+    "--mask_type temporal": {"mask_temporal_segment": 150},
+    "--mask_type frequency": {"mask_freq_split": 0.3},
+    "--mask_type hybrid": {"mask_temporal_segment": 150, "mask_freq_split": 0.3},
+    "--mask_type spectral": {"mask_channel_keep": 0.5},
+    "--mask_type energy": {"mask_energy_threshold": 0.7},
+}
 
 COMMANDS = {
     "--pure_gan_mode 0.01": {"pure_gan_mode": 0.01},
@@ -49,10 +62,27 @@ COMMANDS = {
     "checkpoints_GAN_30 --epochs 150": {"gan_noise_ceiling": 0.3, "epochs": 150},
 }
 
-FIELDS = RunConfig.model_fields
+KNOWN = known_options()
+FIELDS = {name: known.field for name, known in KNOWN.items()}
+OWNED = {name for name, known in KNOWN.items() if known.owners}
 FLOATS = [name for name, field in FIELDS.items() if field.annotation in (float, float | None)]
 INTEGERS = [name for name, field in FIELDS.items() if field.annotation in (int, int | None)]
 BOOLEANS = [name for name, field in FIELDS.items() if field.annotation is bool]
+
+
+def owner_of(name: str) -> dict[str, object]:
+    """What chooses a part which owns an option; nothing where it is a section's or a default part's."""
+    chosen: dict[str, object] = {}
+    if name in OWNED and name not in parse([]).flat():
+        option, part = KNOWN[name].owners[0]
+        chosen[option] = part.name
+    if name.startswith("adaptive_alpha"):
+        chosen |= {"pure_gan_mode": 0.01} | ({"adaptive_alpha": True} if name != "adaptive_alpha" else {})
+    return chosen
+
+
+def words_of(values: dict[str, object]) -> list[str]:
+    return [f"--{name}={value}" for name, value in values.items()]
 
 
 def limits(name: str) -> dict[str, float]:
@@ -74,22 +104,37 @@ def refused(*argv: str) -> str:
 
 def test_defaults_are_the_known_ones():
     config = parse([])
-    assert {name: getattr(config, name) for name in KNOWN_DEFAULTS} == KNOWN_DEFAULTS
-    assert config.disc_lr_value == 0.5 * config.lr
+    flat = config.flat()
+    assert {name: flat[name] for name in KNOWN_DEFAULTS} == KNOWN_DEFAULTS
+    assert config.optimizer.discriminator_lr == 0.5 * config.optimizer.lr
+
+
+@pytest.mark.parametrize("words", PART_DEFAULTS)
+def test_defaults_of_parts_are_the_known_ones(words):
+    flat = parse(words.split()).flat()
+    assert {name: flat[name] for name in PART_DEFAULTS[words]} == PART_DEFAULTS[words]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_known_commands_parse(command):
-    config = parse(command.split())
+    flat, defaults = parse(command.split()).flat(), parse([]).flat()
     for name, value in COMMANDS[command].items():
-        assert getattr(config, name) == value
-    untouched = set(FIELDS) - {word[2:] for word in command.split() if word.startswith("--")}
-    assert all(getattr(config, name) == FIELDS[name].default for name in untouched)
+        assert flat[name] == value
+    untouched = set(defaults) - {word[2:] for word in command.split() if word.startswith("--")}
+    assert {name: flat[name] for name in untouched} == {name: defaults[name] for name in untouched}
+
+
+def test_weights_of_learned_masks_without_any_are_remarked_upon():
+    (remark,) = parse(["--mask_reg_weight", "0.5", "--balance_loss_weight", "15"]).remarks()
+    assert "mask_reg_weight and balance_loss_weight" in remark and "--use_creative_agent" in remark
+    assert parse(["--mask_reg_weight", "0.5", "--use_creative_agent"]).remarks() == []
+    (remark,) = parse(["--shuffle_targets", "--unity_test"]).remarks()
+    assert "shuffle_targets has no effect" in remark
 
 
 def test_torchruns_own_flags_are_accepted():
-    assert parse(["--world_size", "2", "--local_rank", "1"]).world_size == 2
-    assert parse(["--local_rank=-1"]).local_rank == -1
+    assert parse(["--world_size", "2", "--local_rank", "1"]).processes.world_size == 2
+    assert parse(["--local_rank=-1"]).processes.local_rank == -1
 
 
 @pytest.mark.parametrize("name", BOOLEANS)
@@ -98,8 +143,7 @@ def test_torchruns_own_flags_are_accepted():
     [([], True), (["true"], True), (["True"], True), (["1"], True), (["false"], False), (["no"], False)],
 )
 def test_booleans_bare_and_with_a_value(name, words, value):
-    others = ["--pure_gan_mode", "0.01", *(["--generator", "patch"] if name in PATCH_ONLY else [])]
-    assert getattr(parse([f"--{name}", *words, *others]), name) is value
+    assert parse([f"--{name}", *words, *words_of(owner_of(name))]).flat()[name] is value
 
 
 def test_a_boolean_of_another_kind_is_refused():
@@ -110,12 +154,13 @@ def test_the_command_line_wins_over_yaml(tmp_path):
     file = tmp_path / "some.yaml"
     file.write_text("epochs: 7\nlr: 3e-4\nshuffle_targets: true\nmask_type: temporal\n")
     config = parse(["--epochs", "9", "--config", str(file), "--shuffle_targets", "false"])
-    assert (config.epochs, config.lr, config.shuffle_targets, config.mask_type) == (9, 3e-4, False, "temporal")
-    assert config.model_fields_set == {"epochs", "lr", "shuffle_targets", "mask_type"}
+    flat = config.flat()
+    assert (flat["epochs"], flat["lr"], flat["shuffle_targets"], flat["mask_type"]) == (9, 3e-4, False, "temporal")
+    assert config.given == {"epochs", "lr", "shuffle_targets", "mask_type"}
 
 
 def test_the_last_of_a_repeated_option_wins():
-    assert parse(["--epochs", "200", "--epochs", "2"]).epochs == 2
+    assert parse(["--epochs", "200", "--epochs", "2"]).training.epochs == 2
 
 
 @pytest.mark.parametrize(
@@ -133,9 +178,9 @@ def test_an_unknown_option_names_the_nearest(typo, meant, tmp_path):
     assert f"unknown option --{typo}; did you mean {meant}?" in refused(f"--{typo}=1")
     file = tmp_path / "wrong.yaml"
     file.write_text(f"{typo}: 1\n")
-    told = refused("--config", str(file))
-    assert str(file) in told
-    assert f"unknown option {typo}; did you mean {meant}?" in told
+    said = refused("--config", str(file))
+    assert str(file) in said
+    assert f"unknown option {typo}; did you mean {meant}?" in said
 
 
 def test_options_are_not_abbreviated():
@@ -160,31 +205,31 @@ def test_values_just_out_of_range_are_refused(name):
     outside = {"ge": -step, "gt": 0, "le": step, "lt": 0}
     for kind, bound in limits(name).items():
         value = bound + outside[kind]
-        told = refused(f"--{name}={value!r}")
-        assert f"--{name} " in told
-        assert f"{bound:g}" in told or str(bound) in told
+        said = refused(f"--{name}={value!r}", *words_of(owner_of(name)))
+        assert f"--{name} " in said
+        assert f"{bound:g}" in said or str(bound) in said
         with pytest.raises(UserError, match=f"--{name} "):
-            make_config({name: value})
+            make_config({name: value} | owner_of(name))
 
 
 @pytest.mark.parametrize("name", FLOATS)
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
 def test_floats_must_be_finite(name, value, tmp_path):
-    assert f"--{name} {value}" in refused(f"--{name}={value}")
+    assert f"--{name} {value}" in refused(f"--{name}={value}", *words_of(owner_of(name)))
     file = tmp_path / "odd.yaml"
-    file.write_text(yaml.safe_dump({name: float(value)}))
+    file.write_text(yaml.safe_dump({name: float(value)} | owner_of(name)))
     assert f"--{name} " in refused("--config", str(file))
 
 
 @pytest.mark.parametrize("name", FLOATS + INTEGERS)
 @pytest.mark.parametrize("value", ["abc", "", "1,5", "0x10", "1 2"])
 def test_numbers_must_be_numbers(name, value):
-    assert f"--{name} {value}" in refused(f"--{name}={value}")
+    assert f"--{name} {value}" in refused(f"--{name}={value}", *words_of(owner_of(name)))
 
 
 @pytest.mark.parametrize("name", INTEGERS)
 def test_integers_take_no_fractions(name):
-    assert f"--{name} 8.5" in refused(f"--{name}", "8.5")
+    assert f"--{name} 8.5" in refused(f"--{name}", "8.5", *words_of(owner_of(name)))
 
 
 @pytest.mark.parametrize("value", ["[1, 2]", "{a: 1}", "2020-01-01"])
@@ -192,15 +237,15 @@ def test_integers_take_no_fractions(name):
 def test_yaml_of_another_type_is_refused(name, value, tmp_path):
     file = tmp_path / "types.yaml"
     file.write_text(f"{name}: {value}\n")
-    told = refused("--config", str(file))
-    assert f"--{name} " in told
-    assert str(file) in told
+    said = refused("--config", str(file))
+    assert f"--{name} " in said
+    assert str(file) in said
 
 
 def test_choices_are_named():
-    told = refused("--gan_loss", "wgan")
-    assert "wgan-gp" in told
-    assert "hinge" in told
+    said = refused("--gan_loss", "wgan")
+    assert "wgan-gp" in said
+    assert "hinge" in said
 
 
 @pytest.mark.parametrize(
@@ -209,17 +254,26 @@ def test_choices_are_named():
         ("--use_creative_agent --use_compositional_agent", "exclude each other"),
         ("--use_creative_agent --mask_type hybrid", "exclude each other"),
         ("--use_compositional_agent --mask_type energy", "exclude each other"),
-        ("--width 64", "no option of --generator cascade"),
-        ("--generator patch --anti_cheating 0.1", "no option of --generator patch"),
+        ("--width 64", "width is an option of --generator patch, not of cascade"),
+        ("--generator patch --anti_cheating 0.1", "anti_cheating is an option of --generator cascade, not of patch"),
+        ("--gan_loss hinge --label_smoothing 0.9", "an option of --gan_loss bce or lsgan, not of hinge"),
+        ("--gp_weight 1", "an option of --gan_loss wgan-gp, not of bce"),
+        ("--plateau_patience 3", "an option of --lr_schedule plateau, not of constant"),
+        ("--mask_freq_split 0.2", "an option of --mask_type frequency or hybrid, not of none"),
+        ("--codec mel --encodec_sr 24000", "an option of --codec encodec_24khz, not of mel"),
+        ("--lr_schedule plateau --plateau_metric ceiling", "pure_gan_mode"),
+        ("--lr_schedule plateau --plateau_metric loss", "plateau_metric loss"),
+        ("--adaptive_alpha", "pure_gan_mode"),
+        ("--adaptive_alpha_floor 0.1 --pure_gan_mode 0.1", "adaptive_alpha"),
+        ("--discriminator conv+conv", "different names"),
+        ("--discriminator conv+wide", "wide is none of them"),
         ("--generator patch --width 100 --nhead 8", "multiple of"),
         ("--nhead 7", "must divide"),
-        ("--generator patch --conv_kernel 4", "odd"),
         ("--passes 2 --easy_share 1", "unity_test"),
         ("--passes 2 --unity_test", "easy_share"),
         ("--passes 2 --unity_test --easy_share 1 --mask_type hybrid", "mask_type"),
         ("--gan_fade linear", "easy_share"),
         ("--gan_fade between --easy_share 1", "pure_gan_mode"),
-        ("--generator patch --precondition --residual 0", "residual"),
         ("--offset_seconds 4", "offset_noise"),
         ("--gan_weight 0 --loss_weight_input 0 --loss_weight_target 0", "learn nothing"),
     ],
@@ -228,7 +282,7 @@ def test_options_that_do_not_fit_together(words, reason):
     assert reason in refused(*words.split())
 
 
-def test_a_missing_value_and_stray_words_are_told():
+def test_a_missing_value_and_stray_words_are_refused():
     assert "--epochs" in refused("--epochs")
     assert "stray" in refused("stray")
 
@@ -268,10 +322,10 @@ def test_print_config_round_trip(tmp_path, capsys):
         parse([*words, "--print_config"])
     assert ended.value.code == 0
     printed = capsys.readouterr().out
-    assert set(yaml.safe_load(printed)) == set(FIELDS)
+    assert set(yaml.safe_load(printed)) == set(parse(words).flat())
     file = tmp_path / "printed.yaml"
     file.write_text(printed)
-    assert parse(["--config", str(file)]).model_dump() == parse(words).model_dump()
+    assert parse(["--config", str(file)]).flat() == parse(words).flat()
 
 
 def test_help_names_every_option(capsys):
@@ -281,16 +335,76 @@ def test_help_names_every_option(capsys):
     assert all(f"--{name} " in shown for name in FIELDS)
 
 
+def test_help_says_whose_an_option_is(capsys):
+    with pytest.raises(SystemExit):
+        parse(["--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "latent frames per token (default: 2) [patch]" in shown
+    assert "one-sided: the label of reals; 0.9 is usual (default: 1.0) [bce, lsgan]" in shown
+
+
 def test_a_config_is_frozen():
     with pytest.raises(ValueError, match="frozen"):
-        parse([]).epochs = 3
+        parse([]).training.epochs = 3
+    with pytest.raises(AttributeError, match="epochs"):
+        _ = parse([]).epochs
+
+
+def test_a_config_travels_to_other_processes():
+    config = parse("--size tiny --health window=7 --gan_loss rpgan --centring_weight 0.1".split())
+    again = pickle.loads(pickle.dumps(config))
+    assert again == config and again.given == config.given
+    assert again.health.health.window == 7
+
+
+def test_replacing_an_option_keeps_the_rest():
+    config = parse("--gan_loss lsgan --label_smoothing 0.9 --lr 0.5".split())
+    assert config.replace(epochs=3).flat() == config.flat() | {"epochs": 3}
+    other = config.replace(gan_loss="hinge")  # what lsgan owned goes with it
+    assert "label_smoothing" not in other.flat() and other.optimizer.lr == 0.5 and other.given == config.given
+    with pytest.raises(UserError, match="epochs 0"):
+        config.replace(epochs=0)
+
+
+@pytest.mark.parametrize("given", ["window=10,swing=0.3", "swing=0.3, window=10"])
+def test_health_is_a_block(given, tmp_path):
+    config = parse(["--health", given])
+    assert (config.health.health.window, config.health.health.swing) == (10, 0.3)
+    assert config.health.health.growth == 10.0
+    file = tmp_path / "block.yaml"
+    file.write_text("health: {window: 10, swing: 0.3}\n")
+    assert parse(["--config", str(file)]).flat() == config.flat()
+    assert "did you mean window" in refused("--health", "windw=10")
+    assert "name=value" in refused("--health", "window")
+    assert "--health.window 1" in refused("--health", "window=1")
+
+
+def test_there_are_fewer_options_than_a_hundred_in_any_run():
+    """Of the sections and the default parts; other parts bring a few of their own in exchange."""
+    assert len(parse([]).flat()) < 100
+    assert all(known.field.description for known in KNOWN.values())
+
+
+def test_every_option_is_declared_once():
+    declared = [name for model in SECTIONS.values() for name in model.model_fields]
+    assert len(declared) == len(set(declared))
+    assert not OWNED & set(declared)
+
+
+def test_marks_of_options():
+    """What resume goes by."""
+    marked = {mark: {n for n, field in FIELDS.items() if mark_of(field, mark)} for mark in ("shapes_run", "per_call")}
+    assert {"generator", "width", "seed", "discriminator", "gan_loss", "optimizer"} <= marked["shapes_run"]
+    assert marked["per_call"] == {
+        "resume", "checkpoint_dir", "max_steps", "world_size", "local_rank", "timeout_minutes", "profile"
+    }  # fmt: skip
 
 
 def test_batch_per_device():
-    assert make_config({"batch_size": 5}).batch_per_device(3) == 5
-    assert make_config({"global_batch_size": 12}).batch_per_device(3) == 4
+    assert make_config({"batch_size": 5}).training.batch_per_device(3) == 5
+    assert make_config({"global_batch_size": 12}).training.batch_per_device(3) == 4
     with pytest.raises(UserError, match="cannot be shared among 5"):
-        make_config({"global_batch_size": 12}).batch_per_device(5)
+        make_config({"global_batch_size": 12}).training.batch_per_device(5)
 
 
 def number_in_range(name: str) -> st.SearchStrategy:
@@ -307,15 +421,17 @@ def number_in_range(name: str) -> st.SearchStrategy:
 def test_any_numbers_in_range_survive_command_line_and_yaml(data):
     names = data.draw(st.lists(st.sampled_from(FLOATS + INTEGERS), min_size=1, max_size=4, unique=True))
     values = {name: data.draw(number_in_range(name), label=name) for name in names}
+    owners = [word for name in names for word in words_of(owner_of(name))]
     try:
-        config = parse([f"--{name}={value!r}" for name, value in values.items()])
+        config = parse([*owners, *(f"--{name}={value!r}" for name, value in values.items())])
     except UserError as error:
         assert "is not possible" not in str(error)  # each is in its range; together they may not fit
         assume(False)
-    assert {name: getattr(config, name) for name in names} == values
-    assert all(math.isfinite(getattr(config, name)) for name in names)
+    flat = config.flat()
+    assert {name: flat[name] for name in names} == values
+    assert all(math.isfinite(flat[name]) for name in names)
     again = make_config(yaml.safe_load(config.to_yaml()))
-    assert again.model_dump() == config.model_dump()
+    assert again.flat() == config.flat()
 
 
 def test_read_yaml_gives_the_mapping(tmp_path):
@@ -326,12 +442,10 @@ def test_read_yaml_gives_the_mapping(tmp_path):
 
 @pytest.mark.parametrize(("size", "millions"), [("tiny", 2.6), ("small", 6.8), ("base", 31), ("large", 112)])
 def test_sizes_have_the_parameters_that_the_help_says(size, millions):
-    from training.networks import build_guided_generator
-
     config = parse(["--size", size])
-    assert config.generator == "patch"
+    assert config.model.generator == "patch"
     with torch.device("meta"):
-        count = sum(p.numel() for p in build_guided_generator(config).parameters())
+        count = sum(p.numel() for p in config.chosen("generator").build(128).parameters())
     assert count / 1e6 == pytest.approx(millions, rel=0.03)
 
 
@@ -339,9 +453,11 @@ def test_a_size_gives_way_to_options_beside_it_and_beats_the_file(tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("{generator: patch, width: 64, nhead: 4, num_layers: 1, lr: 0.5}")
     config = parse(["--config", str(recipe), "--size", "small", "--num_layers", "2"])
-    assert (config.width, config.nhead, config.num_layers, config.lr) == (256, 8, 2, 0.5)
+    network = config.chosen("generator").options
+    assert (network.width, network.nhead, network.num_layers, config.optimizer.lr) == (256, 8, 2, 0.5)
     recipe.write_text("{size: base, num_layers: 3}")
     config = parse(["--config", str(recipe)])
-    assert (config.generator, config.width, config.num_layers) == ("patch", 512, 3)
+    network = config.chosen("generator").options
+    assert (config.model.generator, network.width, network.num_layers) == ("patch", 512, 3)
     with pytest.raises(UserError, match="size huge"):
         parse(["--size", "huge"])

@@ -37,11 +37,12 @@ def test_it_makes_wav_files_within_seconds(tmp_path):
 
 @pytest.mark.timeout(600)
 def test_it_beats_the_moment_matched_gaussian_on_every_figure():
+    from evaluation.judge import Judge, describe
+
     from audio_codecs.mel import MelCodec
-    from data.audio import peak_scale
-    from data.demo_music import demo_song
-    from monitoring import ladder
-    from monitoring.judge import Judge, describe
+    from evaluation import ladder
+    from kinds.audio.files import peak_scale
+    from kinds.audio.preparing.demo_music import demo_song
     from synthesis.loading import load_generator
     from synthesis.render import generate_from_noise
 

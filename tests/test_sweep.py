@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import sweep
-from data.audio import write_wav
 from errors import UserError
+from kinds.audio.files import write_wav
 
 # Stands for the launcher: notes how it was called, and leaves what a finished run leaves; lr 0.5 fails.
 FAKE = """

@@ -1,1 +1,1 @@
-"""The parts of a training step: composes models, losses and curriculum for the worker's loop."""
+"""The two updates, and what a run does around them. No kind of data, network or objective is known here by name."""

@@ -14,17 +14,17 @@ class _OneLine(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._told = False
+        self._reported = False
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno < logging.WARNING:
             return True
-        told, self._told = self._told, True
+        reported, self._reported = self._reported, True
         reason = str(record.exc_info[1]) if record.exc_info else record.getMessage()
         first = " ".join(line.strip() for line in reason.splitlines()[:2])
         record.msg, record.args = f"--compile: goes on uncompiled where this stands in the way: {first}", None
         record.exc_info = record.exc_text = None
-        return not told
+        return not reported
 
 
 def compile_networks(*networks: nn.Module, backend: str | Callable = "inductor") -> None:

@@ -1,56 +1,64 @@
-"""How different the generated clips are from each other, and from the training clips, without decoding any.
+"""How different the generated samples are from each other, and from the training samples, without decoding any.
 
-A clip becomes a row of cheap statistics of its latents: level, spread and movement of every channel. Rows are measured
-in standard deviations of training clips, and the distances are those of `monitoring.metrics`.
-N clips, D channels, T frames, F = 4 D statistics.
+A sample becomes a row of cheap statistics, which its kind of data knows (`kinds.base.Kind.features`). Rows are measured
+in standard deviations of training samples, and the distances are those of `evaluation.metrics`.
+N samples, D channels, T positions, F statistics.
 """
+
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool1d
 
-from data.cache import LatentPairs, LatentReadError
-from monitoring.metrics import diversity_ratio, nearest_train_ratio
-from training.steps import Game
+from data.pairs import Pairs, ReadError
+from evaluation.metrics import diversity_ratio, nearest_train_ratio
 
-SHOWN = 64  # generated clips compared at a validation
-KNOWN = 512  # training clips that the nearest one is looked for among
+COMPARED = 64  # generated samples of a validation
+KNOWN = 512  # training samples that the nearest one is looked for among
 FEWEST = 4
-SLOW_FRAMES = (8, 32)  # 0.1 s and 0.4 s
-
-
-def clip_statistics(latents_BDT: Tensor) -> Tensor:
-    """[B, 4 D]: mean and deviation over time, and the deviation of averages over 8 and 32 frames."""
-    slow = [_slow_std(latents_BDT, frames) for frames in SLOW_FRAMES]
-    return torch.cat([latents_BDT.mean(-1), latents_BDT.std(-1, correction=0), *slow], dim=1)
-
-
-def _slow_std(latents_BDT: Tensor, frames: int) -> Tensor:
-    frames = min(frames, latents_BDT.shape[-1])
-    return avg_pool1d(latents_BDT, frames, ceil_mode=True).std(-1, correction=0)
 
 
 class DiversityGauge:
-    """Judges generated clips against held-out and training targets, which are read once, when first needed."""
+    """Compares generated samples with held-out and training targets, which are read once, when first needed.
 
-    def __init__(self, game: Game, train: LatentPairs, held_out: LatentPairs, frames: int) -> None:
-        self._game, self._train, self._held_out, self._frames = game, train, held_out, frames
+    Args:
+        features: of normalised samples [B, D, T] -> [B, F].
+        normalise: of samples as they are stored.
+    """
+
+    def __init__(
+        self,
+        features: Callable[[Tensor], Tensor],
+        normalise: Callable[[Tensor], Tensor],
+        train: Pairs,
+        held_out: Pairs,
+    ) -> None:
+        self.features, self._normalise, self._train, self._held_out = features, normalise, train, held_out
         self._real: tuple[np.ndarray, np.ndarray] | None = None
         self._mean_F = self._std_F = np.zeros(1)
+        self._width: int | None = None
 
     @property
-    def shown(self) -> int:
+    def compared(self) -> int:
         """How many of the first validation pairs are compared; 0 where there are too few."""
-        count = min(len(self._held_out), SHOWN)
+        count = min(len(self._held_out), COMPARED)
         return count if count >= FEWEST else 0
 
-    def __call__(self, statistics_NF: np.ndarray) -> dict[str, float]:
-        """From `clip_statistics` of clips generated out of the first `shown` validation pairs; empty where fewer than
-        two of those, or of the training clips, can be read.
+    @property
+    def width(self) -> int:
+        """F."""
+        if self._width is None:
+            empty = torch.zeros(1, *self._train.shape)
+            self._width = self.features(empty).shape[1]
+        return self._width
 
-        diversity/ratio: mean distance of two generated clips over that of two held-out ones; 0: one clip repeated.
-        diversity/nearest_train: median distance to the nearest training clip over that of held-out clips; 0: copies.
+    def __call__(self, statistics_NF: np.ndarray) -> dict[str, float]:
+        """From `features` of samples generated out of the first `compared` validation pairs; empty where fewer than
+        two of those, or of the training samples, can be read.
+
+        diversity/ratio: mean distance of two generated samples over that of two held-out ones; 0: one sample repeated.
+        diversity/nearest_train: median distance to the nearest training sample over held-out samples'; 0: copies.
         """
         held_out_NF, train_KF = self._references()
         if min(len(held_out_NF), len(train_KF)) < 2:
@@ -65,7 +73,7 @@ class DiversityGauge:
         if self._real is None:
             count = min(len(self._train), KNOWN)
             train = self._statistics(self._train, np.linspace(0, len(self._train) - 1, count).astype(int))
-            held_out = self._statistics(self._held_out, range(self.shown))
+            held_out = self._statistics(self._held_out, range(self.compared))
             if len(train):
                 self._mean_F, self._std_F = train.mean(0), train.std(0) + 1e-6
             self._real = self._scaled(held_out), self._scaled(train)
@@ -74,15 +82,14 @@ class DiversityGauge:
     def _scaled(self, statistics_NF: np.ndarray) -> np.ndarray:
         return (statistics_NF - self._mean_F) / self._std_F
 
-    def _statistics(self, pairs: LatentPairs, chosen) -> np.ndarray:
+    def _statistics(self, pairs: Pairs, chosen: Iterable[int]) -> np.ndarray:
         """Targets of the chosen pairs, cut from the middle as validation cuts them."""
-        start = (pairs.frames - self._frames) // 2
         rows = []
         for i in chosen:
             try:
-                clip_DT = pairs.target(int(i))
-            except LatentReadError:  # told where the clip is trained or validated on
+                sample = pairs.cut(pairs.target(int(i)))
+            except ReadError:  # reported where the sample is trained or validated on
                 continue
-            clip_1DT = torch.from_numpy(clip_DT[None, :, start : start + self._frames].astype("float32"))
-            rows.append(clip_statistics(self._game.normalise(clip_1DT)).double().cpu().numpy()[0])
-        return np.stack(rows) if rows else np.zeros((0, 4 * len(pairs.mean)))
+            one_BDT = torch.from_numpy(sample[None].astype("float32"))
+            rows.append(self.features(self._normalise(one_BDT)).double().cpu().numpy()[0])
+        return np.stack(rows) if rows else np.zeros((0, self.width))

@@ -1,35 +1,43 @@
 """Optimizers, and the one way in which a loss becomes an update."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from config import RunConfig
+from registry import Chosen
+from runtime.checkpoint import plain
+from training.options import OptimizerOptions
+
+Groups = list[dict[str, Any]]
 
 
-def build_optimizer(config: RunConfig, module: nn.Module, lr: float, network: str = "g") -> torch.optim.Optimizer:
-    """The configured optimizer of the generator ("g") or the discriminator ("d"), fused; weight decay on matrices
-    only, none on norms and biases."""
-    c = config
-    kind, beta1, beta2 = (
-        own if network == "d" and own is not None else general
-        for own, general in ((c.disc_optimizer, c.optimizer), (c.disc_beta1, c.beta1), (c.disc_beta2, c.beta2))
-    )
+def build_optimizer(chosen: Chosen, options: OptimizerOptions, module: nn.Module, lr: float) -> torch.optim.Optimizer:
+    """The chosen optimizer of a network, fused; weight decay on matrices only, none on norms and biases."""
     decayed = [p for p in module.parameters() if p.requires_grad and p.ndim >= 2]
     others = [p for p in module.parameters() if p.requires_grad and p.ndim < 2]
-    groups = [{"params": decayed, "weight_decay": c.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    groups = [group for group in groups if group["params"]]
-    if kind == "sgd":
-        optimizer = torch.optim.SGD(groups, lr=lr, momentum=beta1, fused=True)
-        if beta1 > 0:  # torch would leave them uninitialised where the very first step is skipped
-            for p in decayed + others:
+    groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return chosen.part.load()([group for group in groups if group["params"]], lr, (options.beta1, options.beta2))
+
+
+def adamw(groups: Groups, lr: float, betas: tuple[float, float]) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=True)
+
+
+def adam(groups: Groups, lr: float, betas: tuple[float, float]) -> torch.optim.Optimizer:
+    """Without weight decay."""
+    return torch.optim.Adam([group | {"weight_decay": 0.0} for group in groups], lr=lr, betas=betas, fused=True)
+
+
+def sgd(groups: Groups, lr: float, betas: tuple[float, float]) -> torch.optim.Optimizer:
+    """The first beta is the momentum."""
+    optimizer = torch.optim.SGD(groups, lr=lr, momentum=betas[0], fused=True)
+    if betas[0] > 0:  # torch would leave them uninitialised where the very first step is skipped
+        for group in groups:
+            for p in group["params"]:
                 optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
-        return optimizer
-    if kind == "adam":
-        groups = [group | {"weight_decay": 0.0} for group in groups]
-        return torch.optim.Adam(groups, lr=lr, betas=(beta1, beta2), fused=True)
-    return torch.optim.AdamW(groups, lr=lr, betas=(beta1, beta2), fused=True)
+    return optimizer
 
 
 @dataclass
@@ -72,3 +80,11 @@ class Updater:
         self.bad += found_inf
         self.bad_in_row = (self.bad_in_row + found_inf) * found_inf
         return norm
+
+    def optimizer_state(self) -> dict[str, Any]:
+        """Of the optimizer, as tensors and plain types."""
+        return plain(self.optimizer.state_dict())
+
+    def load(self, optimizer_state: dict[str, Any], bad: Tensor, bad_in_row: Tensor) -> None:
+        self.optimizer.load_state_dict(optimizer_state)
+        self.bad, self.bad_in_row = bad.to(self.bad), bad_in_row.to(self.bad)

@@ -10,7 +10,7 @@ TRACE = "profile.json"
 
 
 class StepProfile:
-    """Watches steps 6 to 10 after a start: a trace for chrome://tracing or Perfetto, and the dearest operations.
+    """Watches steps 6 to 10 after a start: a trace for chrome://tracing or Perfetto, and the slowest operations.
 
     Args:
         folder: the run's; the trace is written there. None: watch nothing.
@@ -41,13 +41,13 @@ class StepProfile:
     def _finish(self) -> None:
         self._profile.stop()
         self._profile.export_chrome_trace(str(self._folder / TRACE))
-        for line in dearest(self._profile.key_averages(), PROFILED):
+        for line in slowest(self._profile.key_averages(), PROFILED):
             self._say(line)
         self._say(f"trace of {PROFILED} steps: {self._folder / TRACE}")
         self._profile = None
 
 
-def dearest(operations, steps: int) -> list[str]:
+def slowest(operations, steps: int) -> list[str]:
     """Lines on the operations that take most of a step's time, on the GPU where there is one."""
     on_gpu = any(one.self_device_time_total for one in operations)
     time_of = {one: one.self_device_time_total if on_gpu else one.self_cpu_time_total for one in operations}

@@ -3,10 +3,13 @@
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from config import RunConfig
-from data.cache import LatentPairs
+from data.pairs import Pairs
 from data.stream import SampleStream
+from errors import UserError
+from kinds.base import Decoder, Kind
 from models.ema import WeightAverage
 from monitoring.health import Doctor
 from monitoring.log import RunLog
@@ -15,11 +18,12 @@ from runtime.distributed import Ranks
 from runtime.run_folder import RunLock
 from runtime.saver import Saver
 from runtime.signals import StopRequest
-from training.bad_clips import BadClips
+from synthesis.space import Space
+from training.counters import Counters
 from training.diversity import DiversityGauge
-from training.plan import Scheduler
-from training.state import Counters, LatentSpace
-from training.steps import Game
+from training.skipped_samples import SkippedSamples
+from training.step_plan import Schedules
+from training.trainer import Trainer
 
 
 @dataclass
@@ -27,6 +31,7 @@ class Run:
     """A run in progress, as one rank sees it.
 
     Attributes:
+        decoder: from samples to files; None where this rank needs none or it cannot be had.
         save_first: there is no save yet of where the run stands.
         saved_at: (step, finished epochs) of the latest save as last.pt.
     """
@@ -34,16 +39,17 @@ class Run:
     config: RunConfig
     ranks: Ranks
     folder: Path
-    game: Game
+    trainer: Trainer
     average: WeightAverage
+    kind: Kind
     stream: SampleStream
-    held_out: LatentPairs
-    scheduler: Scheduler
-    space: LatentSpace
+    held_out: Pairs
+    schedules: Schedules
     counters: Counters
     log: RunLog
     progress: ProgressLine
     stop: StopRequest
+    decoder: Decoder | None = None
     lock: RunLock | None = None
     last_save: float = field(default_factory=time.monotonic)
     save_first: bool = False
@@ -52,12 +58,21 @@ class Run:
     collapsed: bool = False
     gauge: DiversityGauge = field(init=False)
     doctor: Doctor = field(init=False)
-    bad_clips: BadClips = field(init=False)
+    skipped: SkippedSamples = field(init=False)
 
     def __post_init__(self) -> None:
-        self.gauge = DiversityGauge(self.game, self.stream.pairs, self.held_out, self.stream.frames)
-        self.doctor = Doctor(self.config)
-        self.bad_clips = BadClips(self.config.max_bad_clips)
+        self.gauge = DiversityGauge(self.kind.features, self.trainer.normalise, self.stream.pairs, self.held_out)
+        self.doctor = self.new_doctor()
+        self.skipped = SkippedSamples()
+
+    def new_doctor(self) -> Doctor:
+        """One that has seen nothing yet."""
+        c = self.config
+        return Doctor(c.health.health, self.trainer.objective, c.adversarial.gan_weight > 0, c.weights, c.rates)
+
+    @property
+    def space(self) -> Space:
+        return self.trainer.space
 
     @property
     def place(self) -> tuple[int, int]:
@@ -71,9 +86,27 @@ class Run:
     @property
     def complete(self) -> bool:
         c = self.counters
-        patience = self.config.patience
-        settled = self.config.pure_gan_mode == 0 or c.phase == "noise"
-        return c.samples_seen >= self.scheduler.total_samples or (settled and 0 < patience <= c.since_best)
+        patience = self.config.training.patience
+        settled = self.config.curriculum.pure_gan_mode == 0 or c.phase == "noise"
+        return c.samples_seen >= self.schedules.total_samples or (settled and 0 < patience <= c.since_best)
+
+    def stateful(self) -> dict[str, Any]:
+        """All that a checkpoint keeps, by its name there; each has `state_dict` and `load_state_dict`."""
+        return {
+            "counters": self.counters,
+            "trainer": self.trainer,
+            "ema": self.average,
+            "schedules": self.schedules,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Puts a checkpoint back. Raises UserError where its weights are of another shape."""
+        try:
+            for name, owner in self.stateful().items():
+                owner.load_state_dict(state[name])
+        except (KeyError, RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"the checkpoint does not fit this program's networks: {reason}") from None
 
 
 class Stopwatch:
@@ -101,10 +134,10 @@ class Stopwatch:
     def read(self) -> dict[str, float]:
         """Samples a second and the share of time that data were waited for; starts anew."""
         elapsed = max(1e-9, time.perf_counter() - self._start)
-        figures = {
+        measured = {
             "samples_per_s": self._steps * self._per_step / elapsed,
             "data_wait_share": self._waited / elapsed,
             "step_s": elapsed / max(1, self._steps),
         }
         self._reset()
-        return figures
+        return measured

@@ -1,60 +1,37 @@
-"""Audio and pictures of a run, in TensorBoard and in `samples/`: fixed-seed generations, the real clip and its codec
-round trip."""
+"""Generated samples of a run: the same noise at every call, so that their course over a run can be followed."""
 
-from collections.abc import Iterable
-from pathlib import Path
-
-import numpy as np
 import torch
 
-from audio_codecs.base import Codec
-from config import RunConfig
-from data.audio import read_audio, write_wav
-from data.cache import LatentPairs
-from data.pairs import list_pairs
-from monitoring.log import RunLog
-from monitoring.pictures import encoded, spectrogram_image
-from runtime import files
+from models.conditions import conditions_for
 from runtime.seeding import Purpose, mix_seed
 from synthesis.draws import plain
-from synthesis.render import decode
-from synthesis.sources import denormalise, noise_sources
-from training.passes import in_passes
-from training.state import LatentSpace
+from synthesis.sampler import sample
+from training.run import Run
 
-SHOWN = 2
+COUNT = 2
 
 
 @torch.no_grad()
-def write_generations(
-    log: RunLog, config: RunConfig, network, space: LatentSpace, codec, frames: int, step: int, stem: Path
-) -> None:
-    """Clips of one seed at every call, so that their course over a run can be followed: `<stem>_<k>.wav` and `.png`."""
-    device = next(network.parameters()).device
-    draws = plain(mix_seed(config.seed, Purpose.SAMPLES), SHOWN)
-    sources = noise_sources(config, space, draws, frames, device)
-    made_BDT = in_passes(config, lambda a, b: network(a, b).output_BDT, *sources, within=space.within)
-    _write(log, "generated", decode(codec, denormalise(made_BDT, space)), space.sample_rate, step, stem)
+def write_samples(run: Run, epoch: int) -> None:
+    """Files `samples/epoch_<epoch>_<k>.*`, and TensorBoard. A full disk costs a warning."""
+    if not run.ranks.is_main or run.decoder is None:
+        return
+    trainer, network, space = run.trainer, run.average.module, run.space
+    draws = plain(mix_seed(trainer.seed, Purpose.SAMPLES), COUNT)
+    sources = trainer.sources.from_noise(space, draws, space.shape, trainer.ranks.device)
+
+    def make(input_BDT, target_BDT, alpha):
+        more = conditions_for(network, trainer.conditioning(alpha, {}, input_BDT))
+        return network(input_BDT, target_BDT, **more).output_BDT
+
+    made_BDT = sample(make, *sources, steps=run.config.sampling.passes, within=space.within)
+    samples_BDT, stem = space.denormalise(made_BDT), run.folder / "samples" / f"epoch_{epoch:04d}"
+    run.progress.guard(lambda: run.decoder.write(run.log, "generated", samples_BDT, run.counters.step, stem))
 
 
-def write_references(log: RunLog, pairs: LatentPairs, codec: Codec, folder: Path, home: Path) -> None:
-    """Real validation clips, and the same as the codec plays them back: no generation can sound better."""
-    shown = range(min(SHOWN, len(pairs)))
-    latents = torch.from_numpy(np.stack([pairs.target(i).astype(np.float32) for i in shown]))
-    _write(log, "round_trip", decode(codec, latents), codec.sample_rate, 0, home / "round_trip")
-    files = {files.name: files.target for files in list_pairs(folder)}
-    wavs = [read_audio(files[pairs.names[i]], codec.sample_rate) for i in shown]
-    _write(log, "real", wavs, codec.sample_rate, 0, home / "real")
-
-
-def _write(log: RunLog, name: str, wavs: Iterable[np.ndarray], sample_rate: int, step: int, stem: Path) -> None:
-    """Raises OSError where the files cannot be written; TensorBoard has its own way with that."""
-    pictures = []
-    for k, wav in enumerate(map(np.nan_to_num, wavs)):
-        pictures.append((wav, spectrogram_image(wav, sample_rate)))
-        log.audio(f"{name}/{k}", wav, sample_rate, step)
-        log.image(f"{name}/{k}", pictures[-1][1], step)
-    stem.parent.mkdir(exist_ok=True)
-    for k, (wav, image) in enumerate(pictures):
-        write_wav(f"{stem}_{k}.wav", wav, sample_rate)
-        files.write_bytes(Path(f"{stem}_{k}.png"), encoded(image))
+def write_references(run: Run) -> None:
+    """Real validation samples, and the same as the decoder plays them back: no generated sample can be better."""
+    if run.decoder is None or not run.ranks.is_main or not run.config.logging.sample_every:
+        return
+    home = run.folder / "samples"
+    run.progress.guard(lambda: run.decoder.write_references(run.log, run.held_out, COUNT, home))

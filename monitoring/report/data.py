@@ -4,15 +4,17 @@ import json
 from base64 import b64encode
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from io import BytesIO
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from config import default_values
+from earlier_options import current_options
 from errors import UserError
-from losses.adversarial import OBJECTIVES
+from losses.options import OBJECTIVES
 from monitoring.log import read_metrics
-from options import GROUPS
 
 HEARD_SECONDS = 10.0
 Points = list[tuple[float, float]]
@@ -75,29 +77,37 @@ class RunData:
         series = self.series(name)
         return series[-1][1] if series else None
 
+    @cached_property
+    def objective(self):
+        """The run's `losses.adversarial.Objective`."""
+        part = OBJECTIVES[self.options["gan_loss"]]
+        own = {name: self.options[name] for name in part.options.model_fields if name in self.options}
+        return part.load()(part.options(**own))
+
     @property
     def baseline(self) -> float | None:
         """The discriminator's loss for a random guess; None for a critic, whose loss is a gap."""
-        return OBJECTIVES[self.options["gan_loss"]].baseline or None
+        return self.objective.baseline or None
 
     @property
     def compares_pairs(self) -> bool:
-        return OBJECTIVES[self.options["gan_loss"]].compares_pairs
+        return self.objective.compares_pairs
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A verdict that held from one epoch to another, with its evidence at the end."""
+    """A verdict that held from one epoch to another, with its evidence at the end. is_state: it is on the state of the
+    networks, not a finding about what is generated."""
 
     verdict: str
     start: float
     end: float
     evidence: str
-    is_game: bool
+    is_state: bool
 
 
 def health_segments(run: RunData) -> list[Segment]:
-    """Stretches of equal verdicts, in the order in which they began; the first name of a line is the game's."""
+    """Stretches of equal verdicts, in the order in which they began; the first name of a line is the state's."""
     open_: dict[str, Segment] = {}
     done: list[Segment] = []
     for line in run.lines:
@@ -109,11 +119,11 @@ def health_segments(run: RunData) -> list[Segment]:
         for k, (name, evidence) in enumerate(health.items()):
             started = open_[name].start if name in open_ else now
             open_[name] = Segment(name, started, now, evidence, k == 0)
-    return sorted([*done, *open_.values()], key=lambda segment: (segment.start, not segment.is_game))
+    return sorted([*done, *open_.values()], key=lambda segment: (segment.start, not segment.is_state))
 
 
 def _until(segment: Segment, end: float) -> Segment:
-    return Segment(segment.verdict, segment.start, end, segment.evidence, segment.is_game)
+    return Segment(segment.verdict, segment.start, end, segment.evidence, segment.is_state)
 
 
 def load_run(folder: Path) -> RunData:
@@ -126,9 +136,9 @@ def load_run(folder: Path) -> RunData:
 
     if not (folder / "metrics.jsonl").is_file():
         raise UserError(f"{folder} holds no metrics.jsonl: give the folder of a run (its --checkpoint_dir)")
-    options = {name: field_.default for group in GROUPS for name, field_ in group.model_fields.items()}
-    with suppress(OSError, yaml.YAMLError, TypeError):  # without it: a report of the figures alone
-        options |= yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")) or {}
+    options = default_values()
+    with suppress(OSError, yaml.YAMLError, TypeError, AttributeError):  # without it: a report of the metrics alone
+        options |= options_of(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")) or {}, options)
     if options["gan_loss"] not in OBJECTIVES:
         raise UserError(f"{folder / 'config.yaml'} names an unknown gan_loss: {options['gan_loss']}")
     try:
@@ -138,6 +148,17 @@ def load_run(folder: Path) -> RunData:
     lines = [line for line in read_metrics(folder / "metrics.jsonl") if isinstance(line, dict) and "step" in line]
     finished = (folder / "generator.safetensors").exists()
     return RunData(folder.name or str(folder), folder, options, about, lines, finished)
+
+
+def options_of(written: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """What a `config.yaml` says, of this version or an earlier one."""
+    try:
+        values, _ = current_options(written, "the run")
+    except UserError:  # networks that this version no longer has; the report needs none
+        values = written
+    if isinstance(values.get("health"), dict):
+        values["health"] = defaults["health"] | values["health"]
+    return values
 
 
 def load_clips(folder: Path, most_epochs: int = 6) -> list[Clip]:
@@ -167,7 +188,7 @@ def _clip(title: str, epoch: int, number: int, path: Path) -> Clip | None:
     import soundfile
     from PIL import Image
 
-    from monitoring.pictures import encoded
+    from kinds.audio.pictures import encoded
 
     try:
         wav_N, rate = soundfile.read(path, dtype="float32", frames=-1)

@@ -1,4 +1,4 @@
-"""Which figures the report shows, and the making of it: one self-contained HTML file of one run or several."""
+"""Which metrics the report shows, and the making of it: one self-contained HTML file of one run or several."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +9,10 @@ from monitoring.report.data import RunData, load_clips, load_run
 from monitoring.report.page import render_page
 from runtime.files import write_text
 
-# title, [(figure, label)], options of the chart
-FIGURES = (
-    ("Losses of the two players", (("loss/d", "D"), ("loss/g_adv", "G")), {}),
-    ("What D thinks: probability of being real", (), {"low": 0.0, "high": 1.0}),
+# title, [(metric, label)], options of the chart
+CHARTS = (
+    ("Losses of both networks", (("loss/d", "D"), ("loss/g_adv", "G")), {}),
+    ("Probability of being real, by D", (), {"low": 0.0, "high": 1.0}),
     ("Validation loss", (("val/current", "current alpha"), ("val/clean", "clean"), ("val/ceiling", "ceiling")), {}),
     (
         "Diversity of generated clips",
@@ -26,7 +26,7 @@ FIGURES = (
             ("weight/gan", "adversarial"),
             ("weight/recon", "regression"),
             ("weight/instance_noise", "instance noise"),
-            ("weight/game", "share of the game"),
+            ("weight/gan_fade", "fade of the adversarial losses"),
         ),
         {"low": 0.0},
     ),
@@ -35,22 +35,22 @@ FIGURES = (
 )
 
 # Often equal to another: dashed, so that both show.
-OVERLAPPING = ("lr/d", "weight/recon", "weight/game", "val/clean", "val/ceiling")
+OVERLAPPING = ("lr/d", "weight/recon", "weight/gan_fade", "val/clean", "val/ceiling")
 
 
 def charts(runs: Sequence[RunData]) -> list[Chart]:
-    """All charts; of several runs each has a colour of its own, and the figures of one chart differ by dash."""
+    """All charts; of several runs each has a colour of its own, and the metrics of one chart differ by dash."""
     first = runs[0]
     made = [curriculum_chart(runs)]
-    for title, names, options in FIGURES:
+    for title, names, options in CHARTS:
         rules = list(options.get("rules", []))
         if title.startswith("Losses"):
             rules += [(value, "random guess") for value in dict.fromkeys(run.baseline for run in runs) if value]
-        if title.startswith("What D"):
+        if title.startswith("Probability"):
             rules.append((0.5, "undecided"))
             names = probability_names(runs)
         note = ""
-        if title.startswith("What D") and first.compares_pairs:
+        if title.startswith("Probability") and first.compares_pairs:
             note = "This objective compares pairs: only the share of pairs that D ranks rightly says who leads."
         settings = {key: value for key, value in options.items() if key != "rules"}
         made.append(Chart(title, overlaid(runs, names), rules=rules, note=note, **settings))

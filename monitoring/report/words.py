@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
+from config import known_options
 from monitoring.report.data import RunData, Segment
 from monitoring.verdicts import ADVICE, BAD
+from registry import mark_of
 
 GOOD, WARN, BAD_NEWS = "good", "wait", "bad"
 
@@ -31,10 +33,10 @@ def facts(run: RunData) -> list[tuple[str, str]]:
         rows.append(("devices", f"{a['world']} x {a['device']}, {a['global_batch']} pairs a step, torch {a['torch']}"))
     else:
         rows.append(("networks", f"{o['generator']} generator, {o['discriminator']} discriminator"))
-    game = f"{o['gan_loss']}, weight {o['gan_weight']:g}, fading: {o.get('gan_fade', 'off')}"
+    objective = f"{o['gan_loss']}, weight {o['gan_weight']:g}, fading: {o.get('gan_fade', 'off')}"
     if o["r1_weight"] or o["r2_weight"]:
-        game += f", R1 {o['r1_weight']:g} and R2 {o['r2_weight']:g}"
-    rows.append(("objective", game))
+        objective += f", R1 {o['r1_weight']:g} and R2 {o['r2_weight']:g}"
+    rows.append(("objective", objective))
     regression = f"{o['loss_reconstruction']}, {o['loss_weight_input']:g} to the input and {o['loss_weight_target']:g}"
     rows.append(("regression", f"{regression} to the target, fading: {o['recon_fade']}"))
     rate = o["disc_lr"] if o["disc_lr"] is not None else 0.5 * o["lr"]
@@ -44,7 +46,6 @@ def facts(run: RunData) -> list[tuple[str, str]]:
     return rows
 
 
-PASSING = ("resume", "checkpoint_dir", "max_steps", "world_size", "local_rank", "num_threads")
 RESULTS = (  # figure at the end, heading
     ("val/best", "best validation"),
     ("diversity/ratio", "diversity"),
@@ -55,7 +56,9 @@ RESULTS = (  # figure at the end, heading
 
 def comparison(runs: Sequence[RunData]) -> tuple[list[str], list[list[str]]]:
     """Headings and one row a run: the options that set the runs apart, then what came of them."""
-    names = [name for name in runs[0].options if name not in PASSING]
+    known = known_options()
+    passing = {name for name in known if mark_of(known[name].field, "per_call")} | {"num_threads"}
+    names = [name for name in runs[0].options if name not in passing]
     apart = [name for name in names if len({str(run.options.get(name)) for run in runs}) > 1]
     shown = [(name, heading) for name, heading in RESULTS if any(run.last(name) is not None for run in runs)]
     rows = []
@@ -88,7 +91,7 @@ def checklist(run: RunData) -> list[Finding]:
     """What went well and what did not."""
     if not run.lines:
         return [Finding(BAD_NEWS, "No step was logged: the run ended before its first one.")]
-    parts = (_ending, _game, _faults, _numbers, _curriculum, _validation, _diversity, _spread, _overfitting)
+    parts = (_ending, _balance, _faults, _numbers, _curriculum, _validation, _diversity, _spread, _overfitting)
     return [finding for part in parts for finding in part(run)]
 
 
@@ -98,19 +101,19 @@ def _ending(run: RunData) -> list[Finding]:
     return [Finding(WARN, f"The run has not ended: {trained_words(run)}.")]
 
 
-def _game(run: RunData) -> list[Finding]:
-    game = [s for s in run.segments if s.is_game]
-    total = sum(s.end - s.start for s in game)
+def _balance(run: RunData) -> list[Finding]:
+    states = [s for s in run.segments if s.is_state]
+    total = sum(s.end - s.start for s in states)
     if not total:
         return []
-    shares = {kind: sum(s.end - s.start for s in game if s.verdict in kind) / total for kind in (_WELL, _EARLY, BAD)}
-    text = f"The game was balanced or in equilibrium for {shares[_WELL]:.0%} of the time"
+    shares = {kind: sum(s.end - s.start for s in states if s.verdict in kind) / total for kind in (_WELL, _EARLY, BAD)}
+    text = f"The networks were balanced or in equilibrium for {shares[_WELL]:.0%} of the time"
     if shares[_EARLY] > 0.005:
         text += f", warming up or in pre-training for {shares[_EARLY]:.0%}"
-    judged = shares[_WELL] + shares[BAD]
-    if not judged:
+    known = shares[_WELL] + shares[BAD]
+    if not known:
         return [Finding(WARN, f"{text}: it is too early to judge it.")]
-    return [Finding(GOOD if shares[_WELL] > 0.8 * judged else WARN, f"{text}.")]
+    return [Finding(GOOD if shares[_WELL] > 0.8 * known else WARN, f"{text}.")]
 
 
 _WELL = frozenset({"balanced", "equilibrium"})
@@ -167,12 +170,12 @@ def _diversity(run: RunData) -> list[Finding]:
     ratio, nearest, o = run.last("diversity/ratio"), run.last("diversity/nearest_train"), run.options
     findings = []
     if ratio is not None:
-        kind = BAD_NEWS if ratio < o["health_diversity"] else GOOD if ratio > 0.5 else WARN
+        kind = BAD_NEWS if ratio < o["health"]["diversity"] else GOOD if ratio > 0.5 else WARN
         findings.append(
             Finding(kind, f"Generated clips differ from each other {ratio:.2f} times as much as real ones.")
         )
     if nearest is not None:
-        kind = BAD_NEWS if nearest < o["health_nearest"] else GOOD
+        kind = BAD_NEWS if nearest < o["health"]["nearest"] else GOOD
         text = f"The nearest training clip is {nearest:.2f} times as far away as held-out music's is"
         findings.append(Finding(kind, text + (": nothing is copied." if kind == GOOD else ": clips are copied.")))
     return findings

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.stream import Batch, SampleStream, batches, rank_indices
+from runtime.seeding import Purpose, mix_seed
 
 COUNTS = st.integers(2, 9)
 SEEDS = st.integers(0, 2**31 - 1)
@@ -73,33 +74,33 @@ def test_shuffled_targets_change_by_epoch():
 
 
 def test_the_unity_test_asks_for_a_copy():
-    stream = SampleStream(FakePairs(6), 3, crop_frames=5, unity_test=True)
+    stream = SampleStream(FakePairs(6, crop_frames=5), 3, unity_test=True)
     for index in range(20):
         source, target = stream[index]
         assert np.array_equal(source, target)
 
 
-@given(SEEDS, st.integers(1, 30), st.integers(0, 500))
+@given(SEEDS, st.integers(1, 12), st.integers(0, 500))
 def test_crops_lie_within_the_clip_at_one_place_for_both(seed, crop, index):
-    stream = SampleStream(FakePairs(3, frames=12), seed, crop_frames=crop)
+    stream = SampleStream(FakePairs(3, frames=12, crop_frames=crop), seed)
     source, target = stream[index]
-    frames = min(crop, 12)
-    assert source.shape == target.shape == (4, frames)
+    assert source.shape == target.shape == (4, crop)
     assert source.dtype == target.dtype == np.float32
     assert np.allclose(target - source, 500)
     start = first_frame(source)
-    assert 0 <= start <= 12 - frames
-    assert np.allclose(source[0] % 1, (start + np.arange(frames)) / 1000, atol=1e-4)
+    assert 0 <= start <= 12 - crop
+    assert np.allclose(source[0] % 1, (start + np.arange(crop)) / 1000, atol=1e-4)
+    assert start == mix_seed(seed, Purpose.CROP, index) % (12 - crop + 1)
 
 
 def test_crops_reach_every_place_and_change_by_epoch():
-    stream = SampleStream(FakePairs(3, frames=12), 5, crop_frames=8)
+    stream = SampleStream(FakePairs(3, frames=12, crop_frames=8), 5)
     places = [first_frame(stream[index][0]) for index in range(300)]
     counts = np.bincount(places, minlength=5)
     assert len(counts) == 5
     assert counts.min() > 30
     whole = SampleStream(FakePairs(3, frames=12), 5)
-    assert whole.frames == 12
+    assert {whole[index][0].shape for index in range(30)} == {(4, 12)}
     assert {first_frame(whole[index][0]) for index in range(30)} == {0}
 
 
@@ -113,7 +114,7 @@ def test_ranks_partition_the_global_batch(start, per_rank, world):
 @pytest.mark.parametrize("shuffle_targets", [False, True])
 @pytest.mark.parametrize("world", [2, 4])
 def test_any_number_of_ranks_gives_the_same_global_batches(world, shuffle_targets):
-    stream = SampleStream(FakePairs(7, random=True), 11, crop_frames=6, shuffle_targets=shuffle_targets)
+    stream = SampleStream(FakePairs(7, random=True, crop_frames=6), 11, shuffle_targets=shuffle_targets)
     alone = take(stream, 6, per_rank=4)
     shares = [take(stream, 6, per_rank=4 // world, rank=rank, world=world) for rank in range(world)]
     for step, whole in enumerate(alone):
@@ -121,7 +122,7 @@ def test_any_number_of_ranks_gives_the_same_global_batches(world, shuffle_target
 
 
 def test_reals_are_the_next_items_targets_and_clean():
-    stream = SampleStream(FakePairs(9, random=True), 11, crop_frames=6)
+    stream = SampleStream(FakePairs(9, random=True, crop_frames=6), 11)
     for batch in take(stream, 5, per_rank=4):
         assert torch.equal(batch.real_BDT, batch.target_BDT.roll(-1, 0))
         assert batch.real_BDT.dtype == torch.float32
@@ -136,7 +137,7 @@ def test_reals_are_the_next_items_targets_and_clean():
 @settings(max_examples=40)
 @given(COUNTS, SEEDS, st.integers(1, 4), st.integers(0, 12))
 def test_going_on_at_any_index_continues_the_same_stream(count, seed, per_rank, steps):
-    stream = SampleStream(FakePairs(count, random=True), seed, crop_frames=6, shuffle_targets=True)
+    stream = SampleStream(FakePairs(count, random=True, crop_frames=6), seed, shuffle_targets=True)
     through = take(stream, steps + 3, per_rank=per_rank)
     resumed = take(stream, 3, start=steps * per_rank, per_rank=per_rank)
     for a, b in zip(through[steps:], resumed, strict=True):
@@ -153,14 +154,14 @@ def test_going_on_with_another_number_of_ranks_leaves_out_nothing():
 
 
 def test_readers_of_their_own_give_the_same():
-    stream = SampleStream(FakePairs(5, random=True), 11, crop_frames=6)
+    stream = SampleStream(FakePairs(5, random=True, crop_frames=6), 11)
     for a, b in zip(take(stream, 9, start=3, workers=2), take(stream, 9, start=3), strict=True):
         assert_same(a, b)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_global_generators_are_left_alone(workers):
-    stream = SampleStream(FakePairs(5, random=True), 11, crop_frames=6, shuffle_targets=True)
+    stream = SampleStream(FakePairs(5, random=True, crop_frames=6), 11, shuffle_targets=True)
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002 (the one that must not be used)
     state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002

@@ -15,9 +15,9 @@ from forked_ranks import ForkedRanks
 import train_simple_ddp
 import train_simple_worker
 from config import parse
-from data.audio import write_wav
-from data.demo_music import demo_song
-from data.pairs import pair_paths
+from kinds.audio.files import write_wav
+from kinds.audio.pairs import pair_paths
+from kinds.audio.preparing.demo_music import demo_song
 from monitoring.log import read_metrics
 from runtime import checkpoint, run_folder
 from runtime.signals import StopRequest

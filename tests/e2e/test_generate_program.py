@@ -11,7 +11,7 @@ import torch
 import generate
 from audio_codecs import codec_identity
 from config import RunConfig
-from data.audio import write_wav
+from kinds.audio.files import write_wav
 from training.networks import build_guided_generator
 from training.state import LatentSpace
 

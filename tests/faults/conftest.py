@@ -3,17 +3,17 @@
 import pytest
 from fault_runs import run
 
-import data.encode
+import kinds.audio.encode
 
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory):
     """20 training and 4 validation pairs."""
-    from data.prepare import Options, prepare
+    from kinds.audio.preparing.prepare import Options, prepare
 
     folder = tmp_path_factory.mktemp("data") / "pairs"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data.encode, "SHARD_BYTES", 20_000)
+        patch.setattr(kinds.audio.encode, "SHARD_BYTES", 20_000)
         prepare(Options(demo=True, demo_songs=6, duration=1.0, workers=1, output_dir=folder))
     return folder
 

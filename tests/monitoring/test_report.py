@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config import make_config
-from data.audio import write_wav
 from errors import UserError
-from monitoring.pictures import encoded, spectrogram_image
+from kinds.audio.files import write_wav
+from kinds.audio.pictures import encoded, spectrogram_image
 from monitoring.report import make_report
 from monitoring.report.__main__ import main
 from monitoring.report.charts import Chart, Series, nice_ticks, render_chart, short_number, thin

@@ -24,7 +24,7 @@ TINY = {
 
 
 class Tunes:
-    """Stands for `data.cache.LatentPairs`: every clip has notes, a level and a movement of its own."""
+    """Stands for `kinds.audio.latent_pairs.LatentPairs`: every clip has notes, a level and a movement of its own."""
 
     codec_name, codec_identity, sample_rate = "mel", "mel-made-up", 24_000
 

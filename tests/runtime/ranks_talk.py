@@ -8,7 +8,7 @@ import torch
 
 from errors import UserError
 from runtime import distributed
-from runtime.distributed import Interrupted, Ranks, ToldElsewhere
+from runtime.distributed import Interrupted, Ranks, ReportedElsewhere
 
 
 def fail(message: str):
@@ -19,7 +19,7 @@ def outcome(work) -> str:
     """What came of it, in words."""
     try:
         return f"result {work()}"
-    except ToldElsewhere as error:
+    except ReportedElsewhere as error:
         return f"told elsewhere: {error}"
     except UserError as error:
         return f"user error: {error}"

@@ -11,10 +11,10 @@ from curriculum.pure_gan import sample_std
 from runtime.seeding import Purpose
 from synthesis import draws
 from synthesis.draws import Draw, Origin, slerp
+from synthesis.noise import source_noise
 from synthesis.render import clips_from_noise, generate
+from synthesis.sampler import in_passes
 from synthesis.sources import NoiseMix, music_sources, noise_sources, normalise
-from training.noise import source_noise
-from training.passes import in_passes
 from training.steps import masked_sources, noised_sources
 
 T = 40

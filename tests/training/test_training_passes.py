@@ -5,7 +5,7 @@ import torch
 from training_parts import tiny_config
 
 from curriculum.pure_gan import mix_noise, remix_noise
-from training.passes import in_passes, noise_levels
+from synthesis.sampler import in_passes, noise_levels
 
 
 def passes(count: int, **more):

@@ -1,4 +1,4 @@
-"""Small parts for tests of training: options, a game of tiny networks, batches and plans."""
+"""Small parts for tests of training: options, a trainer of tiny networks, batches and plans."""
 
 import copy
 from itertools import islice
@@ -9,12 +9,18 @@ from fake_latents import FakePairs
 from audio_codecs import open_codec
 from config import RunConfig, make_config
 from data.stream import Batch, SampleStream, batches
+from kinds.audio.decoder import AudioDecoder
+from kinds.audio.kind import AudioKind
+from kinds.audio.options import AudioOptions
 from runtime.distributed import Ranks
-from training.plan import Plan, Scheduler
-from training.players import build_game, latent_space
-from training.steps import Game
+from synthesis.space import Space, measure_space
+from training.builder import build_trainer
+from training.diversity import DiversityGauge
+from training.step_plan import Schedules, StepPlan
+from training.trainer import Metrics, Trainer
+from training.validation import Validation
 
-CHANNELS, FRAMES, PAIRS = 4, 12, 8
+CHANNELS, FRAMES, PAIRS, RATE = 4, 12, 8, 75
 TINY = {"encoding_dim": CHANNELS, "nhead": 2, "num_layers": 1, "num_transformer_layers": 2, "dropout": 0.0}
 TINY |= {"disc_width": 4, "disc_dropout": 0.0, "batch_size": 4, "grad_clip": 0.0, "disc_grad_clip": 0.0, "lr": 1e-3}
 ALONE = Ranks(0, 0, 1, 1, torch.device("cpu"))
@@ -25,24 +31,56 @@ def tiny_config(**options) -> RunConfig:
 
 
 def tiny_stream(config: RunConfig, pairs: FakePairs | None = None) -> SampleStream:
-    pairs = pairs or FakePairs(PAIRS, FRAMES, config.encoding_dim, random=True)
-    return SampleStream(pairs, config.seed, 0, config.shuffle_targets, config.unity_test)
+    pairs = pairs or FakePairs(PAIRS, FRAMES, config.model.encoding_dim, random=True)
+    return SampleStream(pairs, config.training.seed, config.data.shuffle_targets, config.data.unity_test)
 
 
-def tiny_game(config: RunConfig, ranks: Ranks = ALONE) -> Game:
-    stream = tiny_stream(config)
-    codec = open_codec("mel") if config.needs_audio else None
-    return build_game(config, ranks, latent_space(stream), codec)
+def tiny_space(stream: SampleStream) -> Space:
+    pairs, facts = stream.pairs, {"kind": "audio", "identity": "mel-fake", "rate": RATE}
+    samples = (stream[index] for index in range(4 * len(stream)))
+    about = {"codec": "mel", "sample_rate": 24_000}
+    return measure_space(samples, pairs.mean, pairs.std, shape=pairs.shape, about=about, **facts)
+
+
+def tiny_trainer(config: RunConfig, ranks: Ranks = ALONE) -> Trainer:
+    options = config.chosen("kind").options
+    decoder = AudioDecoder(open_codec("mel"), options) if options.decodes(config.regression.weights) else None
+    return build_trainer(config, ranks, tiny_space(tiny_stream(config)), decoder)
+
+
+def train_step(trainer: Trainer, batch: Batch, plan: StepPlan) -> Metrics:
+    """Both updates, as the worker makes them."""
+    view = trainer.view(batch, plan)
+    made = trainer.generate(view, plan)
+    metrics = trainer.latent_metrics(view, made)
+    if plan.train_d:
+        metrics |= trainer.discriminator_step(view, made.output_BDT.detach(), plan)
+    if plan.train_g:
+        metrics |= trainer.generator_step(view, made, plan)
+    return metrics
 
 
 def take_batches(config: RunConfig, count: int, start: int = 0, ranks: Ranks = ALONE) -> list[Batch]:
-    per_rank = config.batch_per_device(ranks.world)
+    per_rank = config.training.batch_per_device(ranks.world)
     return list(islice(batches(tiny_stream(config), start, per_rank, ranks.rank, ranks.world), count))
 
 
-def plan_for(config: RunConfig, batch: Batch, step: int = 0, world: int = 1) -> Plan:
-    per_step = config.batch_per_device(world) * world
-    return Scheduler(config, PAIRS, per_step).plan(step, step * per_step, batch.indices, torch.device("cpu"))
+def plan_for(config: RunConfig, batch: Batch, step: int = 0, world: int = 1) -> StepPlan:
+    per_step = config.training.batch_per_device(world) * world
+    return Schedules(config, PAIRS, per_step).plan(step, step * per_step, batch.indices, torch.device("cpu"))
+
+
+def tiny_gauge(trainer: Trainer, train: FakePairs, held_out: FakePairs) -> DiversityGauge:
+    return DiversityGauge(AudioKind(AudioOptions()).features, trainer.normalise, train, held_out)
+
+
+def tiny_validation(config: RunConfig, trainer: Trainer, averaged, held_out: FakePairs, gauge) -> Validation:
+    """As the worker sets it up."""
+    c = config
+    return Validation(
+        trainer, averaged, held_out, gauge, c.data.unity_test, c.curriculum.easy_share, c.sampling.passes,
+        c.training.batch_size,
+    )  # fmt: skip
 
 
 def weights_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -1,0 +1,38 @@
+"""Codecs by name, opened with their weights."""
+
+import difflib
+from pathlib import Path
+
+from audio_codecs.base import Codec
+from audio_codecs.options import CODECS
+from errors import UserError
+from registry import Options
+
+
+def open_codec(
+    name: str, weights: str | Path | None = None, device: str = "cpu", options: Options | None = None
+) -> Codec:
+    """The codec `name`, frozen, on `device`.
+
+    `weights` is a path that the codec understands; without it the codec looks where its weights usually lie. `options`
+    are the codec's own, by default their defaults. Raises UserError for an unknown name, and for weights that are
+    wrong, not found, or not wanted.
+
+    >>> codec = open_codec("mel")
+    >>> codec.decode(codec.encode(torch.zeros(1, 1, 24000))).shape
+    torch.Size([1, 1, 24000])
+    """
+    return codec_class(name).open(weights, device, options or CODECS[name].options())
+
+
+def codec_identity(name: str, weights: str | Path | None = None, options: Options | None = None) -> str:
+    """What `open_codec(name, weights).identity` would be, in a fraction of the time. Raises the same errors."""
+    return codec_class(name).identify(weights, options or CODECS[name].options())
+
+
+def codec_class(name: str) -> type[Codec]:
+    """The class of that name. Raises UserError for an unknown one."""
+    if name not in CODECS:
+        close = difflib.get_close_matches(name, CODECS, n=1, cutoff=0.0)[0]
+        raise UserError(f"There is no codec {name!r}; did you mean {close!r}? (--codec takes: {', '.join(CODECS)})")
+    return CODECS[name].load()

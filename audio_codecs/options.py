@@ -1,0 +1,19 @@
+"""Audio codecs by name, and their options. Nothing here imports torch.
+
+A codec's definition is its class: see `audio_codecs.base.Codec`.
+"""
+
+from registry import Options, Registry, opt
+
+CODECS = Registry("audio codec")
+
+
+class EncodecOptions(Options):
+    """EnCodec"""
+
+    encodec_sr: int = opt(24000, "sample rate in Hz; EnCodec 24 kHz knows this one only", ge=24000, le=24000)
+    encodec_bandwidth: float = opt(6.0, "kept for compatibility: latents are taken before quantisation", gt=0)
+
+
+CODECS.add("encodec_24khz", "audio_codecs.encodec:EncodecCodec", EncodecOptions)
+CODECS.add("mel", "audio_codecs.mel:MelCodec")

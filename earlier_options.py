@@ -1,0 +1,59 @@
+"""Options that earlier versions had: what this one does with their values in old checkpoints and exports."""
+
+from typing import Any
+
+from errors import UserError
+
+# What became of an option: the value that is built in now. Runs with that value go on unchanged.
+BUILT_IN: dict[str, Any] = {
+    "alpha_jitter": 0.0,
+    "attention_window": 0,
+    "conv_kernel": 5,
+    "disc_beta1": None,
+    "disc_beta2": None,
+    "disc_optimizer": None,
+    "disc_plateau_cooldown": None,
+    "disc_plateau_factor": None,
+    "disc_plateau_min_ratio": None,
+    "disc_plateau_patience": None,
+    "ema_rampup": 0.05,
+    "lr_min_ratio": 0.0,
+    "max_bad_clips": 16,
+    "max_rollbacks": 3,
+    "noise_mix": "linear",
+    "penalty_form": "finite",
+    "penalty_sigma": 0.05,
+    "plateau_cooldown": 0,
+    "plateau_min_ratio": 0.01,
+    "recon_floor": 0.0,
+    "residual": 1.0,
+    "tf32": True,
+}
+# Of these another value made other weights, or other sources, than this version's networks know.
+ESSENTIAL = ("attention_window", "conv_kernel", "noise_mix", "residual")
+HEALTH = "health_"  # health_window is health.window now, on_collapse is health.on_collapse
+
+
+def current_options(saved: dict[str, Any], source: str) -> tuple[dict[str, Any], list[str]]:
+    """The options of a checkpoint or export under today's names, and a remark for each that is ignored.
+
+    Raises:
+        UserError: the networks were trained in a way that this version no longer has.
+    """
+    values, remarks, health = {}, [], {}
+    for name, value in saved.items():
+        if name.startswith(HEALTH) or name == "on_collapse":
+            health[name.removeprefix(HEALTH)] = value
+        elif name not in BUILT_IN:
+            values[name] = value
+        elif value != BUILT_IN[name] and not (name == "disc_optimizer" and value == saved.get("optimizer")):
+            if name in ESSENTIAL and _has_effect(name, saved):
+                raise UserError(f"{source} was trained with {name} {value}, which this version no longer has")
+            remarks.append(f"note: {name} {value} of the earlier run is ignored: it is no longer an option")
+    return values | ({"health": health} if health else {}), remarks
+
+
+def _has_effect(name: str, saved: dict[str, Any]) -> bool:
+    if name == "noise_mix":
+        return bool(saved.get("pure_gan_mode"))
+    return saved.get("generator") == "patch"

@@ -1,0 +1,270 @@
+"""Bringing a latent cache up to date: which clips a dataset has, which latents are missing, encoding them, statistics.
+
+B clips of a batch, R clips (rows) of a shard, D latent channels, T frames, N audio samples.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from errors import UserError
+from kinds.audio import latent_index
+from kinds.audio.files import AudioError, read_audio
+from kinds.audio.latent_index import Index
+from kinds.audio.pairs import Manifest, check_clip, check_counts, list_pairs
+from runtime.files import file_digest, locked
+
+if TYPE_CHECKING:
+    from audio_codecs.base import Codec
+
+SHARD_BYTES = 32 << 20
+BATCH_SECONDS = {"cpu": 64.0, "cuda": 256.0}
+SILENT_PEAK = 1e-4  # -80 dBFS: below one step of 16-bit audio and a little
+STD_FLOOR = 1e-5
+_READERS = 4
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class CacheTask:
+    """What a cache is to hold: where the pairs are, where the latents go, and under which codec."""
+
+    train_dir: Path
+    val_dir: Path
+    cache_dir: Path
+    codec_name: str
+    codec_identity: str
+    codec_weights: str | None
+    sample_rate: int
+    manifest: Manifest | None
+
+    def path(self, key: str) -> Path:
+        """Path of a file that an index calls "split/name"."""
+        split, name = key.split("/", 1)
+        return (self.train_dir if split == "train" else self.val_dir) / name
+
+
+def bring_up_to_date(task: CacheTask, progress: Progress | None = None) -> Index:
+    """Encode what is new or changed, drop what is no longer there, and return the index, which is also on disk.
+
+    When nothing has changed this costs one look at every file's size and time. `progress(done, total)` counts clips to
+    be encoded. Raises UserError for pairs that cannot be used and for a folder that cannot be written.
+    """
+    old = latent_index.read_index(task.cache_dir)
+    index = _survey(task, old)
+    if old is not None and _is_current(task, old, index):
+        return old
+    if old is not None and not os.access(task.cache_dir, os.W_OK) and _is_complete(task, index):
+        return index  # a cache on a read-only disk, good but for the times of its files
+    try:
+        task.cache_dir.mkdir(parents=True, exist_ok=True)
+        with locked(task.cache_dir / ".lock", wait=True):
+            _adopt_shards(task, index)
+            _encode_missing(task, index, progress)
+            _drop_unused(task, index)
+            _take_statistics(task, index)
+            latent_index.write_index(task.cache_dir, index)
+    except OSError as error:
+        raise UserError(
+            f"The latents cannot be written to {task.cache_dir} ({error.strerror or error}); make that folder writable "
+            "or free some space there."
+        ) from None
+    return index
+
+
+def _survey(task: CacheTask, old: Index | None) -> Index:
+    """Look at every clip on disk -> an index without shards; unchanged files are neither opened nor hashed."""
+    pairs = {"train": list_pairs(task.train_dir), "val": list_pairs(task.val_dir)}
+    check_counts(len(pairs["train"]), len(pairs["val"]), task.train_dir, task.val_dir)
+    expected = task.manifest.clip_samples if task.manifest else None
+    samples = check_clip(pairs["train"][0].input, task.sample_rate, expected)
+    known = old.files if old is not None and old.samples == samples else {}
+    keys = [f"{split}/{path.name}" for split in pairs for pair in pairs[split] for path in (pair.input, pair.target)]
+    files = {key: _unchanged(task, key, known.get(key)) for key in keys}
+    changed = [key for key, entry in files.items() if entry is None]
+    with ThreadPoolExecutor(_READERS) as threads:
+        files |= zip(changed, threads.map(lambda key: _look_at(task, key, samples), changed), strict=True)
+    index = Index(task.codec_name, task.codec_identity, task.sample_rate, samples, files=files)
+    for split, items in pairs.items():
+        index.pairs[split] = [
+            (pair.name, files[f"{split}/{pair.input.name}"][2], files[f"{split}/{pair.target.name}"][2])
+            for pair in items
+        ]
+    return index
+
+
+def _unchanged(task: CacheTask, key: str, known: tuple[int, int, str] | None) -> tuple[int, int, str] | None:
+    """What is known of a file, if its size and time are still the same."""
+    if known is None:
+        return None
+    try:
+        status = os.stat(task.path(key))
+    except OSError:
+        return None
+    return tuple(known) if (known[0], known[1]) == (status.st_size, status.st_mtime_ns) else None
+
+
+def _look_at(task: CacheTask, key: str, samples: int) -> tuple[int, int, str]:
+    """Check a clip by its header and digest its contents -> (size, mtime_ns, digest)."""
+    path = task.path(key)
+    check_clip(path, task.sample_rate, samples)
+    try:
+        status = path.stat()
+        return status.st_size, status.st_mtime_ns, file_digest(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror or error}).") from None
+
+
+def _is_current(task: CacheTask, old: Index, index: Index) -> bool:
+    """Whether the old index and its shards hold for the files as they are now."""
+    same_files = {key: tuple(entry) for key, entry in old.files.items()} == index.files
+    same_codec = old.codec_identity == task.codec_identity
+    times = {name: shard.mtime_ns for name, shard in old.shards.items()}
+    whole = all(shard.unchanged(task.cache_dir / name) for name, shard in old.shards.items())
+    return same_files and same_codec and whole and times == {n: s.mtime_ns for n, s in old.shards.items()}
+
+
+def _is_complete(task: CacheTask, index: Index) -> bool:
+    """Take over the shards on disk and say whether they hold everything that is wanted."""
+    _adopt_shards(task, index)
+    return (
+        bool(index.mean)
+        and set(index.wanted()) <= index.located().keys()
+        and index.statistics_of == _statistics_key(index)
+    )
+
+
+def _adopt_shards(task: CacheTask, index: Index) -> None:
+    """Take over every whole shard that lies in the cache folder."""
+    old = latent_index.read_index(task.cache_dir)
+    shards = old.shards if old is not None and old.codec_identity == task.codec_identity else {}
+    index.shards = {name: shard for name, shard in shards.items() if shard.unchanged(task.cache_dir / name)}
+    index.shards |= latent_index.recover_shards(task.cache_dir, set(index.shards))
+    if old is not None:
+        index.frames, index.mean, index.std, index.statistics_of = old.frames, old.mean, old.std, old.statistics_of
+
+
+def _encode_missing(task: CacheTask, index: Index, progress: Progress | None) -> None:
+    located = index.located()
+    missing = [digest for digest in index.wanted() if digest not in located]
+    if not missing:
+        return
+    codec, device = _open_codec(task)
+    index.frames = -(-index.samples // codec.hop)
+    paths = {digest: task.path(key) for key, (_, _, digest) in reversed(index.files.items())}
+    rows = max(1, SHARD_BYTES // (2 * codec.channels * index.frames))
+    batch = max(1, int(BATCH_SECONDS[device] * task.sample_rate / index.samples))
+    done = 0
+    with ThreadPoolExecutor(_READERS) as readers:
+        for start in range(0, len(missing), rows):
+            digests = missing[start : start + rows]
+            wavs = readers.map(lambda digest: _read_clip(paths[digest], index), digests)
+            parts, error = [], 0.0
+            for latents_BDT in _encoded(codec, device, wavs, batch):
+                half_BDT = latents_BDT.astype(np.float16)
+                error = max(error, float(np.abs(latents_BDT - half_BDT.astype(np.float32)).max()))
+                parts.append(half_BDT)
+                done += len(half_BDT)
+                if progress:
+                    progress(done, len(missing))
+            if not np.isfinite(error):
+                raise UserError(f"The codec {task.codec_name} gave latents that are not finite; are its weights whole?")
+            name, shard = latent_index.write_shard(
+                task.cache_dir, np.ascontiguousarray(np.concatenate(parts)), digests, error
+            )
+            index.shards[name] = shard
+
+
+def _open_codec(task: CacheTask) -> "tuple[Codec, str]":
+    import torch
+
+    from audio_codecs import open_codec
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return open_codec(task.codec_name, task.codec_weights, device), device
+
+
+def _read_clip(path: Path, index: Index) -> np.ndarray:
+    """A clip -> float32 [N]. Raises UserError if it is broken, silent or not as long as its header said."""
+    remedy = "make the dataset again with prepare_dataset.py, or take the pair away"
+    try:
+        wav = read_audio(path, index.sample_rate)
+    except AudioError as error:
+        raise UserError(f"{path} cannot be used: {error.reason}; {remedy}.") from None
+    if len(wav) != index.samples:
+        raise UserError(f"{path} cannot be used: it ends before the length its header says; {remedy}.")
+    if np.abs(wav).max() < SILENT_PEAK:
+        raise UserError(f"{path} cannot be used: silent; {remedy}.")
+    return wav
+
+
+def _encoded(codec: "Codec", device: str, wavs: Iterator[np.ndarray], batch: int) -> Iterator[np.ndarray]:
+    """Encode clips [N] in batches -> float32 [B, D, T] each."""
+    import torch
+
+    waiting: list[np.ndarray] = []
+    for wav in wavs:
+        waiting.append(wav)
+        if len(waiting) == batch:
+            yield _encode(codec, device, waiting, torch)
+            waiting = []
+    if waiting:
+        yield _encode(codec, device, waiting, torch)
+
+
+def _encode(codec: "Codec", device: str, wavs: list[np.ndarray], torch) -> np.ndarray:
+    with torch.inference_mode():
+        wav_B1N = torch.from_numpy(np.stack(wavs))[:, None].to(device)
+        return codec.encode(wav_B1N).float().cpu().numpy()
+
+
+def _drop_unused(task: CacheTask, index: Index) -> None:
+    """Remove shards none of whose clips is wanted, and whatever else looks like a shard."""
+    wanted = set(index.wanted())
+    index.shards = {n: s for n, s in sorted(index.shards.items()) if not wanted.isdisjoint(d for d, _ in s.clips)}
+    for name in latent_index.shard_files(task.cache_dir):
+        if name not in index.shards:
+            latent_index.remove_shard(task.cache_dir, name)
+    index.max_abs_error = max(shard.max_abs_error for shard in index.shards.values())
+
+
+def _train_digests(index: Index) -> list[str]:
+    return sorted({digest for _, *pair in index.pairs["train"] for digest in pair})
+
+
+def _statistics_key(index: Index) -> str:
+    return hashlib.sha256("".join([index.codec_identity, *_train_digests(index)]).encode()).hexdigest()[:32]
+
+
+def _take_statistics(task: CacheTask, index: Index) -> None:
+    """Mean and standard deviation per channel of the distinct training clips as stored (float16), in float64.
+
+    Merges clip by clip: Chan, Golub & LeVeque (1983), eq. 2.1. Kept while the set of training clips is the same.
+    """
+    key = _statistics_key(index)
+    if key == index.statistics_of and index.mean:
+        return
+    by_shard: dict[str, list[int]] = {}
+    located = index.located()
+    for digest in _train_digests(index):
+        name, row, _ = located[digest]
+        by_shard.setdefault(name, []).append(row)
+    count, mean_D, squares_D = 0, 0.0, 0.0
+    for name, rows in sorted(by_shard.items()):
+        latents_RDT = np.load(task.cache_dir / name, mmap_mode="r", allow_pickle=False)
+        for row in sorted(rows):
+            clip_DT = latents_RDT[row].astype(np.float64)
+            frames = clip_DT.shape[1]
+            clip_mean_D = clip_DT.mean(axis=1)
+            delta_D, total = clip_mean_D - mean_D, count + frames
+            squares_D = squares_D + clip_DT.var(axis=1) * frames + delta_D**2 * (count * frames / total)
+            mean_D, count = mean_D + delta_D * (frames / total), total
+    std_D = np.maximum(np.sqrt(squares_D / count), STD_FLOOR)
+    index.mean, index.std, index.statistics_of = mean_D.tolist(), std_D.tolist(), key

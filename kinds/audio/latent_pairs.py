@@ -1,0 +1,225 @@
+"""Pairs of latents, read from memory maps: what training sees of a dataset.
+
+The cache lies beside the folder of training pairs, in `latents/<codec identity>/`, and is made by `kinds.audio.encode`.
+D latent channels, T frames (75 a second).
+"""
+
+import hashlib
+import os
+import zlib
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+
+from data.pairs import ReadError
+from errors import UserError
+from kinds.audio.encode import CacheTask, Progress, bring_up_to_date
+from kinds.audio.latent_index import Index, read_index
+from kinds.audio.pairs import UNFINISHED_NAME, read_manifest
+
+DEFAULT_CODEC = "mel"  # of datasets made by hand, which name no codec
+_MAX_OPEN_SHARDS = 256
+
+
+def open_pairs(
+    dataset_folder: str | Path,
+    train_dir: str | Path | None = None,
+    val_dir: str | Path | None = None,
+    codec: str | None = None,
+    codec_weights: str | Path | None = None,
+    build: bool = True,
+    progress: Progress | None = None,
+    cache_dir: str | Path | None = None,
+) -> "tuple[LatentPairs, LatentPairs]":
+    """Open a dataset -> (training pairs, validation pairs), encoding first what is new or changed.
+
+    Args:
+        dataset_folder: holds `train/`, `val/` and, unless made by hand, `dataset.yaml`.
+        train_dir, val_dir: other folders of pairs. `dataset.yaml` and the latents then belong beside `train_dir`.
+        codec: its name; as recorded in `dataset.yaml` if None, and "mel" where nothing is recorded.
+        codec_weights: see `audio_codecs.open_codec`.
+        build: False reads only, after another process has built the cache: nothing is checked, hashed or encoded.
+        progress: called as progress(clips encoded, clips to encode).
+        cache_dir: another place for the latents, for datasets that cannot be written to.
+
+    Raises UserError, one sentence, for anything in the dataset that training could not use.
+
+    >>> train, val = open_pairs("dataset_pairs_wav")
+    >>> train.input(0).shape
+    (128, 300)
+    """
+    task = _cache_task(dataset_folder, train_dir, val_dir, codec, codec_weights, cache_dir)
+    if build:
+        index = bring_up_to_date(task, progress)
+    else:
+        index = read_index(task.cache_dir)
+        if index is None or index.codec_identity != task.codec_identity:
+            raise UserError(
+                f"There are no latents of {task.train_dir} in {task.cache_dir}; let the first rank build them."
+            )
+    shards = _Shards(task.cache_dir)
+    return LatentPairs("train", index, shards), LatentPairs("val", index, shards)
+
+
+def _cache_task(
+    dataset_folder: str | Path,
+    train_dir: str | Path | None,
+    val_dir: str | Path | None,
+    codec: str | None,
+    codec_weights: str | Path | None,
+    cache_dir: str | Path | None,
+) -> CacheTask:
+    """Resolve folders and codec, and check the dataset's description against them."""
+    train = Path(train_dir) if train_dir else Path(dataset_folder) / "train"
+    val = Path(val_dir) if val_dir else (Path(dataset_folder) / "val")
+    root = train.absolute().parent
+    if not (train_dir or Path(dataset_folder).is_dir()):
+        raise UserError(f"There is no dataset folder {dataset_folder}; make one with prepare_dataset.py.")
+    manifest = read_manifest(root)
+    if manifest is None and (root / UNFINISHED_NAME).exists():
+        raise UserError(f"The dataset {root} is not finished; run the same prepare_dataset.py command again.")
+    if manifest and codec and codec != manifest.codec:
+        raise UserError(
+            f"The dataset {root} was prepared for the codec {manifest.codec}, not {codec}; leave --codec out, or "
+            f"prepare it again with prepare_dataset.py --codec {codec}."
+        )
+    from audio_codecs import codec_class, codec_identity
+
+    name = codec or (manifest.codec if manifest else DEFAULT_CODEC)
+    weights = str(codec_weights) if codec_weights else None
+    identity = codec_identity(name, weights)
+    rate = codec_class(name).sample_rate
+    if manifest and manifest.sample_rate != rate:
+        raise UserError(
+            f"The dataset {root} has a sample rate of {manifest.sample_rate} Hz, but the codec {name} takes {rate}; "
+            f"prepare it again with prepare_dataset.py --sample_rate {rate}."
+        )
+    place = _cache_place(root, train, val, Path(cache_dir) if cache_dir else None, identity)
+    return CacheTask(train, val, place, name, identity, weights, rate, manifest)
+
+
+def _cache_place(root: Path, train: Path, val: Path, cache_dir: Path | None, identity: str) -> Path:
+    """`<root>/latents/<identity>` for `train` and `val` in one folder; other combinations get a suffix of their own."""
+    where = [os.path.relpath(folder, root) for folder in (train, val)]
+    base = root / "latents"
+    if cache_dir is not None:
+        base, where = cache_dir, [str(folder.resolve()) for folder in (train, val)]
+    if where == ["train", "val"]:
+        return base / identity
+    return base / f"{identity}-{hashlib.sha256('|'.join(where).encode()).hexdigest()[:8]}"
+
+
+class LatentPairs:
+    """The pairs of one split. Opening costs no more than the index; latents are mapped when first asked for.
+
+    Attributes:
+        names: name of every pair, as in its files.
+        frames, channels: T and D of a whole clip, equal for all clips.
+        crop_frames: of a sample.
+        mean, std: float32 [D], of the distinct TRAINING clips, whichever split this is; std is at least 1e-5.
+        codec_name, codec_identity, sample_rate: what the latents are.
+        max_abs_error: the largest rounding error of the float16 latents on disk.
+    """
+
+    def __init__(self, split: str, index: Index, shards: "_Shards"):
+        self.split, self._shards = split, shards
+        self.names = [name for name, _, _ in index.pairs[split]]
+        self.frames, self.channels = index.frames, len(index.mean)
+        self.crop_frames = self.frames
+        self.mean, self.std = (np.array(values, dtype=np.float32) for values in (index.mean, index.std))
+        self.codec_name, self.codec_identity = index.codec_name, index.codec_identity
+        self.sample_rate, self.max_abs_error = index.sample_rate, index.max_abs_error
+        located = index.located()
+        self._shard_names = list(index.shards)
+        number = {name: i for i, name in enumerate(self._shard_names)}
+        self._places = np.array(
+            [
+                [(number[shard], row, crc) for shard, row, crc in (located[a], located[b])]
+                for _, a, b in index.pairs[split]
+            ],
+            dtype=np.int64,
+        )  # [pairs, input or target, (shard, row, crc)]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(D, T) of a sample."""
+        return self.channels, self.crop_frames
+
+    def crop_to(self, frames: int) -> None:
+        """Have samples be crops of so many frames; 0: whole clips."""
+        self.crop_frames = min(frames or self.frames, self.frames)
+
+    def cut(self, whole_DT: np.ndarray, draw: int | None = None) -> np.ndarray:
+        """See `data.pairs.Pairs`."""
+        spare = self.frames - self.crop_frames
+        start = spare // 2 if draw is None else draw % (spare + 1)
+        return whole_DT[:, start : start + self.crop_frames]
+
+    def labels(self, i: int) -> dict[str, float]:
+        """None yet."""
+        return {}
+
+    def input(self, i: int) -> np.ndarray:
+        """Latents of the input clip of pair i: float16 [D, T], a read-only memory map. Raises ReadError."""
+        return self._clip(i, 0)
+
+    def target(self, i: int) -> np.ndarray:
+        """Latents of the target clip of pair i: float16 [D, T], a read-only memory map. Raises ReadError."""
+        return self._clip(i, 1)
+
+    def _clip(self, i: int, role: int) -> np.ndarray:
+        shard, row, crc = self._places[i, role].tolist()
+        try:
+            return self._shards.row(self._shard_names[shard], row, crc)
+        except (OSError, ValueError, IndexError) as error:
+            clip = f"{self.split}/{self.names[i]}_{('input', 'target')[role]}"
+            path = self._shards.folder / self._shard_names[shard]
+            raise ReadError(
+                f"The latents of {clip} cannot be read from {path} ({error}); the next start makes them again.",
+                clip,
+            ) from None
+
+
+class _Shard:
+    """A shard's memory map, with what every read needs ready: its path as a string, and how large it must be."""
+
+    def __init__(self, path: Path):
+        mapped_RDT = np.load(path, mmap_mode="r", allow_pickle=False)
+        self.path, self.size = str(path), mapped_RDT.offset + mapped_RDT.nbytes
+        self.rows_RDT = mapped_RDT.view(np.ndarray)  # memmap's own indexing takes several times as long
+
+
+class _Shards:
+    """Memory maps of the shards of one cache, opened on demand, the least recently used ones closed again.
+
+    Every row is compared with its checksum when it is first read. A map of a file that was cut short would kill the
+    process on access, so the file's size is asked for (a microsecond) before each read.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._open: OrderedDict[str, _Shard] = OrderedDict()
+        self._checked: set[tuple[str, int]] = set()
+
+    def row(self, name: str, row: int, crc: int) -> np.ndarray:
+        """Row of a shard -> [D, T]. Raises OSError or ValueError if the file is gone, cut short or not what it was."""
+        shard = self._open.get(name)
+        if shard is None:
+            shard = self._open[name] = _Shard(self.folder / name)
+            if len(self._open) > _MAX_OPEN_SHARDS:
+                self._open.popitem(last=False)
+        self._open.move_to_end(name)
+        if os.stat(shard.path).st_size < shard.size:
+            raise ValueError("the file was cut short")
+        if (name, row) not in self._checked:
+            if zlib.crc32(shard.rows_RDT[row]) != crc:
+                raise ValueError("its checksum is wrong")
+            self._checked.add((name, row))
+        return shard.rows_RDT[row]
+
+    def __getstate__(self) -> dict:
+        return {"folder": self.folder, "_open": OrderedDict(), "_checked": set()}

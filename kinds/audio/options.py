@@ -1,0 +1,32 @@
+"""Options of audio latents. Nothing here imports torch."""
+
+from typing import Literal
+
+from audio_codecs.options import CODECS
+from kinds.kind_options import KindOptions
+from registry import opt
+
+
+class AudioOptions(KindOptions):
+    """audio"""
+
+    codec: str | None = CODECS.choice(None, "audio codec; default: as recorded in the dataset")
+    codec_weights: str | None = opt(None, "weights of the codec, where it has any", per_machine=True)
+    crop_seconds: float = opt(0.0, "train on random crops of this length; 0 = whole clips", ge=0)
+    recon_domain: Literal["latent", "audio"] = opt("latent", "where the regression is measured")
+    loss_weight_spectral: float = opt(0.0, "multi-resolution STFT loss on decoded audio", ge=0)
+    loss_weight_mel: float = opt(0.0, "log-mel loss on decoded audio", ge=0)
+    corr_weight: float = opt(0.0, "penalty on copying the sources' envelopes, on decoded audio", ge=0)
+    decode_every: int = opt(8, "decode for audio-domain losses every so many steps", ge=1)
+
+    @property
+    def loss_weight(self) -> float:
+        return self.loss_weight_spectral + self.loss_weight_mel
+
+    @property
+    def regresses_decoded(self) -> bool:
+        return self.recon_domain == "audio"
+
+    def decodes(self, regression_weights: tuple[float, float]) -> bool:
+        in_audio = self.regresses_decoded and sum(regression_weights) > 0
+        return in_audio or self.loss_weight_spectral + self.loss_weight_mel + self.corr_weight > 0

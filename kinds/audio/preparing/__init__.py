@@ -1,0 +1,1 @@
+"""From recordings or made-up music to a dataset of pairs."""

@@ -1,0 +1,334 @@
+"""The pipeline behind prepare_dataset.py: music in, `train/`, `val/`, `dataset.yaml` and latents out.
+
+Clips are first staged song by song in `.prepare/` (by several processes; a song is finished or it is not), then, when
+all songs are known, dealt to train and val and put in place; `dataset.yaml` is written last. So an interrupted run
+leaves nothing that looks finished, and the same command goes on where it stopped.
+"""
+
+import contextlib
+import functools
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from data.progress import progress_bar
+from data.workers import run_all
+from errors import UserError
+from kinds.audio.pairs import (
+    MANIFEST_NAME,
+    UNFINISHED_NAME,
+    LatentSummary,
+    Manifest,
+    SongOrigin,
+    read_manifest,
+    write_manifest,
+)
+from kinds.audio.preparing.publish import clear_dataset, missing_files, place_files, plan_split
+from kinds.audio.preparing.songs import Source, StagedSong, demo_sources, find_sources, stage_song
+from runtime.files import locked
+
+DURATION, DEMO_DURATION, DEMO_CLIPS = 16.0, 4.0, 5
+PROGRAM = "prepare_dataset.py"
+
+Shape = dict[str, str | int | float | bool]
+
+
+class Options(BaseModel):
+    """Options of prepare_dataset.py; `duration` in seconds, None where the default depends on others."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input_dir: Path | None = None
+    output_dir: Path = Path("dataset_pairs_wav")
+    duration: Annotated[float, Field(ge=0.5, le=600.0)] | None = None
+    sample_rate: Annotated[int, Field(ge=8000, le=192_000)] = 24_000
+    val_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 42
+    codec: Literal["encodec_24khz", "mel"] | None = None
+    codec_weights: Path | None = None
+    workers: Annotated[int, Field(ge=1, le=1024)] | None = None
+    demo: bool = False
+    demo_songs: Annotated[int, Field(ge=2, le=100_000)] = 26
+    overwrite: bool = False
+
+    @property
+    def seconds(self) -> float:
+        return self.duration or (DEMO_DURATION if self.demo else DURATION)
+
+    @property
+    def clip_samples(self) -> int:
+        return round(self.seconds * self.sample_rate)
+
+    @property
+    def processes(self) -> int:
+        return self.workers or len(os.sched_getaffinity(0))
+
+
+class NothingUsable(UserError):
+    """No pair could be made; `skipped` says of every file why."""
+
+    def __init__(self, message: str, skipped: dict[str, str]):
+        super().__init__(message)
+        self.skipped = skipped
+
+
+class Report(BaseModel):
+    """What a run did; `notes` are sentences worth telling, `manifest` what is now in `dataset.yaml`."""
+
+    manifest: Manifest
+    notes: list[str]
+
+
+def prepare(options: Options) -> Report:
+    """Make the dataset that `options` describe, or as much of it as is missing.
+
+    Raises UserError (NothingUsable if the music gives no pairs); a finished dataset in `output_dir` is replaced only if
+    `overwrite` is set, and only when everything new is ready.
+    """
+    sources, skipped = _sources(options)
+    codec, notes = _choose_codec(options)
+    sources = _identified(sources)
+    shape = _shape(options, codec, sources)
+    manifest = _check_output(options, shape)
+    with _staging_folder(options.output_dir) as staging:
+        if manifest is not None:
+            notes += _restore(options, manifest, sources, staging)
+        else:
+            manifest = _make(options, shape, sources, skipped, staging)
+        if manifest.split_by == "time":
+            notes.append("There is only one usable song: its end is held out for validation. More songs are better.")
+        manifest = _add_latents(options, manifest)
+    return Report(manifest=manifest, notes=notes)
+
+
+def _sources(options: Options) -> tuple[list[Source], dict[str, str]]:
+    if options.demo:
+        if options.input_dir is not None:
+            raise UserError("Give either --input_dir or --demo, not both.")
+        return demo_sources(options.demo_songs, DEMO_CLIPS * options.seconds, options.seed), {}
+    if options.input_dir is None:
+        raise UserError("Give the folder of your music with --input_dir, or --demo for made-up music.")
+    if not options.input_dir.is_dir():
+        raise UserError(f"The folder of music {options.input_dir} does not exist; check --input_dir.")
+    return find_sources(options.input_dir, options.output_dir)
+
+
+def _choose_codec(options: Options) -> tuple[str, list[str]]:
+    """The codec's name, known to work, and what to say about the choice. Raises UserError if it cannot be had."""
+    from audio_codecs import codec_class, codec_identity
+
+    name, notes = options.codec, []
+    weights = str(options.codec_weights) if options.codec_weights else None
+    if name is None and options.demo and weights is None:
+        name = "mel"
+    elif name is None and weights is None:
+        with _offline(), contextlib.suppress(UserError):
+            codec_identity("encodec_24khz")
+            name = "encodec_24khz"
+        if name is None:
+            name = "mel"
+            notes.append("EnCodec's weights are not on this machine, so the codec is mel (see --codec_weights).")
+    name = name or "encodec_24khz"
+    rate = codec_class(name).sample_rate
+    if options.sample_rate != rate:
+        raise UserError(f"The codec {name} takes {rate} Hz; leave --sample_rate {options.sample_rate} out.")
+    codec_identity(name, weights)
+    return name, notes
+
+
+@contextlib.contextmanager
+def _offline() -> Iterator[None]:
+    """Forbid downloads for a while."""
+    before = os.environ.get("HF_HUB_OFFLINE")
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["HF_HUB_OFFLINE"]
+        else:
+            os.environ["HF_HUB_OFFLINE"] = before
+
+
+def _identified(sources: list[Source]) -> list[Source]:
+    """The sources with the digests of their contents."""
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return list(threads.map(Source.identified, sources))
+
+
+def _shape(options: Options, codec: str, sources: list[Source]) -> Shape:
+    """Everything that decides what the dataset will be."""
+    text = "\n".join(f"{source.digest} {source.name}" for source in sources)
+    return {
+        "duration": options.seconds,
+        "sample_rate": options.sample_rate,
+        "codec": codec,
+        "val_fraction": options.val_fraction,
+        "seed": options.seed,
+        "music": hashlib.sha256(text.encode()).hexdigest()[:32],
+    }
+
+
+def _shape_of(manifest: Manifest) -> dict[str, object]:
+    own = {"duration": manifest.duration, "sample_rate": manifest.sample_rate, "codec": manifest.codec}
+    return own | manifest.options
+
+
+def _check_output(options: Options, shape: Shape) -> Manifest | None:
+    """The description of the very dataset that is to be made, if it is there; None if it is to be made.
+
+    Raises UserError if the folder holds something else and may not be overwritten.
+    """
+    output = options.output_dir
+    if output.exists() and not output.is_dir():
+        raise UserError(f"{output} is not a folder; choose another --output_dir.")
+    remedy = "add --overwrite to replace it, or choose another --output_dir"
+    try:
+        manifest = read_manifest(output)
+    except UserError:
+        if options.overwrite:
+            return None
+        raise UserError(f"{output / MANIFEST_NAME} is damaged; {remedy}.") from None
+    if manifest is not None:
+        there = _shape_of(manifest)
+        other = [f"{key} {there.get(key)} instead of {shape[key]}" for key in shape if there.get(key) != shape[key]]
+        if not other:
+            return manifest
+        if not options.overwrite:
+            told = [item for item in other if not item.startswith("music ")]
+            how = f"with other options ({', '.join(told)})" if told else "from other music files"
+            raise UserError(f"{output} holds a dataset made {how}; {remedy}.")
+        return None
+    ours = options.overwrite or (output / UNFINISHED_NAME).exists()
+    if not ours and any(any((output / split).glob("*")) for split in ("train", "val")):
+        raise UserError(f"{output} holds pairs that {PROGRAM} did not make; {remedy}.")
+    return None
+
+
+@contextlib.contextmanager
+def _staging_folder(output: Path) -> Iterator[Path]:
+    """`.prepare/` in the output folder, locked; kept after an error, to go on later, unless nothing was usable."""
+    made = not output.exists()
+    staging = output / UNFINISHED_NAME
+    with contextlib.ExitStack() as stack:
+        try:
+            staging.mkdir(parents=True, exist_ok=True)
+            held = stack.enter_context(locked(staging / "lock", wait=False))
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(f"{output} cannot be written ({reason}); choose another --output_dir.") from None
+        if not held:
+            raise UserError(f"Another {PROGRAM} is writing to {output}; wait for it or choose another --output_dir.")
+        try:
+            yield staging
+        except NothingUsable:
+            shutil.rmtree(staging, ignore_errors=True)
+            if made:
+                shutil.rmtree(output, ignore_errors=True)
+            raise
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _stage(options: Options, sources: list[Source], staging: Path) -> list[StagedSong]:
+    # Leftovers of a run with another clip length lie in a folder of another name.
+    samples, rate = options.clip_samples, options.sample_rate
+    work = functools.partial(stage_song, staging=staging / f"{samples}", clip_samples=samples, sample_rate=rate)
+    with progress_bar("Cutting songs") as progress:
+        return run_all(work, sources, options.processes, progress)
+
+
+def _make(
+    options: Options,
+    shape: Shape,
+    sources: list[Source],
+    skipped: dict[str, str],
+    staging: Path,
+) -> Manifest:
+    songs = _stage(options, sources, staging)
+    skipped, usable = skipped | {song.name: song.reason for song in songs if song.reason}, []
+    kept: dict[str, str] = {}
+    for song in songs:
+        if song.reason is None and song.digest in kept:
+            skipped[song.name] = f"the same file as {kept[song.digest]}"
+        elif song.reason is None:
+            kept[song.digest] = song.name
+            usable.append(song)
+    where = options.input_dir or "the demo"
+    if not usable:
+        raise NothingUsable(f"Nothing in {where} can be used: {summary(skipped, names=3)}.", skipped)
+    try:
+        origins, split_by = plan_split(usable, options.val_fraction, options.seed)
+    except UserError as error:
+        raise NothingUsable(str(error), skipped) from None
+    output = options.output_dir
+    (output / MANIFEST_NAME).unlink(missing_ok=True)  # from here on the dataset is an unfinished one
+    clear_dataset(output, latents_too=options.overwrite)
+    files = missing_files(output, origins, options.clip_samples)
+    place_files(staging / f"{options.clip_samples}", files)
+    counts = {split: sum(len(o.pairs()) for o in origins if o.split == split) for split in ("train", "val")}
+    manifest = Manifest(
+        made_by=PROGRAM,
+        sample_rate=options.sample_rate,
+        duration=float(options.seconds),
+        codec=str(shape["codec"]),
+        options={key: shape[key] for key in ("val_fraction", "seed", "music")},
+        split_by=split_by,
+        files_read=len(sources),
+        hours=round(sum(song.seconds for song in songs) / 3600.0, 4),
+        pairs=counts,
+        songs=[str(origin) for origin in origins],
+        skipped=dict(sorted(skipped.items())),
+        silent_clips={song.name: song.silent_clips for song in usable if song.silent_clips},
+    )
+    write_manifest(output, manifest)
+    return manifest
+
+
+def _restore(options: Options, manifest: Manifest, sources: list[Source], staging: Path) -> list[str]:
+    """Make again whatever files of a finished dataset are gone or cut short -> what to say about it."""
+    origins = [SongOrigin.parse(line) for line in manifest.songs]
+    files = missing_files(options.output_dir, origins, options.clip_samples)
+    if not files:
+        return ["Everything was there already."]
+    digests = {digest for _, digest, _ in files}
+    _stage(options, list({s.digest: s for s in sources if s.digest in digests}.values()), staging)
+    place_files(staging / f"{options.clip_samples}", files)
+    return [f"{len(files)} files that were missing were made again."]
+
+
+def _add_latents(options: Options, manifest: Manifest) -> Manifest:
+    """Bring the latent cache up to date and record its statistics in the manifest, in memory and on disk."""
+    from kinds.audio.latent_pairs import open_pairs
+
+    with progress_bar("Encoding clips") as progress:
+        train, _ = open_pairs(options.output_dir, codec_weights=options.codec_weights, progress=progress)
+    summary = LatentSummary(
+        identity=train.codec_identity,
+        frames=train.frames,
+        max_abs_error=float(f"{train.max_abs_error:.3g}"),
+        mean=[float(f"{value:.6g}") for value in train.mean],
+        std=[float(f"{value:.6g}") for value in train.std],
+    )
+    if manifest.latents != summary:
+        manifest = manifest.model_copy(update={"latents": summary})
+        write_manifest(options.output_dir, manifest)
+    return manifest
+
+
+def summary(skipped: dict[str, str], names: int = 20) -> str:
+    """Skipped files by reason: "not audio (1): README.md; too short (1): b.ogg (3.0 s, a pair takes 32 s)"."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in skipped.items():
+        kind, parenthesis, detail = reason.partition(" (")
+        by_reason.setdefault(kind, []).append(name + parenthesis + detail)
+    parts = []
+    for kind, files in sorted(by_reason.items()):
+        more = f" and {len(files) - names} more" if len(files) > names else ""
+        parts.append(f"{kind} ({len(files)}): {', '.join(files[:names])}{more}")
+    return "; ".join(parts) or "there are no files"

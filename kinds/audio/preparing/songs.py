@@ -1,0 +1,277 @@
+"""Songs into clips: finding music files, cutting them, judging silence, and dealing songs to train and val.
+
+N audio samples; a clip is `clip_samples` long, a pair is a clip and the one after it, a run is a stretch of pairs.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from errors import UserError
+from kinds.audio.files import AUDIO_SUFFIXES, AudioError, peak_scale, read_audio, rms_dbfs, write_wav
+from kinds.audio.preparing.demo_music import demo_song
+from runtime.files import file_digest, write_text
+
+SILENT_DBFS = -60.0
+AUDIBLE = 1e-4  # a sample above this counts as sound; a clip needs one in a hundred
+UNSUPPORTED_SUFFIXES = frozenset([".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".mkv", ".ape", ".wv", ".dsf"])
+WAV_HEADER_BYTES = 44
+SONG_NAME = "song.json"
+
+Runs = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a song comes from: a file, or the seed and the length in seconds of a demo song. `name` is for people.
+
+    `digest` identifies the contents; it is empty before `identified` and for a file that cannot be read.
+    """
+
+    name: str
+    path: str | None = None
+    demo_seed: int = 0
+    demo_seconds: float = 0.0
+    digest: str = ""
+
+    def identified(self) -> "Source":
+        """The same source with its digest."""
+        if self.path is None:
+            text = f"demo {self.demo_seed} {self.demo_seconds}"
+            return replace(self, digest=hashlib.sha256(text.encode()).hexdigest()[:32])
+        try:
+            return replace(self, digest=file_digest(Path(self.path)))
+        except OSError:
+            return self
+
+    def read(self, sample_rate: int) -> np.ndarray:
+        """The song -> float32 [N]. Raises AudioError."""
+        if self.path is None:
+            return demo_song(self.demo_seed, self.demo_seconds, sample_rate)
+        return read_audio(self.path, sample_rate)
+
+
+@dataclass(frozen=True)
+class StagedSong:
+    """What became of one source. `runs` holds (first clip, pairs); `reason` says why there are none."""
+
+    name: str
+    digest: str
+    seconds: float = 0.0
+    silent_clips: int = 0
+    runs: Runs = ()
+    reason: str | None = None
+
+    @property
+    def pairs(self) -> int:
+        return sum(pairs for _, pairs in self.runs)
+
+
+def find_sources(folder: Path, leave_out: Path) -> tuple[list[Source], dict[str, str]]:
+    """Walk a folder of music -> (audio files by name, {other file: why it is skipped}), both sorted.
+
+    Links to folders are followed, each folder is entered once; `leave_out` (where the dataset goes) is not entered.
+    """
+    sources, skipped = [], {}
+    entered = {_identity(leave_out)} if leave_out.exists() else set()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        if _identity(Path(parent)) in entered:
+            folders.clear()
+            continue
+        entered.add(_identity(Path(parent)))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for file in files:
+            path = Path(parent, file)
+            name = path.relative_to(folder).as_posix().encode("utf-8", "backslashreplace").decode()
+            suffix = path.suffix.lower()
+            if file.startswith("."):
+                skipped[name] = "hidden"
+            elif suffix in AUDIO_SUFFIXES:
+                sources.append(Source(name, str(path)))
+            elif suffix in UNSUPPORTED_SUFFIXES:
+                skipped[name] = "format not supported, convert it to flac"
+            else:
+                skipped[name] = "not audio"
+    return sorted(sources, key=lambda source: source.name), dict(sorted(skipped.items()))
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def demo_sources(count: int, seconds: float, seed: int) -> list[Source]:
+    """The songs of a demo dataset."""
+    return [Source(f"demo/song_{i:04d}", None, seed * 100_000 + i, seconds) for i in range(count)]
+
+
+def clip_path(staging: Path, digest: str, clip: int) -> Path:
+    """Where a clip waits until the whole dataset is known."""
+    return staging / digest[:16] / clip_name(clip)
+
+
+def clip_name(clip: int) -> str:
+    return f"clip_{clip:05d}.wav"
+
+
+def stage_song(source: Source, staging: Path, clip_samples: int, sample_rate: int) -> StagedSong:
+    """Read one song, cut it, and write the clips that pairs need into `staging`, and last of all what was found.
+
+    A song that an interrupted run has finished is not read again. A song whose peak exceeds 0.999 is scaled down as a
+    whole, so that neighbouring clips keep their levels. Raises UserError if `staging` cannot be written; a song that
+    cannot be used is not an error but a `reason`.
+    """
+    digest = source.digest
+    if not digest:
+        return StagedSong(source.name, digest, reason="unreadable")
+    folder = clip_path(staging, digest, 0).parent
+    try:
+        done = _staged_before(folder, source, digest, clip_samples)
+        if done is not None:
+            return done
+        wav = source.read(sample_rate)
+    except AudioError as error:
+        return StagedSong(source.name, digest, reason=error.reason)
+    except MemoryError:
+        return StagedSong(source.name, digest, reason="too long for this machine's memory")
+    wav = wav * np.float32(peak_scale(wav))
+    song = _judge(source.name, digest, wav, clip_samples, sample_rate)
+    try:
+        if song.runs:
+            is_whole = partial(_staged_before, folder, source, digest, clip_samples)
+            _stage_clips(song, wav, folder, clip_samples, sample_rate, is_whole)
+    except OSError as error:
+        raise UserError(
+            f"Clips cannot be written to {folder} ({error.strerror or error}); make room or choose another "
+            "--output_dir, then run the same command again."
+        ) from None
+    return song
+
+
+def _stage_clips(
+    song: StagedSong,
+    wav: np.ndarray,
+    folder: Path,
+    clip_samples: int,
+    sample_rate: int,
+    is_whole: Callable[[], StagedSong | None],
+) -> None:
+    """Write a song's clips into a folder of this process's own, then put it in place whole.
+
+    Two files of the same contents are one song: another process may be staging it at this moment.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    own = Path(tempfile.mkdtemp(dir=folder.parent, prefix="making_"))
+    try:
+        for clip in _clips_of(song.runs):
+            piece = wav[clip * clip_samples : (clip + 1) * clip_samples]
+            write_wav(own / clip_name(clip), piece, sample_rate, durable=False)
+        write_text(own / SONG_NAME, json.dumps(asdict(song)))
+        if not is_whole():
+            shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run left
+            own.rename(folder)
+    except OSError:
+        if not is_whole():
+            raise
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+
+
+def _staged_before(folder: Path, source: Source, digest: str, clip_samples: int) -> StagedSong | None:
+    """What an earlier run left, if the song was finished and all its clips are whole."""
+    try:
+        fields = json.loads((folder / SONG_NAME).read_bytes())
+        runs = tuple((int(clip), int(pairs)) for clip, pairs in fields["runs"])
+        size = WAV_HEADER_BYTES + 2 * clip_samples
+        if any(clip_path(folder.parent, digest, clip).stat().st_size != size for clip in _clips_of(runs)):
+            return None
+        return StagedSong(source.name, digest, fields["seconds"], fields["silent_clips"], runs)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _clips_of(runs: Runs) -> list[int]:
+    return [clip for first, pairs in runs for clip in range(first, first + pairs + 1)]
+
+
+def _judge(name: str, digest: str, wav: np.ndarray, clip_samples: int, sample_rate: int) -> StagedSong:
+    seconds = len(wav) / sample_rate
+    clips = len(wav) // clip_samples
+    if is_silent(wav):
+        return StagedSong(name, digest, seconds, reason="silent")
+    if clips < 2:
+        need = 2 * clip_samples / sample_rate
+        return StagedSong(name, digest, seconds, reason=f"too short ({seconds:.1f} s, a pair takes {need:g} s)")
+    heard = [not is_silent(clip) for clip in wav[: clips * clip_samples].reshape(clips, clip_samples)]
+    runs = find_runs(heard)
+    reason = None if runs else "silent but for single clips"
+    return StagedSong(name, digest, seconds, heard.count(False), runs, reason)
+
+
+def is_silent(wav: np.ndarray) -> bool:
+    """Whether the level is below -60 dBFS, or fewer than one sample in a hundred is anything but zero."""
+    return rms_dbfs(wav) < SILENT_DBFS or float(np.mean(np.abs(wav) > AUDIBLE)) < 0.01
+
+
+def find_runs(heard: list[bool]) -> Runs:
+    """Stretches of at least two audible clips as (first clip, pairs).
+
+    >>> find_runs([True, True, True, False, True, False, True, True])
+    ((0, 2), (6, 1))
+    """
+    runs, start = [], None
+    for clip, audible in enumerate([*heard, False]):
+        if audible and start is None:
+            start = clip
+        elif not audible and start is not None:
+            if clip - start >= 2:
+                runs.append((start, clip - start - 1))
+            start = None
+    return tuple(runs)
+
+
+def choose_val(pairs: list[int], val_fraction: float, seed: int) -> set[int]:
+    """Which of at least two songs, given by their numbers of pairs, are held out: whole songs, drawn by `seed`.
+
+    Songs are taken in drawn order as long as they fit into `val_fraction` of all pairs, at least one and never all.
+    """
+    quota = val_fraction * sum(pairs)
+    held_out: set[int] = set()
+    count = 0
+    for song in np.random.default_rng(seed).permutation(len(pairs)).tolist():
+        if count + pairs[song] <= quota and len(held_out) < len(pairs) - 1:
+            held_out.add(song)
+            count += pairs[song]
+    return held_out or {min(range(len(pairs)), key=lambda song: (pairs[song], song))}
+
+
+def split_by_time(runs: Runs, val_fraction: float) -> tuple[Runs, Runs]:
+    """Split a single song -> (training runs, validation runs): its end is held out, after one clip that neither has.
+
+    The first may be empty where the song is too short.
+    """
+    total = sum(pairs for _, pairs in runs)
+    held_out = min(max(1, round(val_fraction * total)), total)
+    inputs = [clip for first, pairs in runs for clip in range(first, first + pairs)]
+    first_val = inputs[total - held_out]
+    train = [clip for clip in inputs if clip + 1 < first_val - 1]
+    return _runs_of(train), _runs_of(inputs[total - held_out :])
+
+
+def _runs_of(inputs: list[int]) -> Runs:
+    """Input clips in rising order -> (first clip, pairs) of each stretch."""
+    runs: list[list[int]] = []
+    for clip in inputs:
+        if runs and runs[-1][0] + runs[-1][1] == clip:
+            runs[-1][1] += 1
+        else:
+            runs.append([clip, 1])
+    return tuple((first, pairs) for first, pairs in runs)

@@ -1,0 +1,146 @@
+"""From draws to audio, in batches and pieces of bounded memory, for clips of any length.
+
+Legend: B clips, D latent channels, T frames, N audio samples.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audio_codecs import codec_identity, open_codec
+from errors import UserError
+from synthesis.draws import Draw, plain
+from synthesis.generation import generate
+from synthesis.loading import LoadedGenerator
+from synthesis.sources import NoiseMix
+from synthesis.windows import join_windows
+
+FRAMES_AT_ONCE = 12_000  # 160 s: of all clips of a batch together
+PIECE_FRAMES, PIECE_OVERLAP, PIECE_FADE = 1500, 64, 4  # of the codec: 20 s; half the overlap is context at each side
+
+
+def clips_from_noise(
+    loaded: LoadedGenerator,
+    codec,
+    draws: Sequence[Draw],
+    duration: float,
+    temperature: float = 1.0,
+    batch: int | None = None,
+    workers: int = 1,
+) -> Iterator[np.ndarray]:
+    """Yields a clip `[N]` of `duration` seconds for each draw, in their order; a clip depends on its draw alone.
+
+    batch: clips made at a time, fewer where they are long; None: 8 on a GPU, 1 on a CPU, whose caches hold no more.
+    workers: batches in the making at the same time, each on a thread; on CPUs, with `torch.set_num_threads(1)`, one
+        per core is the fastest way.
+
+    Raises:
+        UserError: the generator makes NaN or infinite values.
+    """
+    length = max(1, round(duration * codec.sample_rate))
+    frames = math.ceil(length / codec.hop)
+
+    def make(some: Sequence[Draw]) -> np.ndarray:
+        shape = (loaded.space.shape[0], frames)
+        sources = loaded.sources.from_noise(loaded.space, some, shape, loaded.device, temperature)
+        return decode(codec, generate(loaded, *sources))[:, :length]
+
+    return _in_batches(make, draws, _batch_size(batch, frames, loaded.device), workers)
+
+
+def clips_from_music(
+    loaded: LoadedGenerator,
+    codec,
+    draws: Sequence[Draw],
+    input_N: np.ndarray,
+    target_N: np.ndarray,
+    mix: NoiseMix,
+    batch: int | None = None,
+    workers: int = 1,
+) -> Iterator[np.ndarray]:
+    """Yields a clip `[N]` for each draw out of two recordings (the longer one is cut) and a share of noise.
+
+    For batch, workers and what is raised see `clips_from_noise`.
+    """
+    length = min(len(input_N), len(target_N))
+    clean = [loaded.space.normalise(encode(codec, wav[:length], loaded.device)) for wav in (input_N, target_N)]
+
+    def make(some: Sequence[Draw]) -> np.ndarray:
+        repeated = (x_1DT.expand(len(some), -1, -1) for x_1DT in clean)
+        sources = loaded.sources.from_music(*repeated, some, mix)
+        return decode(codec, generate(loaded, *sources, mix.fraction, mix.channels))[:, :length]
+
+    return _in_batches(make, draws, _batch_size(batch, clean[0].shape[2], loaded.device), workers)
+
+
+def generate_from_noise(
+    loaded: LoadedGenerator,
+    codec,
+    num: int,
+    duration: float,
+    seed: int,
+    temperature: float = 1.0,
+    batch: int | None = None,
+) -> Iterator[np.ndarray]:
+    """Yields clips 0 to num - 1 of a seed; see `clips_from_noise`."""
+    return clips_from_noise(loaded, codec, plain(seed, num), duration, temperature, batch)
+
+
+@torch.no_grad()
+def decode(codec, latents_BDT: Tensor) -> np.ndarray:
+    """Audio `[B, N]`, float32, on the host; long clips piece by piece."""
+    make = partial(_decode_piece, codec, latents_BDT)
+    frames = latents_BDT.shape[2]
+    return join_windows(make, frames, PIECE_FRAMES, PIECE_OVERLAP, PIECE_FADE, rate=codec.hop)[:, 0].numpy()
+
+
+def _decode_piece(codec, latents_BDT: Tensor, start: int, stop: int) -> Tensor:
+    return codec.decode(latents_BDT[:, :, start:stop]).float().cpu()
+
+
+@torch.no_grad()
+def encode(codec, wav_N: np.ndarray, device) -> Tensor:
+    """Latents [1, D, T] of a recording."""
+    return codec.encode(torch.from_numpy(wav_N)[None, None].to(device)).float()
+
+
+def _batch_size(batch: int | None, frames: int, device) -> int:
+    batch = batch or (1 if device.type == "cpu" else 8)
+    return max(1, min(batch, FRAMES_AT_ONCE // frames))
+
+
+def _in_batches(make: Callable, draws: Sequence[Draw], size: int, workers: int) -> Iterator[np.ndarray]:
+    """Clips in the order of their draws, with no more than workers + 1 batches held at a time."""
+    batches = [draws[first : first + size] for first in range(0, len(draws), size)]
+    with ThreadPoolExecutor(workers) as pool:
+        pending: deque = deque()
+        for some in batches:
+            pending.append(pool.submit(make, some))
+            if len(pending) > workers:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+
+
+def open_generators_codec(loaded: LoadedGenerator, weights: str | None, device: str):
+    """The codec that the generator was trained with.
+
+    Raises:
+        UserError: it was trained on another kind of data, or the codec's weights cannot be had, or are others than
+            those of training.
+    """
+    if "codec" not in loaded.space.about:
+        raise UserError(f"the generator of {loaded.trained_to} makes {loaded.space.kind}, not audio")
+    name, weights = loaded.space.about["codec"], weights or loaded.config.chosen("kind").options.codec_weights
+    identity = codec_identity(name, weights)
+    if identity != loaded.space.identity:
+        raise UserError(
+            f"the generator speaks {loaded.space.identity}, the codec here is {identity}: give --codec_weights"
+        )
+    return open_codec(name, weights, device)

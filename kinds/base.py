@@ -1,0 +1,85 @@
+"""What every kind of data offers a run: from files to tensors and back.
+
+A new kind is a class that follows `Kind`, its options (a `KindOptions`), and one line in `kinds/options.py`. Training
+reads it through this protocol alone.
+
+Legend: B samples, D channels, T positions of the last axis; samples may have more axes in between.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from data.pairs import Pairs
+from kinds.options import KINDS, DataOptions
+from losses.options import RegressionOptions
+from monitoring.log import RunLog
+from registry import Chosen
+from synthesis.space import Space
+
+DecodedLosses = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]]
+
+
+class Decoder(Protocol):
+    """From tensors back to what people see and hear."""
+
+    def losses(self, regression: RegressionOptions, measure: Callable[[Tensor, Tensor], Tensor]) -> DecodedLosses:
+        """Losses on decoded data: called with samples (denormalised) of output, clean input and clean target, they
+        return the weighted loss [B] and the single losses [B] by name. `measure` is the regression's."""
+        ...
+
+    def write(self, log: RunLog, name: str, samples_BDT: Tensor, step: int, stem: Path) -> None:
+        """Samples (denormalised) as files `<stem>_<k>.*`, one of them a picture `.png`, and into TensorBoard under
+        `<name>/<k>`. Raises OSError where the files cannot be written."""
+        ...
+
+    def write_references(self, log: RunLog, pairs: Pairs, count: int, home: Path) -> None:
+        """The first `count` real targets as `home/real_<k>.*`, and as the decoder plays them back as
+        `home/round_trip_<k>.*`: no generated sample can be better."""
+        ...
+
+
+class Kind(Protocol):
+    """One kind of data with the options of one run.
+
+    Attributes:
+        unit: what a sample's length is counted in ("s").
+        identity: of the tensors that `open` gives; a checkpoint fits data of the same identity.
+        rate: positions of the last axis to a unit of length; 1 where nothing lasts.
+        about: what `Space.about` keeps for generation, plain types.
+    """
+
+    unit: str
+    identity: str
+    rate: float
+    about: dict[str, Any]
+
+    def open(self, data: DataOptions, build: bool) -> tuple[Pairs, Pairs]:
+        """Training and validation pairs, whatever is missing on disk made first; with `build=False` another process has
+        done that. Raises UserError, one sentence, for anything that training could not use."""
+        ...
+
+    def features(self, x_BDT: Tensor) -> Tensor:
+        """[B, F]: cheap statistics of normalised samples, by which their diversity is measured."""
+        ...
+
+    def open_decoder(self, space: Space, device: str) -> Decoder:
+        """Raises UserError where it cannot be had, for example for want of weights."""
+        ...
+
+    def write_about(self, pairs: Pairs) -> dict[str, Any]:
+        """What a reader of the run's folder wants to know of the data, plain types."""
+        ...
+
+
+def build_kind(chosen: Chosen) -> Kind:
+    """The kind that `--kind` chooses."""
+    return chosen.build()
+
+
+def open_decoder(space: Space, device: str, **options: Any) -> Decoder:
+    """The decoder of a generator's samples, for programs that have no dataset. Raises UserError."""
+    part = KINDS[space.kind]
+    return part.load()(part.options(**options)).open_decoder(space, device)

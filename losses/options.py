@@ -1,0 +1,88 @@
+"""Objectives and regressions by name, and the options of all losses. Nothing here imports torch.
+
+An objective is built as `definition(options) -> losses.adversarial.Objective` and says in its facts whether it holds
+the discriminator's last bias (`final_bias`; one that only sees differences of logits leaves it free to drift). A
+regression is called as `definition(output, target) -> loss_B`.
+"""
+
+from registry import Options, Registry, opt
+
+OBJECTIVES = Registry("objective")
+RECONSTRUCTION = Registry("regression")
+
+
+class RegressionOptions(Options):
+    """regression"""
+
+    loss_weight_input: float = opt(0.3, "regression to the clean input", ge=0)
+    loss_weight_target: float = opt(0.3, "regression to the clean target", ge=0)
+    loss_reconstruction: str = RECONSTRUCTION.choice("rmse", "what the regression measures")
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """Of input and target."""
+        return self.loss_weight_input, self.loss_weight_target
+
+    @property
+    def shown_weights(self) -> tuple[float, float]:
+        """Those of the validation loss: equal ones where a run trains without regression but wants to see the loss."""
+        return self.weights if sum(self.weights) > 0 else (0.5, 0.5)
+
+
+class MaskLossOptions(Options):
+    """losses of learned masks"""
+
+    mask_reg_weight: float = opt(0.1, "creative agent: masks apart, complete and varied", ge=0)
+    balance_loss_weight: float = opt(5.0, "creative agent: both sources used alike", ge=0)
+
+    def remarks(self, config) -> list[str]:
+        given = [name for name in type(self).model_fields if name in config.given]
+        if given and not config.model.use_creative_agent:
+            return [f"note: {' and '.join(given)} act on learned masks only (--use_creative_agent)"]
+        return []
+
+
+class AdversarialOptions(Options):
+    """adversarial training"""
+
+    gan_loss: str = OBJECTIVES.choice("bce", "the adversarial objective", shapes_run=True)
+    gan_weight: float = opt(0.15, "weight of the generator's adversarial loss", ge=0)
+    r1_weight: float = opt(0.0, "gradient penalty on reals, per unit of length (audio: second)", ge=0)
+    r2_weight: float = opt(0.0, "gradient penalty on fakes, per unit of length", ge=0)
+    penalty_every: int = opt(1, "take R1 and R2 every so many steps, and that many times as heavily", ge=1)
+    feature_matching_weight: float = opt(0.0, "match the discriminator's features of fakes to reals", ge=0)
+
+    def check(self, config) -> None:
+        others = (
+            sum(config.regression.weights) + self.feature_matching_weight + config.chosen("kind").options.loss_weight
+        )
+        if self.gan_weight == 0 and others == 0:
+            raise ValueError("gan_weight and every other loss weight are 0: the generator would learn nothing")
+
+
+class LabelOptions(Options):
+    """labels of reals"""
+
+    label_smoothing: float = opt(1.0, "one-sided: the label of reals; 0.9 is usual", gt=0.5, le=1)
+
+
+class CentringOptions(Options):
+    """objectives that compare logits"""
+
+    centring_weight: float = opt(0.0, "pulls the mean squared logit to zero", ge=0)
+
+
+class WassersteinOptions(CentringOptions):
+    """Wasserstein critic"""
+
+    gp_weight: float = opt(10.0, "weight of the interpolates' gradient penalty", ge=0)
+
+
+OBJECTIVES.add("bce", "losses.adversarial:bce", LabelOptions, final_bias=True)
+OBJECTIVES.add("hinge", "losses.adversarial:hinge", final_bias=True)
+OBJECTIVES.add("lsgan", "losses.adversarial:lsgan", LabelOptions, final_bias=True)
+OBJECTIVES.add("wgan-gp", "losses.adversarial:wasserstein", WassersteinOptions, final_bias=False)
+OBJECTIVES.add("rpgan", "losses.adversarial:relativistic", CentringOptions, final_bias=False)
+
+for _name in ("rmse", "l1", "mse", "huber"):
+    RECONSTRUCTION.add(_name, f"losses.reconstruction:{_name}")

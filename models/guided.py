@@ -1,0 +1,67 @@
+"""The networks of a run, built from the parts that were chosen."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from models.conditions import Conditions, conditions_for, takes_conditions
+from models.discriminators import EnsembleDiscriminator
+from models.options import AGENTS
+from registry import Chosen, Options
+
+
+class Generated(NamedTuple):
+    """What a generator made of its two sources.
+
+    output_BDT: the sample.
+    mask_input_BDT, mask_target_BDT: masks, where an agent learned some.
+    view_weights_BV: weights of the six views, where an agent composed them.
+    """
+
+    output_BDT: Tensor
+    mask_input_BDT: Tensor | None = None
+    mask_target_BDT: Tensor | None = None
+    view_weights_BV: Tensor | None = None
+
+
+class GuidedGenerator(nn.Module):
+    """The generator and, before it, the agent that prepares its sources: one module, so that one weight average, one
+    optimizer and one data-parallel wrapper hold both."""
+
+    def __init__(self, generator: nn.Module, agent: nn.Module | None = None) -> None:
+        super().__init__()
+        self.generator, self.agent = generator, agent
+        self.takes_conditions = takes_conditions(generator)
+
+    def forward(self, input_BDT: Tensor, target_BDT: Tensor, conditions: Conditions | None = None) -> Generated:
+        more = conditions_for(self.generator, conditions)
+        if self.agent is None:
+            return Generated(self.generator(input_BDT, target_BDT, **more))
+        prepared = self.agent(input_BDT, target_BDT)
+        output_BDT = self.generator(prepared.input, prepared.target, **more)
+        return Generated(output_BDT, prepared.mask_input, prepared.mask_target, prepared.view_weights)
+
+
+def build_generator(generator: Chosen, agent: str | None, channels: int, seed: int) -> GuidedGenerator:
+    """The generator side of a run for latents of `channels`, its weights drawn from the seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        prepares = None if agent is None else AGENTS[agent].load()(Options(), channels)
+        return GuidedGenerator(generator.build(channels), prepares)
+
+
+def build_discriminator(discriminator: Chosen, channels: int, final_bias: bool, seed: int) -> nn.Module:
+    """The discriminator of a run, its weights drawn from the seed: forward(x_BDT, copies=1, return_features=False) ->
+    logits_B. Names joined by `+` make an ensemble.
+
+    final_bias: whether the objective holds the last bias; the others do not see a common shift of all logits.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        built = discriminator.build(channels, final_bias)
+        if len(discriminator.members) == 1:
+            return built
+        return EnsembleDiscriminator(
+            {part.name: one for (part, _), one in zip(discriminator.members, built, strict=True)}
+        )

@@ -1,0 +1,155 @@
+"""Parts that are chosen by name, and the options that each part owns. Nothing here imports torch.
+
+A room lists its parts in registries: a name, where the definition stands, and the model of its options. Command line,
+YAML files, `--help` and the checks on resume follow from the registries.
+
+    class ToyOptions(Options):
+        depth: int = opt(2, "blocks", ge=1, shapes_run=True)
+
+    GENERATORS.add("toy", "models.toy:ToyGenerator.from_options", ToyOptions)
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from config import RunConfig
+
+NONE = "none"
+
+
+class Options(BaseModel):
+    """Options that belong together; frozen. A subclass's docstring is their heading in `--help`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+
+    def check(self, config: "RunConfig") -> None:
+        """Raises ValueError, one sentence, where these options do not go with the others."""
+
+    def remarks(self, config: "RunConfig") -> list[str]:
+        """Sentences worth telling about these options beside the others."""
+        return []
+
+
+def opt(
+    default: Any, help: str, *, shapes_run: bool = False, per_call: bool = False, per_machine: bool = False, **limits
+) -> Any:
+    """One option: its default, its help text and its range (pydantic's ge, gt, le, lt).
+
+    shapes_run: weights or samples of a run depend on it, so a resumed run refuses another value.
+    per_call: it belongs to one call of the program and is not carried over on resume.
+    per_machine: every machine of a run may give its own value.
+    """
+    marks = {"shapes_run": shapes_run, "per_call": per_call, "per_machine": per_machine}
+    return Field(default, description=help, json_schema_extra=marks, **limits)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a registry knows of a part.
+
+    Attributes:
+        definition: the object itself, or "module:name", imported when first used.
+        options: the model of the options that it owns.
+        facts: what others may ask without importing the definition.
+    """
+
+    name: str
+    definition: Any
+    options: type[Options] = Options
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def load(self) -> Any:
+        """The definition."""
+        if not isinstance(self.definition, str):
+            return self.definition
+        module, _, name = self.definition.partition(":")
+        found = import_module(module)
+        for step in name.split("."):
+            found = getattr(found, step)
+        return found
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A part together with the options given to it; several, where names were joined by `+`.
+
+    Attributes:
+        name: as it was given.
+        members: (part, its options), one for each joined name.
+    """
+
+    name: str
+    members: tuple[tuple[Part, Options], ...]
+
+    @property
+    def part(self) -> Part:
+        """The part, where names were not joined."""
+        ((part, _),) = self.members
+        return part
+
+    @property
+    def options(self) -> Any:
+        """Its options, where names were not joined."""
+        ((_, options),) = self.members
+        return options
+
+    def build(self, *context: Any, **more: Any) -> Any:
+        """`definition(options, *context)`; a list of them where names were joined."""
+        built = [part.load()(options, *context, **more) for part, options in self.members]
+        return built if len(built) > 1 else built[0]
+
+
+class Registry(Mapping[str, Part]):
+    """The parts of one sort.
+
+    Args:
+        sort: what they are, for messages ("generator").
+        joinable: whether an option may join several by `+`.
+    """
+
+    def __init__(self, sort: str, joinable: bool = False) -> None:
+        self.sort, self.joinable = sort, joinable
+        self._parts: dict[str, Part] = {}
+
+    def add(self, name: str, definition: Any, options: type[Options] = Options, **facts: Any) -> None:
+        """Registers a part: how its definition is called is said where the registry stands."""
+        assert name not in self._parts, f"two parts of the sort {self.sort} are called {name}"
+        self._parts[name] = Part(name, definition, options, facts)
+
+    def __getitem__(self, name: str) -> Part:
+        return self._parts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def choice(self, default: str | None, help: str, **marks: bool) -> Any:
+        """An option that chooses one of the parts; its annotation is `str`, or `str | None` where it may be left
+        open."""
+        chosen = opt(default, help, **marks)
+        chosen.json_schema_extra["registry"] = self
+        return chosen
+
+    def named(self, value: str) -> list[Part]:
+        """The parts that an option's value names. Raises ValueError, saying what it may be."""
+        names = value.split("+") if self.joinable else [value]
+        if unknown := [name for name in names if name not in self._parts]:
+            known = [repr(name) for name in self._parts]
+            listed = f"{', '.join(known[:-1])} or {known[-1]}" if len(known) > 1 else known[0]
+            joined = ", or some of them joined by +" if self.joinable else ""
+            raise ValueError(f"{listed}{joined}" + (f"; {unknown[0]} is none of them" if len(names) > 1 else ""))
+        if len(set(names)) < len(names):
+            raise ValueError("different names joined by +")
+        return [self._parts[name] for name in names]
+
+
+def mark_of(field_info: Any, mark: str) -> Any:
+    """A mark of an option ("shapes_run", "per_call", "per_machine", "registry"); None or False where it has none."""
+    return (field_info.json_schema_extra or {}).get(mark)

@@ -1,0 +1,33 @@
+"""The noise that takes the place of music: a function of (seed, sample), in training and in generation alike."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from curriculum.pure_gan import offset_noise, slow_noise
+from runtime.seeding import Purpose, mix_seed, normal
+from synthesis.options import SamplingOptions
+
+
+def source_noise(
+    options: SamplingOptions,
+    rate: float,
+    seed: int,
+    purpose: Purpose,
+    indices: Sequence[int],
+    shape: Sequence[int],
+    device,
+) -> Tensor:
+    """[B, *shape], shape (D, T), of mean 0 and variance 1; row b by (seed, purpose, indices[b]) alone.
+
+    White, or in part the same at all positions of a sample (`--offset_noise`), or for some time (`--offset_seconds`).
+    rate: positions of the last axis to a unit of length.
+    """
+    noise_BDT = normal(seed, purpose, indices, shape, device)
+    if options.offset_noise == 0:
+        return noise_BDT
+    lasting_shape = (shape[0], *[1] * (len(shape) - 1)) if options.offset_seconds == 0 else shape
+    lasting_BDX = normal(mix_seed(seed, Purpose.OFFSET), purpose, indices, lasting_shape, device)
+    if options.offset_seconds > 0:
+        lasting_BDX = slow_noise(lasting_BDX, options.offset_seconds * rate)
+    return offset_noise(noise_BDT, lasting_BDX, options.offset_noise)

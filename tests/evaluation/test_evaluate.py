@@ -1,0 +1,155 @@
+"""evaluate.py on folders of files: crops, the table, the JSON, and errors in one sentence."""
+
+import json
+
+import numpy as np
+import pytest
+
+import evaluate
+from audio_codecs.mel import MelCodec
+from errors import UserError
+from evaluation import ladder
+from kinds.audio.files import write_wav
+
+SAMPLE_RATE = 24000
+
+
+def plucked(seed, seconds):
+    """A tune of decaying tones: music enough to be told from noise."""
+    rng = np.random.default_rng(seed)
+    wav = 1e-3 * rng.standard_normal(int(seconds * SAMPLE_RATE))
+    for start in np.arange(0, seconds - 0.5, 0.25):
+        at, time = int(start * SAMPLE_RATE), np.arange(12000) / SAMPLE_RATE
+        hz = 220 * 2 ** (rng.choice([0, 2, 4, 7, 9, 12]) / 12)
+        wav[at : at + 12000] += rng.uniform(0.05, 0.2) * np.exp(-8 * time) * np.sin(2 * np.pi * hz * time)
+    return wav.astype(np.float32)
+
+
+def write_songs(folder, seeds, seconds):
+    folder.mkdir(parents=True)
+    for seed in seeds:
+        write_wav(folder / f"{seed}.wav", plucked(seed, seconds), SAMPLE_RATE)
+    return folder
+
+
+def arguments(*options):
+    args = evaluate._parser().parse_args([str(option) for option in options])
+    evaluate._settle(args)
+    return args
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("music")
+    write_songs(root / "val", range(4), 9.0)
+    write_songs(root / "train", range(10, 14), 9.0)
+    write_songs(root / "good", range(20, 36), 2.5)
+    (root / "hiss").mkdir()
+    for seed in range(16):
+        noise = 0.1 * np.random.default_rng(seed).standard_normal(3 * SAMPLE_RATE)
+        write_wav(root / "hiss" / f"{seed}.wav", noise.astype(np.float32), SAMPLE_RATE)
+    return root
+
+
+def test_two_folders_are_judged_beside_one_ladder(folders, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("audio_codecs.open_codec", lambda *_: MelCodec(rounds=4))
+    generated = [str(folders / name) for name in ("good", "hiss")]
+    options = ["--dataset_folder", str(folders), "--duration", "2", "--num", "16", "--rounds", "10"]
+    assert evaluate.main(["--generated", *generated, *options, "--json", str(tmp_path / "out.json")]) == 0
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert list(report["sets"]) == ["good", "hiss", *ladder.RUNGS]
+    assert report["clips"] == 16 and report["clip_seconds"] == 2 and report["seed"] == 0
+    assert report["command"].startswith("python evaluate.py --generated") and report["codec"].startswith("mel-")
+    assert report["torch"] and report["device"]
+    good, hiss = report["sets"]["good"], report["sets"]["hiss"]
+    assert good["frechet"]["value"] < hiss["frechet"]["value"]
+    assert good["gap_closed"]["value"] > 0.5 > hiss["gap_closed"]["value"]
+    assert hiss["frechet"]["value"] == pytest.approx(report["sets"]["white_noise"]["frechet"]["value"], rel=0.2)
+    assert report["sets"]["floor"]["nearest_train"]["value"] == 0 < good["nearest_train"]["value"]
+    shown = capsys.readouterr().out
+    for text in ("16 clips of 2 s in every set", "gap closed", "good", "white_noise", "within this table only"):
+        assert text in shown
+
+
+def test_without_training_music_the_reference_is_halved(folders):
+    args = arguments("--generated", folders / "good", "--reference", folders / "val", "--duration", "2", "--num", "16")
+    with pytest.raises(UserError, match=r"too few clips of 2 s \(reference 8, training 8, good 16\)"):
+        evaluate.gather(args, evaluate.open_sources(args))
+    args.reference = folders
+    material = evaluate.gather(args, evaluate.open_sources(args))
+    assert args.train is None and any("halved by file" in remark for remark in material.remarks)
+    assert not {clip.tobytes() for clip in material.reference_BN} & {clip.tobytes() for clip in material.train_BN}
+
+
+def test_silent_real_clips_are_left_out_and_judged_ones_are_not(folders, tmp_path):
+    write_songs(tmp_path / "val", range(50, 54), 9.0)
+    write_wav(tmp_path / "val" / "rest.wav", np.zeros(4 * SAMPLE_RATE, np.float32), SAMPLE_RATE)
+    args = arguments("--generated", tmp_path / "val", "--reference", tmp_path / "val", "--train", folders / "train")
+    args.duration, args.num = 2.0, 18
+    material = evaluate.gather(args, evaluate.open_sources(args))
+    assert "2 silent reference clips left out" in material.remarks
+    assert material.count == len(material.reference_BN) == len(material.judged["val"]) == 16
+    assert "16 clips a set instead of 18: no more in the smallest of them" in material.remarks
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "nothing to judge"),
+        (["--generated", "{}/nowhere"], "nowhere is not a folder"),
+        (["--generated", "{}/empty"], "holds no audio files"),
+        (["--generated", "{}/good", "--num", "3"], "--num 3 is not possible"),
+        (["--generated", "{}/good", "--num", "many"], "invalid int value"),
+        (["--generated", "{}/good", "--duration", "0.5"], "--duration 0.5 is not possible"),
+        (["--generated", "{}/good", "--dataset_folder", "{}/none"], "is not a folder"),
+        (["--generated", "{}/good", "--reference", "{}/val", "--duration", "2.5"], "too few clips"),
+        (["--generated", "{}/good", "--json", "{}/none/out.json"], "its folder does not exist"),
+        (["--generated", "{}/good", "--codec", "mp3"], "mp3"),
+        (["--checkpoint", "{}/none.pt"], "none.pt"),
+        (["--generated", "{}/broken", "--reference", "{}/val"], "a.wav"),
+        (["--generate", "x"], "--generate"),
+    ],
+)
+def test_a_wrong_input_is_one_sentence_and_exit_code_2(folders, capsys, given, said):
+    (folders / "empty").mkdir(exist_ok=True)
+    (folders / "broken").mkdir(exist_ok=True)
+    (folders / "broken" / "a.wav").write_text("no music")
+    assert evaluate.main([argument.format(folders) for argument in given]) == 2
+    stderr = capsys.readouterr().err
+    assert said in stderr and stderr.count("\n") == 1
+
+
+def test_the_same_audio_twice_counts_once(tmp_path):
+    for name, seed in (("pair_0000_target", 1), ("pair_0001_input", 1), ("pair_0001_target", 2)):
+        write_wav(tmp_path / f"{name}.wav", plucked(seed, 3.0), SAMPLE_RATE)
+    assert len(evaluate.read_folder(tmp_path, "--train")) == 2
+
+
+def test_crops_take_from_as_many_files_as_they_can():
+    wavs = [np.full(1000, i, np.float32) for i in range(4)] + [np.zeros(99, np.float32)]
+    clips = evaluate.crops(wavs, 100, seed=0, most=4)
+    assert sorted(clips[:, 0]) == [0, 1, 2, 3]
+    assert evaluate.crops(wavs, 100, seed=0).shape == (40, 100)
+    assert evaluate.crops(wavs, 2000, seed=0).shape == (0, 2000)
+
+
+def test_crops_of_a_file_do_not_overlap():
+    clips = evaluate.crops([np.arange(1050, dtype=np.float32)], 100, seed=1)
+    assert sorted(clips[:, 0]) == [100 * k for k in range(10)]
+
+
+def test_the_common_length_is_the_shortest_usable_file():
+    second = np.zeros(SAMPLE_RATE, np.float32)
+    short, long, broken = np.tile(second, 3), np.tile(second, 8), second
+    assert evaluate.common_length(4, [[long]]) == 4 * SAMPLE_RATE
+    assert evaluate.common_length(4, [[long, short], [broken]]) == 3 * SAMPLE_RATE
+
+
+def test_halves_have_no_file_in_common():
+    wavs = [np.full(100 * (1 + i), i) for i in range(9)]
+    one, other = evaluate.halves(wavs, seed=0)
+    assert {wav[0] for wav in one} | {wav[0] for wav in other} == set(range(9))
+    assert not {wav[0] for wav in one} & {wav[0] for wav in other}
+    assert 0.6 < sum(map(len, one)) / sum(map(len, other)) < 1.7
+    start, end = evaluate.halves([np.arange(10)], seed=0)
+    assert start[0].tolist() == [0, 1, 2, 3, 4] and end[0].tolist() == [5, 6, 7, 8, 9]

@@ -1,0 +1,240 @@
+"""From options to a run, new or resumed. Every error here is reported before any training."""
+
+import hashlib
+import json
+from typing import Any
+
+import torch
+
+from config import RunConfig
+from data.pairs import Pairs
+from data.stream import SampleStream
+from errors import UserError
+from kinds.base import Decoder, Kind, build_kind
+from losses.options import OBJECTIVES
+from models.conditions import takes_conditions
+from models.ema import WeightAverage
+from models.guided import build_discriminator, build_generator
+from monitoring.log import RunLog, read_metrics
+from monitoring.progress import ProgressLine
+from runtime import files
+from runtime.distributed import Ranks, ReportedElsewhere
+from runtime.seeding import Purpose, mix_seed
+from runtime.signals import StopRequest
+from synthesis.conditions import Conditioning
+from synthesis.sources import Sources
+from synthesis.space import Space, measure_space
+from training.compiling import compile_networks
+from training.counters import Counters
+from training.optimizers import Updater, build_optimizer
+from training.regression import Regression
+from training.resume import changed_sizes, check_identity, claim_folder, find_past, prepare_folder
+from training.run import Run
+from training.samples import write_references
+from training.step_plan import Schedules
+from training.trainer import Trainer
+
+MEASURED = 512  # samples whose scales and range are kept for generation
+
+
+def build(config: RunConfig, ranks: Ranks, stop: StopRequest) -> Run:
+    """Everything that a run needs, made or resumed; every error here is reported before any training."""
+    folder, lock = claim_folder(config, ranks)
+    resumed = find_past(config, ranks, folder)
+    config, state = resumed.config, resumed.state
+    kind = build_kind(config.chosen("kind"))
+    train_pairs, held_out = open_data(config, kind, ranks, stop)
+    ranks.main_first(lambda: check_sizes(config, ranks, train_pairs))
+    stream = SampleStream(train_pairs, config.training.seed, config.data.shuffle_targets, config.data.unity_test)
+    if state is None:
+        space = space_of(config, kind, stream)
+    else:  # its networks know the samples as they were when it began
+        ranks.main_first(lambda: check_identity(state, kind.identity))
+        space = Space.from_state(state["space"])
+    decoder = find_decoder(config, kind, space, ranks, resumed.remarks)
+    trainer = build_trainer(config, ranks, space, decoder)
+    average = WeightAverage(trainer.generator, config.model.ema_samples)
+    per_step = config.training.batch_per_device(ranks.world) * ranks.world
+    run = Run(
+        config=config,
+        ranks=ranks,
+        folder=folder,
+        trainer=trainer,
+        average=average,
+        kind=kind,
+        stream=stream,
+        held_out=held_out,
+        schedules=Schedules(config, len(stream), per_step),
+        counters=Counters(),
+        log=RunLog(None),
+        progress=ProgressLine(config.training.epochs * len(stream), active=ranks.is_main),
+        stop=stop,
+        decoder=decoder,
+        lock=lock,
+        save_first=state is None or resumed.rewound,
+    )
+    if state is not None:
+        ranks.main_first(lambda: run.load(state))
+        resumed.remarks += changed_sizes(state, per_step, len(stream))
+    open_log(run, resumed)
+    return run
+
+
+def open_log(run: Run, resumed) -> None:
+    """The folder made this run's own, its metrics read back, and all remarks reported."""
+    pending, step = run.epoch_ended, run.counters.step
+    run.ranks.main_first(
+        lambda: prepare_folder(run.folder, run.config, step, pending, resumed) if run.ranks.is_main else None
+    )
+    purge_step = step + (not pending) if resumed.own_past else None
+    run.log = RunLog(run.folder if run.ranks.is_main else None, purge_step)
+    for remark in run.config.remarks() + resumed.remarks:
+        run.progress.say(remark)
+    if resumed.state is None:
+        run.log.text("options", f"```\n{run.config.to_yaml()}```")
+        write_references(run)
+    elif run.ranks.is_main:
+        for line in read_metrics(run.folder / "metrics.jsonl"):
+            run.doctor.see(line)
+            run.doctor.news()
+
+
+def open_data(config: RunConfig, kind: Kind, ranks: Ranks, stop: StopRequest) -> tuple[Pairs, Pairs]:
+    """Training and validation pairs. Rank 0 makes what is missing; then one rank of every other machine, which finds
+    the work done where the disk is shared; then all ranks read.
+
+    Raises:
+        UserError: see `kinds.base.Kind.open`; or machines with disks of their own hold different datasets.
+    """
+
+    def together(mine: bool, build: bool) -> tuple[Pairs, Pairs] | None:
+        return ranks.while_in_touch((lambda: kind.open(config.data, build)) if mine else None, lambda: stop.requested)
+
+    first_of_machine = ranks.local_rank == 0 and not ranks.is_main
+    pairs = together(ranks.is_main, build=True)
+    pairs = together(first_of_machine, build=True) or pairs
+    pairs = together(pairs is None, build=False) or pairs
+    seen = hashlib.sha256("\n".join([*pairs[0].names, "", *pairs[1].names]).encode()).hexdigest()
+    if len(set(ranks.gather(seen))) > 1:
+        problem = f"the machines hold different datasets in {config.data.dataset_folder}: give all of them the same"
+        raise UserError(problem) if ranks.is_main else ReportedElsewhere(problem)
+    # Made on several machines, samples may differ in their last bits; their statistics are one for all ranks.
+    statistics = ranks.from_main((pairs[0].mean, pairs[0].std))
+    for split in pairs:
+        split.mean, split.std = statistics
+    return pairs
+
+
+def check_sizes(config: RunConfig, ranks: Ranks, pairs: Pairs) -> None:
+    per_device = config.training.batch_per_device(ranks.world)
+    per_step, channels = per_device * ranks.world, config.model.encoding_dim
+    if per_step > len(pairs):
+        raise UserError(
+            f"--batch_size {per_device} on {ranks.world} device(s) needs {per_step} pairs, the dataset has "
+            f"{len(pairs)}: give a smaller --batch_size or add music"
+        )
+    if channels != len(pairs.mean):
+        raise UserError(f"--encoding_dim {channels} does not fit latents of {len(pairs.mean)} channels")
+
+
+def space_of(config: RunConfig, kind: Kind, stream: SampleStream) -> Space:
+    """What generation must know of the dataset."""
+    pairs, count = stream.pairs, min(MEASURED, 4 * len(stream))
+    return measure_space(
+        (stream[index] for index in range(count)),
+        pairs.mean,
+        pairs.std,
+        kind=config.data.kind,
+        identity=kind.identity,
+        shape=tuple(pairs.shape),
+        rate=kind.rate,
+        about=kind.about,
+    )
+
+
+def find_decoder(config: RunConfig, kind: Kind, space: Space, ranks: Ranks, remarks: list[str]) -> Decoder | None:
+    """The decoder, where a loss needs it or rank 0 is to write samples; training without it is possible."""
+    needed = config.chosen("kind").options.decodes(config.regression.weights)
+    if not (needed or (ranks.is_main and config.logging.sample_every)):
+        return None
+    try:
+        return kind.open_decoder(space, str(ranks.device))
+    except UserError as error:
+        if needed:
+            raise
+        remarks.append(f"no samples in TensorBoard: {error}")
+        return None
+
+
+def build_networks(config: RunConfig) -> tuple[torch.nn.Module, torch.nn.Module]:
+    """Generator and discriminator, initialised from the run's seed.
+
+    Raises:
+        UserError: conditions are given that neither of them takes.
+    """
+    model, seed = config.model, config.training.seed
+    final_bias = OBJECTIVES[config.adversarial.gan_loss].facts["final_bias"]
+    generator = build_generator(
+        config.chosen("generator"), model.agent, model.encoding_dim, mix_seed(seed, Purpose.WEIGHTS, 0)
+    )
+    discriminator = build_discriminator(
+        config.chosen("discriminator"), model.encoding_dim, final_bias, mix_seed(seed, Purpose.WEIGHTS, 1)
+    )
+    if config.data.conditions and not (takes_conditions(generator) or takes_conditions(discriminator)):
+        raise UserError(
+            f"--conditions {config.data.conditions} has no effect: neither --generator {model.generator} nor "
+            f"--discriminator {model.discriminator} takes conditions"
+        )
+    return generator, discriminator
+
+
+def build_trainer(config: RunConfig, ranks: Ranks, space: Space, decoder: Decoder | None = None) -> Trainer:
+    """Networks, optimizers and losses on this rank's device. `decoder` is needed where a loss is measured on decoded
+    data."""
+    o, kind = config.optimizer, config.chosen("kind").options
+    generator, discriminator = (network.to(ranks.device) for network in build_networks(config))
+    if config.training.compile:
+        compile_networks(generator, discriminator)
+    measure = config.chosen("loss_reconstruction").part.load()
+    decodes = kind.decodes(config.regression.weights)
+    optimizer = config.chosen("optimizer")
+    return Trainer(
+        ranks=ranks,
+        generator=generator,
+        discriminator=discriminator,
+        update_g=Updater(generator, build_optimizer(optimizer, o, generator, o.lr), o.grad_clip),
+        update_d=Updater(
+            discriminator, build_optimizer(optimizer, o, discriminator, o.discriminator_lr), o.disc_grad_clip
+        ),
+        objective=config.chosen("gan_loss").build(),
+        regression=Regression(config.regression, measure, active=not kind.regresses_decoded),
+        adversarial=config.adversarial,
+        mask_losses=config.mask_losses,
+        space=space.to(ranks.device),
+        sources=Sources(config.sampling, config.chosen("mask_type"), space.rate),
+        conditioning=Conditioning(config.choices.get("conditions")),
+        seed=config.training.seed,
+        noisy=config.curriculum.pure_gan_mode > 0,
+        amp=config.training.amp == "bf16",
+        decoded_losses=decoder.losses(config.regression, measure) if decodes else None,
+        decode_every=kind.decode_every if decodes else 1,
+    )
+
+
+def write_about(run: Run) -> None:
+    """`about.json`: what was trained on what, for whoever reads the folder later. Raises OSError where it cannot be
+    written."""
+    device, data = run.ranks.device, run.config.data
+    about: dict[str, Any] = {
+        "dataset": data.train_dir or data.dataset_folder,
+        "train_pairs": len(run.stream),
+        "val_pairs": len(run.held_out),
+        **run.kind.write_about(run.stream.pairs),
+        "generator_parameters": sum(p.numel() for p in run.trainer.generator.parameters()),
+        "discriminator_parameters": sum(p.numel() for p in run.trainer.discriminator.parameters()),
+        "world": run.ranks.world,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "global_batch": run.schedules.global_batch,
+        "torch": torch.__version__,
+    }
+    files.write_bytes(run.folder / "about.json", json.dumps(about, indent=1).encode())

@@ -1,0 +1,46 @@
+"""Where a run is."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass
+class Counters:
+    """`samples_seen` is the whole state of the data; schedules follow from it.
+
+    Attributes:
+        best: lowest validation loss within the present phase; `since_best`: validations since then.
+        phase: the phase that `best` belongs to.
+        finished_epochs: epochs whose end (validation, samples, checkpoint) has been dealt with.
+        rewinds: how often the run went back to an older save; saves made before are no longer its future.
+        rollbacks: how often of its own accord, each time halving `lr_factor`, the factor on the learning rates.
+    """
+
+    step: int = 0
+    samples_seen: int = 0
+    finished_epochs: int = 0
+    best: float | None = None
+    since_best: int = 0
+    phase: str = "music"
+    rewinds: int = 0
+    rollbacks: int = 0
+    lr_factor: float = 1.0
+
+    def is_best(self, loss: float, phase: str) -> bool:
+        """Whether a validation loss is the best of its phase, and counts it; losses of different phases measure
+        different tasks."""
+        if phase != self.phase or self.best is None:
+            self.phase, self.best, self.since_best = phase, loss, 0
+            return True
+        if loss < self.best:
+            self.best, self.since_best = loss, 0
+            return True
+        self.since_best += 1
+        return False
+
+    def state_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)

@@ -1,0 +1,187 @@
+"""Where a run goes on from: its folder, and the save that it resumes, found by rank 0 for all ranks."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from config import RunConfig, known_options, resolve
+from earlier_options import current_options
+from errors import UserError
+from registry import Registry, mark_of
+from runtime import checkpoint, files
+from runtime.distributed import Ranks
+from runtime.run_folder import (
+    RunLock,
+    attempt,
+    claim,
+    furthest_good,
+    is_ours,
+    load_for_resume,
+    move_earlier_run,
+    open_folder,
+    progress_of,
+    saves,
+    trim_metrics,
+)
+
+LOCK_PATIENCE = 15.0  # seconds that a restarted run waits for its dead attempt to let go of the folder
+
+
+@dataclass
+class Resumed:
+    """What a run goes on from.
+
+    Attributes:
+        config: the checkpoint's options under those given now.
+        state: the checkpoint; None: a new run.
+        rewound: whether the folder holds saves further on, which are no longer this run's future.
+        own_past: whether the folder holds this run's past.
+        remarks: sentences worth telling.
+    """
+
+    config: RunConfig
+    state: dict[str, Any] | None = None
+    rewound: bool = False
+    own_past: bool = False
+    remarks: list[str] = field(default_factory=list)
+
+
+def claim_folder(config: RunConfig, ranks: Ranks) -> tuple[Path, RunLock | None]:
+    """The run's folder, and on rank 0 its lock. Raises UserError where it is in use or cannot be written."""
+    home, resume = Path(config.checkpoints.checkpoint_dir), config.checkpoints.resume
+    if "checkpoint_dir" not in config.given and resume not in (None, "auto"):
+        home = Path(resume).parent
+    patience = LOCK_PATIENCE if attempt() else 0.0
+    return ranks.main_first(lambda: open_folder(home, patience) if ranks.is_main else (home, None))
+
+
+def find_past(config: RunConfig, ranks: Ranks, folder: Path) -> Resumed:
+    """What the run goes on from. Rank 0 alone reads the folder: it need not be on a disk that every machine sees."""
+    found: Resumed | None = None
+    path: Path | None = None
+
+    def look() -> tuple:
+        nonlocal found, path
+        found, path = _find(config, folder)
+        shared = Resumed(found.config, None, found.rewound, found.own_past, found.remarks)
+        return shared, None if path is None else (str(path), found.state["counters"]["rewinds"])
+
+    resumed, where = ranks.from_main(ranks.main_first(lambda: look() if ranks.is_main else None))
+    given = {name: value for name, value in config.flat().items() if name in config.given}
+    local = {name: value for name, value in given.items() if is_marked(name, "per_machine")}
+    resumed.config = resumed.config.replace(**local)
+    if where is not None:
+        name, rewinds = where
+        data = ranks.bytes_from_main(Path(name).read_bytes() if ranks.is_main and ranks.world > 1 else b"")
+        resumed.state = found.state if ranks.is_main else checkpoint.decode(data, name)
+        resumed.state["counters"]["rewinds"] = rewinds
+    return resumed
+
+
+def is_marked(name: str, mark: str) -> bool:
+    """Whether an option has a mark ("shapes_run", "per_call", "per_machine")."""
+    return bool(mark_of(known_options()[name].field, mark))
+
+
+def _find(config: RunConfig, folder: Path) -> tuple[Resumed, Path | None]:
+    """What rank 0 finds, and the checkpoint's path."""
+    remarks: list[str] = []
+    own_past, resume = is_ours(folder), config.checkpoints.resume
+    found = furthest_good(folder, remarks.append) if own_past else None
+    if found is not None:
+        remarks.append(f"attempt {attempt() + 1} of this job")
+    elif resume is not None:
+        found = load_for_resume(resume, folder, remarks.append)
+    if found is None:
+        if resume is not None:
+            remarks.append(f"no checkpoint in {folder} yet: a new run begins")
+        return Resumed(config.replace(checkpoint_dir=str(folder)), None, False, own_past, remarks), None
+    path, state = found
+    resumed, changed = resumed_config(config, state, str(path))
+    inside = path.absolute().parent == folder.absolute()
+    furthest = max(progress for progress, _ in saves(folder)) if inside else progress_of(state)
+    rewound = furthest > progress_of(state)
+    if rewound:
+        state["counters"]["rewinds"] = furthest[0] + 1
+    counters = state["counters"]
+    remarks.append(f"resumed from {path}: epoch {counters['finished_epochs']}, step {counters['step']}")
+    resumed = resumed.replace(checkpoint_dir=str(folder))
+    return Resumed(resumed, state, rewound, inside or own_past, remarks + changed), path
+
+
+def resumed_config(given: RunConfig, state: dict[str, Any], source: str) -> tuple[RunConfig, list[str]]:
+    """The checkpoint's options under those given now, and remarks on what changed ("changed: lr 0.0001 -> 0.0002").
+
+    Raises:
+        UserError: an option given now contradicts one that shaped the run's past.
+    """
+    saved, remarks = current_options(state["config"], source)
+    known = known_options()
+    saved = {name: value for name, value in saved.items() if name in known}
+    explicit = {name: value for name, value in given.flat().items() if name in given.given}
+    for name, value in explicit.items():
+        if name in saved and is_marked(name, "shapes_run") and not _goes_with(known[name].field, value, saved[name]):
+            raise UserError(
+                f"--{name} {value} contradicts the checkpoint, which was trained with {saved[name]}: "
+                "leave it out, or start a new run without --resume"
+            )
+    passing = {name for name in saved if is_marked(name, "per_call")}
+    changed = [
+        f"changed: {name} {saved[name]} -> {value}"
+        for name, value in explicit.items()
+        if name in saved and name not in passing and saved[name] != value
+    ]
+    base = {name: value for name, value in saved.items() if name not in passing}
+    values = base | explicit
+    config, _ = resolve(values, frozenset(values), inherited=frozenset(base) - set(explicit))
+    return config, remarks + changed
+
+
+def _goes_with(field_info: Any, value: Any, saved: Any) -> bool:
+    """Whether a run that was trained with `saved` can go on with `value`: parts that ask for the same weights may
+    follow one another."""
+    registry: Registry | None = mark_of(field_info, "registry")
+    if value != saved and registry is not None and value in registry and saved in registry:
+        facts = registry[value].facts
+        return bool(facts) and facts == registry[saved].facts
+    return value == saved
+
+
+def changed_sizes(state: dict[str, Any], per_step: int, pairs: int) -> list[str]:
+    """What the user should know of a resumed run's other batch or dataset."""
+    remarks, batch, before = [], state["global_batch"], state.get("pairs") or pairs
+    if batch != per_step:
+        remarks.append(
+            f"note: the global batch was {batch} and is {per_step} now (--global_batch_size {batch} would keep it)"
+        )
+    if before != pairs:
+        remarks.append(f"note: the dataset had {before} training pairs and has {pairs} now: epochs are counted anew")
+    return remarks
+
+
+def check_identity(state: dict[str, Any], identity: str) -> None:
+    """Raises UserError where a checkpoint's samples are not those of the dataset."""
+    saved = state["space"]["identity"]
+    if saved != identity:
+        raise UserError(
+            f"the checkpoint was trained on {saved} latents, not on {identity}: "
+            "prepare the dataset with the same codec and weights"
+        )
+
+
+def prepare_folder(folder: Path, config: RunConfig, step: int, epoch_end_pending: bool, resumed: Resumed) -> None:
+    """Makes the folder this run's own: metrics after `step` go, an earlier run moves out of the way.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+    try:
+        files.remove_partial(folder)
+        if resumed.own_past:
+            trim_metrics(folder / "metrics.jsonl", step, epoch_end_pending)
+        elif (moved := move_earlier_run(folder)) is not None:
+            resumed.remarks.append(f"the earlier run in {folder} is now in {moved}")
+        claim(folder)
+        files.write_bytes(folder / "config.yaml", config.to_yaml().encode())
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror or error}; make room there") from None

@@ -1,0 +1,166 @@
+"""What one step does: every schedule read at one global sample index.
+
+Schedules given in steps are counted in samples (steps x global batch), so that they mean the same when the number of
+devices changes.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from config import RunConfig
+from curriculum.adaptive import AdaptiveCurriculum
+from curriculum.pure_gan import alpha_at, ease_alpha, phase_at
+from curriculum.schedules import adversarial_ramp, instance_noise, is_pretraining, share_of, warmup
+from runtime.seeding import Purpose, uniform
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """Everything that changes over a run, for the step that begins at `samples_seen`.
+
+    alpha, phase: of the schedule; alpha_B: of each sample.
+    recon_weight_B, gan_fade_B: weight of each sample in the regression and in the adversarial losses, [0, 1].
+    penalty_factor: on R1 and R2; 0 on steps that leave them out.
+    decode: whether losses on decoded data are taken.
+    """
+
+    step: int
+    samples_seen: int
+    epoch: int
+    alpha: float
+    phase: str
+    alpha_B: Tensor
+    recon_weight_B: Tensor
+    gan_fade_B: Tensor
+    gan_weight: float
+    lr_g: float
+    lr_d: float
+    instance_noise: float
+    pretraining: bool
+    train_g: bool
+    train_d: bool
+    decode: bool
+    penalty_factor: float = 1.0
+
+
+class Schedules:
+    """All schedules of a run. They follow from counters, but for the adaptive curriculum and learning rates that wait
+    for a plateau: these remember validations, and their state lies in checkpoints.
+
+    Args:
+        pairs: training pairs, the length of an epoch.
+        global_batch: samples per step over all ranks.
+    """
+
+    def __init__(self, config: RunConfig, pairs: int, global_batch: int) -> None:
+        self._config, self._pairs, self.global_batch = config, pairs, global_batch
+        self.adaptive = AdaptiveCurriculum(config.curriculum)
+        self.rates = {network: config.chosen("lr_schedule").build(network) for network in ("g", "d")}
+        self._recon_fade, self._gan_fade, self._warmup_shape, self._ramp_shape = (
+            config.chosen(name).part.load() for name in ("recon_fade", "gan_fade", "warmup_shape", "adv_ramp_shape")
+        )
+        kind = config.chosen("kind").options
+        self._decode_every = kind.decode_every if kind.decodes(config.regression.weights) else 0
+
+    @property
+    def total_samples(self) -> int:
+        return self._config.training.epochs * self._pairs
+
+    def alpha(self, epoch: int) -> float:
+        """Alpha of an epoch; an adaptive curriculum knows its present one only, and gives that."""
+        c = self._config.curriculum
+        if c.adaptive_alpha:
+            return self.adaptive.state.alpha
+        return alpha_at(epoch, c.pure_gan_mode, c.gan_curriculum_start_epoch, c.gan_noise_ceiling)
+
+    def phase(self, alpha: float) -> str:
+        c = self._config.curriculum
+        return phase_at(alpha, c.gan_noise_ceiling, c.pure_gan_mode)
+
+    def levels(self, epoch: int) -> dict[str, float]:
+        """The noise levels of the validation after `epoch`, by name."""
+        c = self._config.curriculum
+        ceiling = {"ceiling": c.gan_noise_ceiling} if c.pure_gan_mode > 0 else {}
+        return {"clean": 0.0, "current": self.alpha(epoch)} | ceiling
+
+    def plan(self, step: int, samples_seen: int, indices: list[int], device: torch.device) -> StepPlan:
+        """The plan of the step that begins at `samples_seen`, for the samples of this rank."""
+        c, w = self._config.training, self._config.weights
+        epoch = samples_seen // self._pairs + 1
+        alpha = self.alpha(epoch)
+        alpha_B = self._alpha_per_sample(indices, device)
+        pretrain = self._in_samples(w.g_pretrain_steps)
+        pretraining = is_pretraining(samples_seen, pretrain)
+        ramp = adversarial_ramp(samples_seen, self._in_samples(w.adv_ramp_steps), self._ramp_shape, pretrain)
+        gan_weight, every = self._config.adversarial.gan_weight, self._config.adversarial.penalty_every
+        generator_step = step if pretraining else step // c.n_critic
+        return StepPlan(
+            step=step,
+            samples_seen=samples_seen,
+            epoch=epoch,
+            alpha=alpha,
+            phase=self.phase(alpha),
+            alpha_B=alpha_B,
+            recon_weight_B=self._recon_fade(alpha_B),
+            gan_fade_B=self._gan_fade(alpha_B),
+            gan_weight=gan_weight * ramp,
+            lr_g=self._learning_rate("g", samples_seen),
+            lr_d=self._learning_rate("d", samples_seen),
+            instance_noise=instance_noise(samples_seen / self._pairs, w.instance_noise_std, w.instance_noise_decay),
+            pretraining=pretraining,
+            train_g=pretraining or (step + 1) % c.n_critic == 0,
+            train_d=not pretraining and gan_weight > 0 and (step + 1) % c.disc_update_freq == 0,
+            # Lazy regularisation (Karras et al. 2020, sec. 3.1): rarer penalties are heavier, their mean is the same.
+            penalty_factor=float(every) if (step + 1) // c.disc_update_freq % every == 0 else 0.0,
+            decode=self._decode_every > 0 and generator_step % self._decode_every == 0,
+        )
+
+    def end_of_epoch(self, epoch: int, alpha: float, metrics: dict[str, float] | None) -> None:
+        """Takes in the metrics of the validation after `epoch`, made at `alpha`; None where there was none."""
+        if metrics is not None:
+            for rate in self.rates.values():
+                rate.observe(alpha, metrics)
+        self.adaptive.end_of_epoch(epoch, alpha, None if metrics is None else metrics["val/current"])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "adaptive": self.adaptive.state_dict(),
+            "rates": {network: rate.state_dict() for network, rate in self.rates.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Of a run of another learning-rate schedule only what both have in common."""
+        if not state:
+            return
+        self.adaptive.load_state_dict(state["adaptive"])
+        for network, rate in self.rates.items():
+            if state["rates"][network]:
+                rate.load_state_dict(state["rates"][network])
+
+    def _in_samples(self, steps: int) -> int:
+        return steps * self.global_batch
+
+    def _learning_rate(self, network: str, samples_seen: int) -> float:
+        """Warm-up, then the schedule over what is left of the run; the discriminator's begins when it joins."""
+        c, o = self._config.rates, self._config.optimizer
+        begin = self._in_samples(self._config.weights.g_pretrain_steps) if network == "d" else 0
+        lr, steps = {"g": (o.lr, c.g_warmup_steps), "d": (o.discriminator_lr, c.d_warmup_steps)}[network]
+        seen, length, rising = max(0, samples_seen - begin), max(1, self.total_samples - begin), self._in_samples(steps)
+        rate = self.rates[network]
+        if seen < rising:
+            factor = warmup(seen, rising, self._warmup_shape, self.global_batch)
+        else:
+            factor = rate.decay(share_of(seen - rising, length - rising))
+        return lr * (rate.multiplier * factor)
+
+    def _alpha_per_sample(self, indices: list[int], device: torch.device) -> Tensor:
+        """Each sample has its own epoch's alpha: a batch that crosses an epoch's end holds two."""
+        alpha_B = torch.tensor([self.alpha(i // self._pairs + 1) for i in indices], device=device)
+        share = self._config.curriculum.easy_share
+        if share > 0:
+            uniform_B2 = uniform(self._config.training.seed, Purpose.EASY, indices, (2,), device)
+            alpha_B = ease_alpha(alpha_B, uniform_B2, share)
+        return alpha_B

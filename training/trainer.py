@@ -1,0 +1,297 @@
+"""The two updates of adversarial training, on clean reals and clean targets.
+
+The generator runs once per step: the discriminator learns from its detached output, then its logits of the same output
+serve the generator's own update. Noise enters the generator's sources here and nowhere else. Metrics are named scalars
+on the device, of this rank's samples, detached.
+
+Legend: B samples of this rank, D channels, T positions (audio: frames); samples are normalised latents.
+"""
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from curriculum.pure_gan import sample_std
+from data.stream import Batch
+from kinds.base import DecodedLosses
+from losses import features, masks, penalties
+from losses.adversarial import Objective
+from losses.options import AdversarialOptions, MaskLossOptions
+from models.agents import VIEWS
+from models.conditions import Conditions, conditions_for, repeated
+from models.guided import Generated
+from runtime.distributed import Ranks
+from runtime.seeding import Purpose, normal, uniform
+from synthesis.conditions import Conditioning
+from synthesis.sources import Sources
+from synthesis.space import Space
+from training.optimizers import Updater
+from training.regression import Regression
+from training.step_plan import StepPlan
+
+Metrics = dict[str, Tensor]
+
+
+@dataclass
+class View:
+    """A batch as the networks see it: normalised; sources noised and masked for the generator, the rest clean."""
+
+    source_input_BDT: Tensor
+    source_target_BDT: Tensor
+    input_BDT: Tensor
+    target_BDT: Tensor
+    real_BDT: Tensor
+    indices: list[int]
+    conditions: Conditions
+    real_conditions: Conditions
+
+
+@dataclass
+class Trainer:
+    """The two networks, their losses and their updates.
+
+    Attributes:
+        generator, discriminator: bare networks; `ranks.wrap` averages their gradients over ranks.
+        space: its statistics lie on the device.
+        noisy: whether the curriculum ever adds noise.
+        amp: autocast of the generator to bfloat16.
+        decoded_losses: losses on decoded data, where there are any, and how many steps share one such step.
+    """
+
+    ranks: Ranks
+    generator: nn.Module
+    discriminator: nn.Module
+    update_g: Updater
+    update_d: Updater
+    objective: Objective
+    regression: Regression
+    adversarial: AdversarialOptions
+    mask_losses: MaskLossOptions
+    space: Space
+    sources: Sources
+    conditioning: Conditioning
+    seed: int
+    noisy: bool = True
+    amp: bool = False
+    decoded_losses: DecodedLosses | None = None
+    decode_every: int = 1
+
+    def __post_init__(self) -> None:
+        self.wrapped_generator = self.ranks.wrap(self.generator)
+        self.wrapped_discriminator = self.ranks.wrap(self.discriminator)
+
+    def view(self, batch: Batch, plan: StepPlan) -> View:
+        """The batch, normalised on the device, with the step's noise and masks on the generator's sources."""
+        clean = [self.normalise(x) for x in (batch.input_BDT, batch.target_BDT, batch.real_BDT)]
+        alpha = plan.alpha_B if self.noisy else 0.0
+        sources = self.sources.mixed(clean[0], clean[1], alpha, batch.indices, self.seed)
+        device = self.ranks.device
+        labels, real_labels = (
+            {name: value.to(device) for name, value in some.items()} for some in (batch.labels, batch.real_labels)
+        )
+        conditions = self.conditioning(alpha, labels, clean[0]), self.conditioning(alpha, real_labels, clean[0])
+        return View(*sources, *clean, batch.indices, *conditions)
+
+    def normalise(self, samples_BDT: Tensor) -> Tensor:
+        return self.space.normalise(samples_BDT.to(self.ranks.device, non_blocking=True))
+
+    def generate(self, view: View, plan: StepPlan) -> Generated:
+        """The generator's output for the step's sources, in float32; with a graph where it is to learn from it."""
+        more = conditions_for(self.generator, view.conditions)
+        with self.autocast(), torch.set_grad_enabled(plan.train_g):
+            made: Generated = self.wrapped_generator(view.source_input_BDT, view.source_target_BDT, **more)
+        return Generated(*(None if x is None else x.float() for x in made))
+
+    def latent_metrics(self, view: View, made: Generated) -> Metrics:
+        """Mean and standard deviation of what was generated, and of what is real."""
+        fake_BDT, real_BDT = made.output_BDT.detach(), view.real_BDT
+        return {
+            "latents/fake_mean": fake_BDT.mean(),
+            "latents/fake_std": sample_std(fake_BDT).mean(),
+            "latents/real_mean": real_BDT.mean(),
+            "latents/real_std": sample_std(real_BDT).mean(),
+        }
+
+    def autocast(self):
+        return torch.autocast(self.ranks.device.type, dtype=torch.bfloat16) if self.amp else nullcontext()
+
+    # --- the discriminator -----------------------------------------------------------------------------------------
+
+    def discriminator_step(self, view: View, fake_BDT: Tensor, plan: StepPlan) -> Metrics:
+        """One update of the discriminator on clean reals and detached fakes."""
+        o = self.adversarial
+        real_BDT = self.shown_to_discriminator(view.real_BDT, view.indices, Purpose.INSTANCE_REAL, plan)
+        fake_BDT = self.shown_to_discriminator(fake_BDT, view.indices, Purpose.INSTANCE_FAKE, plan)
+        penalised = plan.penalty_factor * (o.r1_weight + o.r2_weight) > 0
+        if penalised:
+            real_B, fake_B, r1_B, r2_B = self._penalised_logits(view, real_BDT, fake_BDT)
+        else:
+            joined_BDT = torch.cat([real_BDT, fake_BDT])
+            real_B, fake_B = self.wrapped_discriminator(joined_BDT, **self._conditions(view)).chunk(2)
+        loss = weighted_mean(self.objective.discriminator(real_B, fake_B), plan.gan_fade_B)
+        metrics = {"loss/d": loss, "weight/gan_fade": plan.gan_fade_B.mean()}
+        metrics |= discriminator_metrics(real_B, fake_B, plan.gan_fade_B, self.objective.boundary)
+        if penalised:
+            metrics |= {"loss/r1": r1_B.mean(), "loss/r2": r2_B.mean()}
+            loss = loss + 0.5 * plan.penalty_factor * (o.r1_weight * r1_B.mean() + o.r2_weight * r2_B.mean())
+        for own in self.objective.regularisers:
+            if own.weight > 0:
+                critic = self._critic(view)
+                value_B = own.measure(critic, real_BDT, fake_BDT, real_B, fake_B, lambda: self._uniform(view))
+                metrics[f"loss/{own.name}"] = value_B.mean()
+                loss = loss + own.weight * metrics[f"loss/{own.name}"]
+        metrics["loss/d_total"] = loss
+        metrics["grad_norm/d"] = self.update_d(loss, plan.lr_d)
+        return {name: value.detach() for name, value in metrics.items()}
+
+    def _penalised_logits(self, view: View, real_BDT: Tensor, fake_BDT: Tensor) -> tuple[Tensor, ...]:
+        """Logits of reals and fakes with R1 and R2 of each, [B] four times, by finite differences."""
+        noise_BDT = normal(self.seed, Purpose.PENALTY, view.indices, real_BDT.shape[1:], real_BDT.device)
+        # Reals and fakes are disturbed by the same directions, drawn once.
+        joined_BDT = penalties.join_perturbed(real_BDT, fake_BDT, torch.cat([noise_BDT, noise_BDT]))
+        logits = self.wrapped_discriminator(joined_BDT, copies=2, **self._conditions(view, copies=2))
+        return penalties.split_penalties(logits, real_BDT.shape[-1] / self.space.rate)
+
+    def _conditions(self, view: View, copies: int = 1) -> dict[str, Any]:
+        """Keywords for a batch of reals and fakes, `copies` times."""
+        joined = {name: torch.cat([view.real_conditions[name], value]) for name, value in view.conditions.items()}
+        return conditions_for(self.discriminator, repeated(joined, copies))
+
+    def _critic(self, view: View):
+        """The discriminator as a function of samples alone."""
+        more = conditions_for(self.discriminator, view.conditions)
+        return lambda x_BDT: self.wrapped_discriminator(x_BDT, **more)
+
+    def _uniform(self, view: View) -> Tensor:
+        return uniform(self.seed, Purpose.INTERPOLATE, view.indices, (), view.real_BDT.device)
+
+    def shown_to_discriminator(self, x_BDT: Tensor, indices: list[int], purpose: Purpose, plan: StepPlan) -> Tensor:
+        """What the discriminator sees: the sample itself, under instance noise where asked for (the same level for
+        all)."""
+        if plan.instance_noise == 0:
+            return x_BDT
+        return x_BDT + plan.instance_noise * normal(self.seed, purpose, indices, x_BDT.shape[1:], x_BDT.device)
+
+    # --- the generator ---------------------------------------------------------------------------------------------
+
+    def generator_step(self, view: View, made: Generated, plan: StepPlan) -> Metrics:
+        """One update of the generator (and its agent) against clean targets and the discriminator's logits."""
+        regression_B, metrics = self.regression_loss(view, made.output_BDT, plan)
+        loss = (plan.recon_weight_B * regression_B).mean()
+        metrics["loss/recon"] = regression_B.mean()
+        metrics["weight/recon"] = plan.recon_weight_B.mean()
+        if plan.gan_weight > 0:
+            adversarial_loss, more = self.adversarial_loss(view, made.output_BDT, plan)
+            metrics |= more
+            loss = loss + plan.gan_weight * adversarial_loss
+        if made.mask_input_BDT is not None:
+            mask_loss, more = self.mask_loss(made.mask_input_BDT, made.mask_target_BDT)
+            metrics |= more
+            loss = loss + mask_loss[0] + mask_loss[1]
+        if made.view_weights_BV is not None:
+            weights_V = made.view_weights_BV.mean(0)
+            metrics |= {f"view/{name}": weight for name, weight in zip(VIEWS, weights_V, strict=True)}
+        metrics["loss/g_total"] = loss
+        metrics["grad_norm/g"] = self.update_g(loss, plan.lr_g)
+        return {name: value.detach() for name, value in metrics.items()}
+
+    def regression_loss(self, view: View, output_BDT: Tensor, plan: StepPlan) -> tuple[Tensor, Metrics]:
+        """Weighted regression to clean input and target, per sample, in latents and (on some steps) in decoded data."""
+        loss_B, metrics = self.regression(output_BDT, view.input_BDT, view.target_BDT)
+        if plan.decode:
+            samples = map(self.space.denormalise, (output_BDT, view.input_BDT, view.target_BDT))
+            decoded_B, more = self.decoded_losses(*samples)
+            metrics |= {name: value_B.mean() for name, value_B in more.items()}
+            # Measured on every k-th step only, so that step carries the weight of k.
+            loss_B = loss_B + self.decode_every * decoded_B
+        return loss_B, metrics
+
+    def adversarial_loss(self, view: View, output_BDT: Tensor, plan: StepPlan) -> tuple[Tensor, Metrics]:
+        """The adversarial loss of the output, the discriminator frozen and bare so that its reducer is not touched."""
+        objective, fade_B, discriminator = self.objective, plan.gan_fade_B, self.discriminator
+        metrics = {"weight/gan_fade": fade_B.mean()}  # also on steps that leave the discriminator as it is
+        shown = self.shown_to_discriminator(output_BDT, view.indices, Purpose.INSTANCE_FAKE, plan)
+        real_B = real_features = None
+        matching = self.adversarial.feature_matching_weight
+        discriminator.requires_grad_(False)
+        try:
+            if objective.needs_real_in_generator or matching > 0:
+                with torch.no_grad():
+                    real = self.shown_to_discriminator(view.real_BDT, view.indices, Purpose.INSTANCE_REAL, plan)
+                    more = conditions_for(discriminator, view.real_conditions)
+                    real_B, real_features = discriminator(real, return_features=True, **more)
+            more = conditions_for(discriminator, view.conditions)
+            fake_B, fake_features = discriminator(shown, return_features=True, **more)
+        finally:
+            discriminator.requires_grad_(True)
+        loss = metrics["loss/g_adv"] = weighted_mean(objective.generator(real_B, fake_B), fade_B)
+        if matching > 0:
+            metrics["loss/features"] = weighted_mean(features.feature_matching(real_features, fake_features), fade_B)
+            loss = loss + matching * metrics["loss/features"]
+        return loss, metrics
+
+    def mask_loss(self, mask_input_BDT: Tensor, mask_target_BDT: Tensor) -> tuple[tuple[Tensor, Tensor], Metrics]:
+        """The two weighted losses of learned masks, and their metrics."""
+        masks_of, o = (mask_input_BDT, mask_target_BDT), self.mask_losses
+        metrics = {
+            "loss/mask_reg": masks.mask_regularisation(*masks_of).mean(),
+            "loss/balance": masks.mask_balance(*masks_of).mean(),
+            "mask/complementarity": masks.complementarity(*masks_of).mean(),
+        }
+        metrics["mask/baseline"] = torch.full_like(metrics["loss/balance"], masks.COMPLEMENTARITY_BASELINE)
+        weighted = o.mask_reg_weight * metrics["loss/mask_reg"], o.balance_loss_weight * metrics["loss/balance"]
+        return weighted, metrics
+
+    # --- state -----------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Both networks, both optimizers, and how many updates were skipped, as tensors and plain types."""
+        g, d = self.update_g, self.update_d
+        return {
+            "generator": self.generator.state_dict(),
+            "discriminator": self.discriminator.state_dict(),
+            "optimizer_g": g.optimizer_state(),
+            "optimizer_d": d.optimizer_state(),
+            "skipped": torch.stack([g.bad, d.bad, g.bad_in_row, d.bad_in_row]),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises KeyError, RuntimeError or ValueError where the weights are of another shape."""
+        self.generator.load_state_dict(state["generator"])
+        self.discriminator.load_state_dict(state["discriminator"])
+        (bad_g, bad_d), (row_g, row_d) = state["skipped"].view(2, 2)
+        self.update_g.load(state["optimizer_g"], bad_g, row_g)
+        self.update_d.load(state["optimizer_d"], bad_d, row_d)
+
+
+def weighted_mean(value_B: Tensor, weight_B: Tensor) -> Tensor:
+    """The mean over samples of weight x value; `averaged_metrics` divides by the mean weight over all ranks."""
+    return (weight_B * value_B).mean()
+
+
+def averaged_metrics(metrics: dict[str, float]) -> dict[str, float]:
+    """Metrics of a step, averaged over all ranks, as they are logged: the adversarial ones are means
+    weighted by `gan_fade`. So they are the same for any number of ranks, and `loss/d` compares with its baseline."""
+    weight = metrics.get("weight/gan_fade")
+    if not weight:
+        return metrics
+    adversarial = {name for name in metrics if name.startswith("d/")} | {"loss/d", "loss/g_adv", "loss/features"}
+    return {name: value / weight if name in adversarial else value for name, value in metrics.items()}
+
+
+def discriminator_metrics(real_B: Tensor, fake_B: Tensor, weight_B: Tensor, boundary: float = 0.0) -> Metrics:
+    """Probabilities, shares that are called real, accuracy, and the gap of the logits, each a `weighted_mean`. A logit
+    of `boundary` is undecided, a probability of a half."""
+    real_sign, fake_sign = (weighted_mean((x_B > boundary).float(), weight_B) for x_B in (real_B, fake_B))
+    return {
+        "d/real_prob": weighted_mean((real_B - boundary).sigmoid(), weight_B),
+        "d/fake_prob": weighted_mean((fake_B - boundary).sigmoid(), weight_B),
+        "d/real_sign": real_sign,
+        "d/fake_sign": fake_sign,
+        "d/accuracy": 0.5 * (real_sign + weight_B.mean() - fake_sign),
+        "d/pair_accuracy": weighted_mean((real_B > fake_B).float(), weight_B),
+        "d/gap": weighted_mean(real_B - fake_B, weight_B),
+    }
