@@ -16,7 +16,7 @@ from config import (
     read_yaml,
     with_presets,
 )
-from earlier_options import current_options
+from earlier_versions import current_options
 from errors import UserError
 from registry import Options, mark_of
 
@@ -67,7 +67,9 @@ def options_in(path: str) -> tuple[dict[str, Any], frozenset[str]]:
 
 def _parser(known: dict[str, Known]) -> OneSentenceParser:
     parser = OneSentenceParser(
-        description="Trains a generator from music to music to noise to music.", allow_abbrev=False
+        usage="%(prog)s [--config FILE.yaml] [--OPTION VALUE ...]",
+        description="Trains a generator from music to music to noise to music.",
+        allow_abbrev=False,
     )
     parser.add_argument("--config", metavar="FILE.yaml", help="options from a file; the command line wins")
     parser.add_argument("--print_config", action="store_true", help="print the whole resolved configuration and end")

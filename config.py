@@ -7,7 +7,7 @@ themselves stand beside the parts that own them, in each room's `options.py`.
 import difflib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -56,11 +56,13 @@ class RunConfig:
         sections: by their names in `SECTIONS`.
         choices: the part that each choosing option names, with the part's own options; see `chosen`.
         given: names of the options that were given rather than defaulted.
+        deferred: options given beside `--resume` that belong to parts which only the checkpoint may choose.
     """
 
     sections: Mapping[str, Options]
     choices: Mapping[str, Chosen]
     given: frozenset[str]
+    deferred: Mapping[str, Any] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name not in self.sections:
@@ -68,7 +70,7 @@ class RunConfig:
         return self.sections[name]
 
     def __reduce__(self):
-        return _again, (self.flat(), self.given)
+        return _again, (self.flat() | self.deferred, self.given)
 
     def chosen(self, option: str) -> Chosen:
         """The part that an option chooses, with its own options. KeyError where the choice was left open."""
@@ -86,9 +88,16 @@ class RunConfig:
 
     def replace(self, **changes: Any) -> "RunConfig":
         """The same options but for some; what an old choice owned goes with it. UserError where they do not fit."""
-        flat = self.flat()
+        flat = self.flat() | self.deferred
         made, _ = resolve(flat | changes, self.given, inherited=frozenset(flat) - set(changes))
         return made
+
+    def for_a_new_run(self) -> "RunConfig":
+        """The same where there is no checkpoint to resume. UserError for what was deferred to one."""
+        if self.deferred:
+            flat = self.flat()
+            resolve(flat | self.deferred, self.given, inherited=frozenset(flat), may_defer=False)
+        return self
 
     def remarks(self) -> list[str]:
         """Sentences worth telling before a run."""
@@ -140,8 +149,8 @@ def known_options() -> dict[str, Known]:
     load_plugins()
     found: dict[str, Known] = {}
     for model in SECTIONS.values():
-        for name, field in model.model_fields.items():
-            found[name] = Known(field)
+        for name, info in model.model_fields.items():
+            found[name] = Known(info)
     for name, registry in choices_in(SECTIONS.values()):
         for part in registry.values():
             _add_part(found, name, part)
@@ -149,10 +158,10 @@ def known_options() -> dict[str, Known]:
 
 
 def _add_part(found: dict[str, Known], choice: str, part: Part) -> None:
-    for name, field in part.options.model_fields.items():
+    for name, info in part.options.model_fields.items():
         before = found.get(name)
         assert before is None or before.owners, f"{name} is an option of a section and of {part.name}"
-        found[name] = Known(before.field if before else field, (*(before.owners if before else ()), (choice, part)))
+        found[name] = Known(before.field if before else info, (*(before.owners if before else ()), (choice, part)))
     for name, registry in choices_in([part.options]):
         for inner in registry.values():
             _add_part(found, name, inner)
@@ -161,8 +170,8 @@ def _add_part(found: dict[str, Known], choice: str, part: Part) -> None:
 def choices_in(models) -> Iterator[tuple[str, Registry]]:
     """(option, registry) for every option of these models that chooses a part."""
     for model in models:
-        for name, field in model.model_fields.items():
-            if (registry := mark_of(field, "registry")) is not None:
+        for name, info in model.model_fields.items():
+            if (registry := mark_of(info, "registry")) is not None:
                 yield name, registry
 
 
@@ -190,13 +199,17 @@ def make_config(values: dict[str, Any], source: str = "", inherited: frozenset[s
 
 
 def resolve(
-    values: dict[str, Any], given: frozenset[str], inherited: frozenset[str] = frozenset()
+    values: dict[str, Any],
+    given: frozenset[str],
+    inherited: frozenset[str] = frozenset(),
+    may_defer: bool = True,
 ) -> tuple[RunConfig, list[str]]:
     """The configuration of flat values, and the inherited names that no chosen part owns, which are left out.
 
     Args:
         given: names to be counted as given.
         inherited: names whose values come from an earlier run: where no chosen part owns them, they are no mistake.
+        may_defer: whether options of parts that are not chosen may wait for the checkpoint of `--resume`.
 
     Raises:
         UserError: an unknown option, a value out of range, options of parts that are not chosen or that do not fit.
@@ -210,11 +223,13 @@ def resolve(
     used = {name for model in SECTIONS.values() for name in model.model_fields}
     for section in sections.values():
         _choose(section, values, choices, used)
-    unused = sorted(set(values) - used)
+    unused, deferred = sorted(set(values) - used), {}
     for name in unused:
-        if name not in inherited:
+        if may_defer and values.get("resume") is not None and known[name].owners[0][0] not in given and name in given:
+            deferred[name] = values[name]
+        elif name not in inherited:
             raise UserError(_of_another_part(name, known[name], choices))
-    config = RunConfig(sections, choices, given)
+    config = RunConfig(sections, choices, given, deferred)
     for _, options in config._all():
         try:
             options.check(config)
@@ -244,9 +259,9 @@ def _choose(options: Options, values: dict[str, Any], choices: dict[str, Chosen]
 def _model(model: type[Options], values: dict[str, Any]) -> Options:
     """An options model out of those of the values that are its own."""
     own = {}
-    for name, field in model.model_fields.items():
+    for name, info in model.model_fields.items():
         if name in values:
-            own[name] = _block(name, field.annotation, values[name])
+            own[name] = _block(name, info.annotation, values[name])
     try:
         return model(**own)
     except ValidationError as error:

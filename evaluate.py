@@ -22,8 +22,8 @@ import numpy as np
 
 from command_line import OneSentenceParser
 from errors import UserError
+from kinds.audio.files import SAMPLE_RATE
 
-SAMPLE_RATE = 24_000
 SHORTEST_S = 2.0  # what the descriptors need
 FEWEST_CLIPS = 16
 FEW_CLIPS = 128

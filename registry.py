@@ -12,12 +12,9 @@ YAML files, `--help` and the checks on resume follow from the registries.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
-
-if TYPE_CHECKING:
-    from config import RunConfig
 
 NONE = "none"
 
@@ -27,10 +24,10 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
-    def check(self, config: "RunConfig") -> None:
-        """Raises ValueError, one sentence, where these options do not go with the others."""
+    def check(self, config: Any) -> None:
+        """Raises ValueError, one sentence, where these options do not go with the others (a `config.RunConfig`)."""
 
-    def remarks(self, config: "RunConfig") -> list[str]:
+    def remarks(self, config: Any) -> list[str]:
         """Sentences worth telling about these options beside the others."""
         return []
 

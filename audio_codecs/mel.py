@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from audio_codecs.filters import slaney_filters
 from errors import UserError
 from registry import Options
 
@@ -35,30 +36,6 @@ ROUNDS, MOMENTUM, PHASE_SEED = 32, 0.99, 0  # of Griffin-Lim
 RESCALINGS = 8
 
 
-def slaney_filters(
-    sample_rate: int = SAMPLE_RATE, n_fft: int = N_FFT, bands: int = BANDS, f_min: float = 0.0, f_max: float = 12000.0
-) -> Tensor:
-    """Triangular mel filters of unit area in Hz, float64 [bands, n_fft // 2 + 1].
-
-    The scale is that of Slaney's Auditory Toolbox (1998): linear (66.7 Hz to a mel) up to 1 kHz, then logarithmic
-    (27 mels to a factor of 6.4).
-    """
-    hz_per_mel, knee_hz, mels_per_log = 200 / 3, 1000.0, 27 / math.log(6.4)
-    knee_mel = knee_hz / hz_per_mel
-
-    def to_mel(hz: float) -> float:
-        return hz / hz_per_mel if hz < knee_hz else knee_mel + mels_per_log * math.log(hz / knee_hz)
-
-    mels = torch.linspace(to_mel(f_min), to_mel(f_max), bands + 2, dtype=torch.float64)
-    edges = torch.where(mels < knee_mel, mels * hz_per_mel, knee_hz * torch.exp((mels - knee_mel) / mels_per_log))
-    bins = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)
-    width = edges.diff()[:, None]
-    slopes = edges[:, None] - bins  # [bands + 2, F]
-    rising, falling = -slopes[:-2] / width[:-1], slopes[2:] / width[1:]
-    triangles = torch.minimum(rising, falling).clamp(min=0)
-    return triangles * (2 / (edges[2:] - edges[:-2]))[:, None]
-
-
 class MelCodec:
     """Natural logarithm of a mel spectrogram of magnitudes, floored at 1e-5; see `audio_codecs.base.Codec`.
 
@@ -73,7 +50,7 @@ class MelCodec:
     def __init__(self, device: str | torch.device = "cpu", rounds: int = ROUNDS):
         self.identity = self.identify()
         self.rounds = rounds
-        filters_DF = slaney_filters()
+        filters_DF = slaney_filters(SAMPLE_RATE, N_FFT, BANDS, PARAMETERS["f_min"], PARAMETERS["f_max"])
         self._filters_FD = filters_DF.T.float().contiguous().to(device)
         self._filter_sums_F = self._filters_FD.sum(1).clamp(min=1e-9)  # the first and last bin are in no filter
         # The filters' pseudo-inverse, transposed; they are independent, so that no decomposition is needed.

@@ -10,7 +10,7 @@ from torch import Tensor
 from audio_codecs.encodec_weights import ARCHITECTURE
 from bench.hand_loop import HandLoop
 from config import RunConfig
-from losses import audio, reconstruction
+from losses import reconstruction, waveform
 
 SPECTRAL_WEIGHT = 0.1
 
@@ -38,12 +38,13 @@ class CodecLoop(HandLoop):
         return source, target, target.roll(-1, 0)
 
     def generator_update(self, source: Tensor, target: Tensor, real: Tensor, fake: Tensor) -> None:
-        c = self.c
+        o, weights = self.config.optimizer, self.config.regression.weights
         output_B1N = self.decoder(fake)[..., : self.source_B1N.shape[-1]]
-        loss = c.loss_weight_input * reconstruction.rmse(output_B1N, self.source_B1N).mean()
-        loss = loss + c.loss_weight_target * reconstruction.rmse(output_B1N, self.target_B1N).mean()
-        loss = loss + SPECTRAL_WEIGHT * audio.multi_resolution_stft(output_B1N, self.target_B1N).mean()
+        loss = weights[0] * reconstruction.rmse(output_B1N, self.source_B1N).mean()
+        loss = loss + weights[1] * reconstruction.rmse(output_B1N, self.target_B1N).mean()
+        loss = loss + SPECTRAL_WEIGHT * waveform.multi_resolution_stft(output_B1N, self.target_B1N).mean()
         self.critic.requires_grad_(False)
-        loss = loss + c.gan_weight * self.objective.generator(None, self.critic(fake)).mean()
+        adversarial = self.objective.generator(None, self.critic(fake)).mean()
+        loss = loss + self.config.adversarial.gan_weight * adversarial
         self.critic.requires_grad_(True)
-        self.update(loss, self.generator, self.optimizer_g, c.grad_clip)
+        self.update(loss, self.generator, self.optimizer_g, o.grad_clip)

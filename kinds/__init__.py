@@ -8,7 +8,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "base": ["Decoder", "Kind", "build_kind", "open_decoder"],
+        "base": ["Decoder", "Kind", "build_kind"],
         "kind_options": ["KindOptions"],
         "options": ["CONDITIONS", "KINDS", "DataOptions"],
     },

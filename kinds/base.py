@@ -6,14 +6,14 @@ reads it through this protocol alone.
 Legend: B samples, D channels, T positions of the last axis; samples may have more axes in between.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor
 
 from data.pairs import Pairs
-from kinds.options import KINDS, DataOptions
+from kinds.options import DataOptions
 from losses.options import RegressionOptions
 from monitoring.log import RunLog
 from registry import Chosen
@@ -69,17 +69,7 @@ class Kind(Protocol):
         """Raises UserError where it cannot be had, for example for want of weights."""
         ...
 
-    def write_about(self, pairs: Pairs) -> dict[str, Any]:
-        """What a reader of the run's folder wants to know of the data, plain types."""
-        ...
 
-
-def build_kind(chosen: Chosen) -> Kind:
-    """The kind that `--kind` chooses."""
-    return chosen.build()
-
-
-def open_decoder(space: Space, device: str, **options: Any) -> Decoder:
-    """The decoder of a generator's samples, for programs that have no dataset. Raises UserError."""
-    part = KINDS[space.kind]
-    return part.load()(part.options(**options)).open_decoder(space, device)
+def build_kind(choices: Mapping[str, Chosen]) -> Kind:
+    """The kind that `--kind` chooses; it sees its own options and the parts that these choose in turn."""
+    return choices["kind"].build(choices)

@@ -1,6 +1,6 @@
 """Kinds of data and conditions by name, and the options of all kinds. Nothing here imports torch.
 
-A kind is built as `definition(options, data)`, from its own options and those that all kinds share: see
+A kind is built as `definition(options, choices)`, from its own options and the parts that these choose in turn: see
 `kinds.base.Kind`. A condition is called as `definition(options, alpha_B, labels)` and gives a tensor [B] or [B, K].
 """
 

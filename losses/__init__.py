@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "adversarial": ["Objective", "Regulariser", "centring"],
-        "audio": ["envelope_correlation", "log_mel_l1", "multi_resolution_stft"],
+        "waveform": ["envelope_correlation", "log_mel_l1", "multi_resolution_stft"],
         "features": ["feature_matching"],
         "masks": ["complementarity", "mask_balance", "mask_regularisation"],
         "options": ["OBJECTIVES", "RECONSTRUCTION"],

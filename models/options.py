@@ -2,7 +2,8 @@
 
 A generator is built as `definition(options, channels)`, a discriminator as `definition(options, channels, final_bias)`,
 an agent as `definition(options, channels)`. A mask is called as
-`definition(options, input_BDT, target_BDT, uniform_BK)` and says in its facts that it `hides` something, and how many uniform numbers K it uses (`uniforms`).
+`definition(options, input_BDT, target_BDT, uniform_BK)` and says in its facts that it `hides` something, and how many
+uniform numbers K it uses (`uniforms`).
 """
 
 from typing import Literal

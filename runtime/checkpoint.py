@@ -15,9 +15,9 @@ from typing import Any, BinaryIO
 
 import torch
 
+from earlier_versions import upgraded
 from errors import UserError
 from runtime.files import atomic_file
-from runtime.migration import upgraded
 
 SCHEMA = 2
 _MARK = b"N2MUSIC1"
@@ -144,7 +144,10 @@ def _as_current(state: Any) -> dict[str, Any] | None:
     """The state in today's schema; None where it has none that this version knows."""
     if not isinstance(state, dict) or state.get("schema") not in (1, SCHEMA):
         return None
-    return upgraded(state) if state["schema"] == 1 else state
+    try:
+        return upgraded(state) if state["schema"] == 1 else state
+    except (KeyError, TypeError, AttributeError, ValueError):  # it lacks what such a file holds
+        return None
 
 
 def peek(path: Path) -> dict[str, Any] | None:

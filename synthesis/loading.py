@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config import RunConfig, known_options, resolve
-from earlier_options import current_options
+from earlier_versions import current_options
 from errors import UserError
 
 WEIGHTS, DESCRIPTION = "generator.safetensors", "config.json"
@@ -109,7 +109,7 @@ def _read_export(folder: Path) -> dict:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from runtime.migration import upgraded_space
+    from earlier_versions import upgraded_space
 
     try:
         described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))

@@ -1,18 +1,16 @@
 """The options: names, defaults and ranges that users rely on, and one sentence for whatever is wrong."""
 
 import math
-import pickle
 
 import pytest
-import torch
 import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from option_facts import BOOLEANS, FIELDS, FLOATS, INTEGERS, limits, owner_of, refused, words_of
 
 from command_line import parse
-from config import SECTIONS, known_options, make_config, read_yaml
+from config import make_config, read_yaml
 from errors import UserError
-from registry import mark_of
 
 # What users of this kind of trainer already type, with the values that they know.
 KNOWN_DEFAULTS = yaml.safe_load("""
@@ -61,45 +59,6 @@ COMMANDS = {
     "--pure_gan_mode 0.01 --gan_curriculum_start_epoch 86 --gan_noise_ceiling 0.3 --checkpoint_dir "
     "checkpoints_GAN_30 --epochs 150": {"gan_noise_ceiling": 0.3, "epochs": 150},
 }
-
-KNOWN = known_options()
-FIELDS = {name: known.field for name, known in KNOWN.items()}
-OWNED = {name for name, known in KNOWN.items() if known.owners}
-FLOATS = [name for name, field in FIELDS.items() if field.annotation in (float, float | None)]
-INTEGERS = [name for name, field in FIELDS.items() if field.annotation in (int, int | None)]
-BOOLEANS = [name for name, field in FIELDS.items() if field.annotation is bool]
-
-
-def owner_of(name: str) -> dict[str, object]:
-    """What chooses a part which owns an option; nothing where it is a section's or a default part's."""
-    chosen: dict[str, object] = {}
-    if name in OWNED and name not in parse([]).flat():
-        option, part = KNOWN[name].owners[0]
-        chosen[option] = part.name
-    if name.startswith("adaptive_alpha"):
-        chosen |= {"pure_gan_mode": 0.01} | ({"adaptive_alpha": True} if name != "adaptive_alpha" else {})
-    return chosen
-
-
-def words_of(values: dict[str, object]) -> list[str]:
-    return [f"--{name}={value}" for name, value in values.items()]
-
-
-def limits(name: str) -> dict[str, float]:
-    """{"ge": .., "gt": .., "le": .., "lt": ..} of an option, those that it has."""
-    found = {}
-    for item in FIELDS[name].metadata:
-        found |= {key: getattr(item, key) for key in ("ge", "gt", "le", "lt") if getattr(item, key, None) is not None}
-    return found
-
-
-def refused(*argv: str) -> str:
-    """The sentence with which a command line is refused."""
-    with pytest.raises(UserError) as caught:
-        parse(list(argv))
-    sentence = str(caught.value)
-    assert sentence and "\n" not in sentence
-    return sentence
 
 
 def test_defaults_are_the_known_ones():
@@ -335,78 +294,6 @@ def test_help_names_every_option(capsys):
     assert all(f"--{name} " in shown for name in FIELDS)
 
 
-def test_help_says_whose_an_option_is(capsys):
-    with pytest.raises(SystemExit):
-        parse(["--help"])
-    shown = " ".join(capsys.readouterr().out.split())
-    assert "latent frames per token (default: 2) [patch]" in shown
-    assert "one-sided: the label of reals; 0.9 is usual (default: 1.0) [bce, lsgan]" in shown
-
-
-def test_a_config_is_frozen():
-    with pytest.raises(ValueError, match="frozen"):
-        parse([]).training.epochs = 3
-    with pytest.raises(AttributeError, match="epochs"):
-        _ = parse([]).epochs
-
-
-def test_a_config_travels_to_other_processes():
-    config = parse("--size tiny --health window=7 --gan_loss rpgan --centring_weight 0.1".split())
-    again = pickle.loads(pickle.dumps(config))
-    assert again == config and again.given == config.given
-    assert again.health.health.window == 7
-
-
-def test_replacing_an_option_keeps_the_rest():
-    config = parse("--gan_loss lsgan --label_smoothing 0.9 --lr 0.5".split())
-    assert config.replace(epochs=3).flat() == config.flat() | {"epochs": 3}
-    other = config.replace(gan_loss="hinge")  # what lsgan owned goes with it
-    assert "label_smoothing" not in other.flat() and other.optimizer.lr == 0.5 and other.given == config.given
-    with pytest.raises(UserError, match="epochs 0"):
-        config.replace(epochs=0)
-
-
-@pytest.mark.parametrize("given", ["window=10,swing=0.3", "swing=0.3, window=10"])
-def test_health_is_a_block(given, tmp_path):
-    config = parse(["--health", given])
-    assert (config.health.health.window, config.health.health.swing) == (10, 0.3)
-    assert config.health.health.growth == 10.0
-    file = tmp_path / "block.yaml"
-    file.write_text("health: {window: 10, swing: 0.3}\n")
-    assert parse(["--config", str(file)]).flat() == config.flat()
-    assert "did you mean window" in refused("--health", "windw=10")
-    assert "name=value" in refused("--health", "window")
-    assert "--health.window 1" in refused("--health", "window=1")
-
-
-def test_there_are_fewer_options_than_a_hundred_in_any_run():
-    """Of the sections and the default parts; other parts bring a few of their own in exchange."""
-    assert len(parse([]).flat()) < 100
-    assert all(known.field.description for known in KNOWN.values())
-
-
-def test_every_option_is_declared_once():
-    declared = [name for model in SECTIONS.values() for name in model.model_fields]
-    assert len(declared) == len(set(declared))
-    assert not OWNED & set(declared)
-
-
-def test_marks_of_options():
-    """What resume goes by."""
-    marked = {mark: {n for n, field in FIELDS.items() if mark_of(field, mark)} for mark in ("shapes_run", "per_call")}
-    assert {"generator", "width", "seed", "discriminator", "gan_loss", "optimizer"} <= marked["shapes_run"]
-    assert marked["per_call"] == {
-        "resume", "checkpoint_dir", "max_steps", "world_size", "local_rank", "timeout_minutes", "profile"
-    }  # fmt: skip
-
-
-def test_batch_per_device():
-    assert make_config({"batch_size": 5}).training.batch_per_device(3) == 5
-    assert make_config({"global_batch_size": 12}).training.batch_per_device(3) == 4
-    with pytest.raises(UserError, match="cannot be shared among 5"):
-        make_config({"global_batch_size": 12}).training.batch_per_device(5)
-
-
 def number_in_range(name: str) -> st.SearchStrategy:
     bounds = limits(name)
     if name in INTEGERS:
@@ -438,26 +325,3 @@ def test_read_yaml_gives_the_mapping(tmp_path):
     file = tmp_path / "a.yaml"
     file.write_text("epochs: 2\nresume: auto\n")
     assert read_yaml(file) == {"epochs": 2, "resume": "auto"}
-
-
-@pytest.mark.parametrize(("size", "millions"), [("tiny", 2.6), ("small", 6.8), ("base", 31), ("large", 112)])
-def test_sizes_have_the_parameters_that_the_help_says(size, millions):
-    config = parse(["--size", size])
-    assert config.model.generator == "patch"
-    with torch.device("meta"):
-        count = sum(p.numel() for p in config.chosen("generator").build(128).parameters())
-    assert count / 1e6 == pytest.approx(millions, rel=0.03)
-
-
-def test_a_size_gives_way_to_options_beside_it_and_beats_the_file(tmp_path):
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text("{generator: patch, width: 64, nhead: 4, num_layers: 1, lr: 0.5}")
-    config = parse(["--config", str(recipe), "--size", "small", "--num_layers", "2"])
-    network = config.chosen("generator").options
-    assert (network.width, network.nhead, network.num_layers, config.optimizer.lr) == (256, 8, 2, 0.5)
-    recipe.write_text("{size: base, num_layers: 3}")
-    config = parse(["--config", str(recipe)])
-    network = config.chosen("generator").options
-    assert (config.model.generator, network.width, network.num_layers) == ("patch", 512, 3)
-    with pytest.raises(UserError, match="size huge"):
-        parse(["--size", "huge"])

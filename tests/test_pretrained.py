@@ -37,14 +37,14 @@ def test_it_makes_wav_files_within_seconds(tmp_path):
 
 @pytest.mark.timeout(600)
 def test_it_beats_the_moment_matched_gaussian_on_every_figure():
-    from evaluation.judge import Judge, describe
-
     from audio_codecs.mel import MelCodec
-    from evaluation import ladder
+    from evaluation.scorer import Scorer
+    from kinds.audio.features import describe
     from kinds.audio.files import peak_scale
     from kinds.audio.preparing.demo_music import demo_song
+    from kinds.audio.render import generate_from_noise
+    from kinds.audio.rungs import make_rung
     from synthesis.loading import load_generator
-    from synthesis.render import generate_from_noise
 
     def songs(first: int) -> np.ndarray:
         """Two clips of each of 32 songs that no run has seen."""
@@ -53,11 +53,11 @@ def test_it_beats_the_moment_matched_gaussian_on_every_figure():
 
     codec = MelCodec()
     reference, others = songs(90_000), songs(91_000)
-    judge = Judge(describe(reference).features_NF, describe(others).features_NF)
+    scorer = Scorer(describe(reference).features_NF, describe(others).features_NF)
     clips = generate_from_noise(load_generator(PRETRAINED), codec, CLIPS, 4.0, seed=0)
     made = np.stack([clip * np.float32(peak_scale(clip)) for clip in clips])  # as generate.py writes them
-    noise = ladder.make_rung("gaussian", others, codec, 0, "cpu")
-    ours, gaussian = (judge.score(describe(clips), rounds=10) for clips in (made, noise))
+    noise = make_rung("gaussian", others, codec, 0, "cpu")
+    ours, gaussian = (scorer.score(describe(clips), rounds=10) for clips in (made, noise))
     value = {name: (ours[name]["value"], gaussian[name]["value"]) for name in ours}
     for name in ("frechet", "kernel"):
         assert value[name][0] < value[name][1], name

@@ -14,13 +14,13 @@ from kinds.audio.files import write_wav
 FAKE = """
 import sys, pathlib
 sys.path.insert(0, {root!r})
-from config import parse
+from command_line import parse
 config = parse(sys.argv[1:])
-folder = pathlib.Path(config.checkpoint_dir)
+folder = pathlib.Path(config.checkpoints.checkpoint_dir)
 folder.mkdir(parents=True, exist_ok=True)
 with open(folder / "calls", "a") as file:
     file.write(" ".join(sys.argv[1:]) + "\\n")
-if config.lr == 0.5:
+if config.optimizer.lr == 0.5:
     sys.exit({code})
 (folder / "config.yaml").write_text(config.to_yaml())
 (folder / "metrics.jsonl").write_text('{{"step": 1, "samples_seen": 8, "epoch": 1, "loss/d": 0.5, "alpha": 0.0}}\\n')

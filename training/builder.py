@@ -42,7 +42,7 @@ def build(config: RunConfig, ranks: Ranks, stop: StopRequest) -> Run:
     folder, lock = claim_folder(config, ranks)
     resumed = find_past(config, ranks, folder)
     config, state = resumed.config, resumed.state
-    kind = build_kind(config.chosen("kind"))
+    kind = build_kind(config.choices)
     train_pairs, held_out = open_data(config, kind, ranks, stop)
     ranks.main_first(lambda: check_sizes(config, ranks, train_pairs))
     stream = SampleStream(train_pairs, config.training.seed, config.data.shuffle_targets, config.data.unity_test)
@@ -229,7 +229,9 @@ def write_about(run: Run) -> None:
         "dataset": data.train_dir or data.dataset_folder,
         "train_pairs": len(run.stream),
         "val_pairs": len(run.held_out),
-        **run.kind.write_about(run.stream.pairs),
+        "length": run.space.length,
+        "unit": run.kind.unit,
+        "identity": run.kind.identity,
         "generator_parameters": sum(p.numel() for p in run.trainer.generator.parameters()),
         "discriminator_parameters": sum(p.numel() for p in run.trainer.discriminator.parameters()),
         "world": run.ranks.world,

@@ -14,7 +14,6 @@ from training.checkpointing import save
 from training.run import Run
 from training.step_plan import StepPlan
 
-
 MOST_ROLLBACKS = 3
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from config import RunConfig, known_options, resolve
-from earlier_options import current_options
+from earlier_versions import current_options
 from errors import UserError
 from registry import Registry, mark_of
 from runtime import checkpoint, files
@@ -95,7 +95,8 @@ def _find(config: RunConfig, folder: Path) -> tuple[Resumed, Path | None]:
     if found is None:
         if resume is not None:
             remarks.append(f"no checkpoint in {folder} yet: a new run begins")
-        return Resumed(config.replace(checkpoint_dir=str(folder)), None, False, own_past, remarks), None
+        chosen = config.for_a_new_run().replace(checkpoint_dir=str(folder))
+        return Resumed(chosen, None, False, own_past, remarks), None
     path, state = found
     resumed, changed = resumed_config(config, state, str(path))
     inside = path.absolute().parent == folder.absolute()
@@ -118,7 +119,7 @@ def resumed_config(given: RunConfig, state: dict[str, Any], source: str) -> tupl
     saved, remarks = current_options(state["config"], source)
     known = known_options()
     saved = {name: value for name, value in saved.items() if name in known}
-    explicit = {name: value for name, value in given.flat().items() if name in given.given}
+    explicit = {name: value for name, value in given.flat().items() if name in given.given} | given.deferred
     for name, value in explicit.items():
         if name in saved and is_marked(name, "shapes_run") and not _goes_with(known[name].field, value, saved[name]):
             raise UserError(

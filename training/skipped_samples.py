@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from errors import UserError
 from runtime.distributed import Ranks, ReportedElsewhere
 
-
 MOST = 16  # more samples than this end the run
 
 

@@ -18,6 +18,7 @@ from kinds.audio import latent_index
 from kinds.audio.files import AudioError, read_audio
 from kinds.audio.latent_index import Index
 from kinds.audio.pairs import Manifest, check_clip, check_counts, list_pairs
+from registry import Options
 from runtime.files import file_digest, locked
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class CacheTask:
     codec_weights: str | None
     sample_rate: int
     manifest: Manifest | None
+    codec_options: Options | None = None
 
     def path(self, key: str) -> Path:
         """Path of a file that an index calls "split/name"."""
@@ -188,7 +190,7 @@ def _open_codec(task: CacheTask) -> "tuple[Codec, str]":
     from audio_codecs import open_codec
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return open_codec(task.codec_name, task.codec_weights, device), device
+    return open_codec(task.codec_name, task.codec_weights, device, task.codec_options), device
 
 
 def _read_clip(path: Path, index: Index) -> np.ndarray:

@@ -24,11 +24,12 @@ import numpy as np
 import torch
 from torch.nn.functional import avg_pool1d, max_pool1d
 
+from audio_codecs.filters import oshaughnessy_filters
 from data.map_batches import map_batches
 from evaluation import metrics
 from evaluation.scorer import Described
+from kinds.audio.files import SAMPLE_RATE
 
-SAMPLE_RATE = 24000
 MIN_SAMPLES = 2 * SAMPLE_RATE  # the slowest modulation band (0.5-1 Hz) needs two seconds
 
 FRAME, HOP = 2048, 480  # 85 ms, 50 frames a second: envelopes, onsets, dynamics
@@ -274,14 +275,9 @@ def _numbered(name, count):
 
 
 @lru_cache(maxsize=8)
-def mel_filters(bands, n_fft, device="cpu"):
-    """Triangular filters on the mel scale (O'Shaughnessy 1987), 40 Hz to 12 kHz, peak one -> [bands, F]."""
-    edges_mel = np.linspace(2595 * np.log10(1 + 40 / 700), 2595 * np.log10(1 + SAMPLE_RATE / 2 / 700), bands + 2)
-    edges_hz = 700 * (10 ** (edges_mel / 2595) - 1)
-    hz = np.fft.rfftfreq(n_fft, 1 / SAMPLE_RATE)
-    rise = (hz - edges_hz[:-2, None]) / np.diff(edges_hz)[:-1, None]
-    fall = (edges_hz[2:, None] - hz) / np.diff(edges_hz)[1:, None]
-    return torch.from_numpy(np.clip(np.minimum(rise, fall), 0, None)).float().to(device)
+def mel_filters(bands=BANDS, n_fft=FRAME, device="cpu"):
+    """Triangular filters on the mel scale, 40 Hz to 12 kHz, peak one -> [bands, F]."""
+    return oshaughnessy_filters(SAMPLE_RATE, n_fft, bands, 40, SAMPLE_RATE / 2).float().to(device)
 
 
 @lru_cache(maxsize=8)

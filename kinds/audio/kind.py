@@ -3,18 +3,19 @@
 Legend: B clips, D latent channels, T frames, N audio samples, F statistics.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool1d
 
 from audio_codecs import codec_class, open_codec
-from data.pairs import Pairs
 from kinds.audio.decoder import AudioDecoder
 from kinds.audio.latent_pairs import LatentPairs, open_pairs
 from kinds.audio.options import AudioOptions
+from kinds.options import DataOptions
+from registry import Chosen
 from synthesis.space import Space
 
 SLOW_FRAMES = (8, 32)  # about 0.1 s and 0.4 s
@@ -25,14 +26,24 @@ class AudioKind:
 
     unit = "s"
 
-    def __init__(self, options: AudioOptions) -> None:
-        self._options = options
+    def __init__(self, options: AudioOptions, choices: Mapping[str, Chosen] | None = None) -> None:
+        codec = (choices or {}).get("codec")
+        self._options, self._codec_options = options, codec.options if codec else None
         self.identity, self.rate, self.about = "", 0.0, {}
+        self._val_dir: Path | None = None
 
-    def open(self, data, build: bool) -> tuple[LatentPairs, LatentPairs]:
+    def open(self, data: DataOptions, build: bool) -> tuple[LatentPairs, LatentPairs]:
         """Latents [D, T] of consecutive clips."""
         o = self._options
-        splits = open_pairs(data.dataset_folder, data.train_dir, data.val_dir, o.codec, o.codec_weights, build=build)
+        splits = open_pairs(
+            data.dataset_folder,
+            data.train_dir,
+            data.val_dir,
+            o.codec,
+            o.codec_weights,
+            build=build,
+            codec_options=self._codec_options,
+        )
         for pairs in splits:
             pairs.crop_to(round(o.crop_seconds * self._rate_of(pairs)))
         train = splits[0]
@@ -52,11 +63,8 @@ class AudioKind:
 
     def open_decoder(self, space: Space, device: str) -> AudioDecoder:
         """The codec's decoder."""
-        codec = open_codec(space.about["codec"], self._options.codec_weights, device)
-        return AudioDecoder(codec, self._options, getattr(self, "_val_dir", None))
-
-    def write_about(self, pairs: Pairs) -> dict[str, Any]:
-        return {"seconds": pairs.shape[-1] / self.rate, "codec": self.identity}
+        codec = open_codec(space.about["codec"], self._options.codec_weights, device, self._codec_options)
+        return AudioDecoder(codec, self._options, self._val_dir)
 
 
 def _slow_std(x_BDT: Tensor, frames: int) -> Tensor:

@@ -17,6 +17,7 @@ from errors import UserError
 from kinds.audio.encode import CacheTask, Progress, bring_up_to_date
 from kinds.audio.latent_index import Index, read_index
 from kinds.audio.pairs import UNFINISHED_NAME, read_manifest
+from registry import Options
 
 DEFAULT_CODEC = "mel"  # of datasets made by hand, which name no codec
 _MAX_OPEN_SHARDS = 256
@@ -31,6 +32,7 @@ def open_pairs(
     build: bool = True,
     progress: Progress | None = None,
     cache_dir: str | Path | None = None,
+    codec_options: Options | None = None,
 ) -> "tuple[LatentPairs, LatentPairs]":
     """Open a dataset -> (training pairs, validation pairs), encoding first what is new or changed.
 
@@ -42,6 +44,7 @@ def open_pairs(
         build: False reads only, after another process has built the cache: nothing is checked, hashed or encoded.
         progress: called as progress(clips encoded, clips to encode).
         cache_dir: another place for the latents, for datasets that cannot be written to.
+        codec_options: the codec's own; None: their defaults.
 
     Raises UserError, one sentence, for anything in the dataset that training could not use.
 
@@ -49,7 +52,7 @@ def open_pairs(
     >>> train.input(0).shape
     (128, 300)
     """
-    task = _cache_task(dataset_folder, train_dir, val_dir, codec, codec_weights, cache_dir)
+    task = _cache_task(dataset_folder, train_dir, val_dir, codec, codec_weights, cache_dir, codec_options)
     if build:
         index = bring_up_to_date(task, progress)
     else:
@@ -69,6 +72,7 @@ def _cache_task(
     codec: str | None,
     codec_weights: str | Path | None,
     cache_dir: str | Path | None,
+    codec_options: Options | None,
 ) -> CacheTask:
     """Resolve folders and codec, and check the dataset's description against them."""
     train = Path(train_dir) if train_dir else Path(dataset_folder) / "train"
@@ -88,7 +92,7 @@ def _cache_task(
 
     name = codec or (manifest.codec if manifest else DEFAULT_CODEC)
     weights = str(codec_weights) if codec_weights else None
-    identity = codec_identity(name, weights)
+    identity = codec_identity(name, weights, codec_options)
     rate = codec_class(name).sample_rate
     if manifest and manifest.sample_rate != rate:
         raise UserError(
@@ -96,7 +100,7 @@ def _cache_task(
             f"prepare it again with prepare_dataset.py --sample_rate {rate}."
         )
     place = _cache_place(root, train, val, Path(cache_dir) if cache_dir else None, identity)
-    return CacheTask(train, val, place, name, identity, weights, rate, manifest)
+    return CacheTask(train, val, place, name, identity, weights, rate, manifest, codec_options)
 
 
 def _cache_place(root: Path, train: Path, val: Path, cache_dir: Path | None, identity: str) -> Path:

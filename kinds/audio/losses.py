@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from audio_codecs.base import Codec
-from audio_codecs.mel import slaney_filters
+from audio_codecs.filters import slaney_filters
 from kinds.audio.options import AudioOptions
-from losses import audio
+from losses import waveform
 from losses.options import RegressionOptions
 
 MEL_BANDS, MEL_FFT = 80, 1024
@@ -40,10 +40,10 @@ class AudioLosses:
             terms["loss/audio_input"] = self._regression.loss_weight_input, self._measure(output, source)
             terms["loss/audio_target"] = self._regression.loss_weight_target, self._measure(output, target)
         if o.loss_weight_spectral > 0:
-            terms["loss/spectral"] = o.loss_weight_spectral, audio.multi_resolution_stft(output, target)
+            terms["loss/spectral"] = o.loss_weight_spectral, waveform.multi_resolution_stft(output, target)
         if o.loss_weight_mel > 0:
-            terms["loss/mel"] = o.loss_weight_mel, audio.log_mel_l1(output, target, self._filters_MF)
+            terms["loss/mel"] = o.loss_weight_mel, waveform.log_mel_l1(output, target, self._filters_MF)
         if o.corr_weight > 0:
-            terms["loss/envelope_correlation"] = o.corr_weight, audio.envelope_correlation(output, source, target)
+            terms["loss/envelope_correlation"] = o.corr_weight, waveform.envelope_correlation(output, source, target)
         total_B = sum(weight * loss_B for weight, loss_B in terms.values())
         return total_B, {name: loss_B for name, (_, loss_B) in terms.items()}

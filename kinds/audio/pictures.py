@@ -35,17 +35,6 @@ def spectrogram_image(wav_N: np.ndarray, sample_rate: int) -> np.ndarray:
     return (colormaps["magma"](shade.repeat(2, axis=0))[:, :, :3] * 255).astype(np.uint8)
 
 
-def encoded(image_HWC: np.ndarray, kind: str = "png") -> bytes:
-    """An RGB picture as a file's bytes: "png", or "jpeg" at a tenth of the size."""
-    from io import BytesIO
-
-    from PIL import Image
-
-    buffer = BytesIO()
-    Image.fromarray(image_HWC).save(buffer, kind, quality=80)
-    return buffer.getvalue()
-
-
 def save_spectrogram(wav_N: np.ndarray, sample_rate: int, path: Path, title: str = "") -> None:
     """Writes a PNG with axes in seconds and Hz."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

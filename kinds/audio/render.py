@@ -138,9 +138,11 @@ def open_generators_codec(loaded: LoadedGenerator, weights: str | None, device: 
     if "codec" not in loaded.space.about:
         raise UserError(f"the generator of {loaded.trained_to} makes {loaded.space.kind}, not audio")
     name, weights = loaded.space.about["codec"], weights or loaded.config.chosen("kind").options.codec_weights
-    identity = codec_identity(name, weights)
+    chosen = loaded.config.choices.get("codec")
+    options = chosen.options if chosen else None
+    identity = codec_identity(name, weights, options)
     if identity != loaded.space.identity:
         raise UserError(
             f"the generator speaks {loaded.space.identity}, the codec here is {identity}: give --codec_weights"
         )
-    return open_codec(name, weights, device)
+    return open_codec(name, weights, device, options)

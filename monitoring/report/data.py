@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from config import default_values
-from earlier_options import current_options
+from earlier_versions import current_options
 from errors import UserError
 from losses.options import OBJECTIVES
 from monitoring.log import read_metrics
@@ -188,7 +188,7 @@ def _clip(title: str, epoch: int, number: int, path: Path) -> Clip | None:
     import soundfile
     from PIL import Image
 
-    from kinds.audio.pictures import encoded
+    from monitoring.images import encoded
 
     try:
         wav_N, rate = soundfile.read(path, dtype="float32", frames=-1)

@@ -26,8 +26,9 @@ def facts(run: RunData) -> list[tuple[str, str]]:
     o, a = run.options, run.about
     rows = []
     if a:
-        seconds = f"{a['train_pairs']} training and {a['val_pairs']} validation pairs of {a['seconds']:.3g} s"
-        rows.append(("data", f"{a['dataset']}: {seconds}, {a['codec']} latents"))
+        length = f"{a.get('length', a.get('seconds', 0)):.3g} {a.get('unit', 's')}"
+        pairs = f"{a['train_pairs']} training and {a['val_pairs']} validation pairs of {length}"
+        rows.append(("data", f"{a['dataset']}: {pairs}, {a.get('identity', a.get('codec'))}"))
         rows.append(("generator", f"{o['generator']}, {a['generator_parameters'] / 1e6:.2f} M parameters"))
         rows.append(("discriminator", f"{o['discriminator']}, {a['discriminator_parameters'] / 1e6:.2f} M parameters"))
         rows.append(("devices", f"{a['world']} x {a['device']}, {a['global_batch']} pairs a step, torch {a['torch']}"))

@@ -16,8 +16,8 @@ TINY = ["--epochs=1", "--num_layers=1", "--width=32", "--nhead=2", "--crop_secon
 def test_classic_keeps_its_shares_of_music_transition_and_noise(epochs):
     options = quality.schedule(epochs)
     config = make_config(dict(zip([name[2:] for name in options[::2]], options[1::2], strict=True)))
-    assert config.epochs == epochs and config.patience == 0
-    rate, begin = config.pure_gan_mode, config.gan_curriculum_start_epoch
+    assert config.training.epochs == epochs and config.training.patience == 0
+    rate, begin = config.curriculum.pure_gan_mode, config.curriculum.gan_curriculum_start_epoch
     alphas = [alpha_at(epoch, rate, begin, 1.0) for epoch in range(1, epochs + 1)]
     music, noise = alphas.count(0.0), sum(alpha > 0.999 for alpha in alphas)
     assert abs(music - epochs / 4) <= 1 and abs(noise - epochs / 4) <= 2 and alphas[-1] == pytest.approx(1, abs=1e-3)

@@ -1,26 +1,21 @@
 """Shapes: B batch, D latent channels, T frames."""
 
 import math
-from dataclasses import asdict
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curriculum.options import FADES
 from curriculum.pure_gan import (
-    FADES,
-    AdaptiveAlpha,
-    adapt_alpha,
     alpha_at,
     ease_alpha,
-    faded,
-    jitter_alpha,
+    known_fade,
     mean_alpha,
     mix_noise,
     offset_noise,
     phase_at,
-    recon_weight,
     remix_noise,
     sample_std,
     slow_noise,
@@ -98,9 +93,8 @@ def test_mix_at_zero_is_bit_identical(clips):
     x_BDT, noise_BDT = clips
     x_BDT[0, 0, :3] = torch.tensor([-0.0, 1e-42, 3.0000002])
     assert mix_noise(x_BDT, 0.0, noise_BDT) is x_BDT
-    for preserving in (False, True):
-        mixed_BDT = mix_noise(x_BDT, torch.zeros(3), noise_BDT, preserving)
-        assert torch.equal(mixed_BDT.view(torch.int32), x_BDT.view(torch.int32))
+    mixed_BDT = mix_noise(x_BDT, torch.zeros(3), noise_BDT)
+    assert torch.equal(mixed_BDT.view(torch.int32), x_BDT.view(torch.int32))
 
 
 def test_mix_at_zero_is_bit_identical_per_sample(clips):
@@ -114,18 +108,15 @@ def test_mix_equals_its_formula(clips):
     x_BDT, noise_BDT = clips
     std_B11 = torch.tensor([x.numpy().std() for x in x_BDT]).view(3, 1, 1)
     torch.testing.assert_close(mix_noise(x_BDT, 0.3, noise_BDT), 0.7 * x_BDT + 0.3 * std_B11 * noise_BDT)
-    keep = math.sqrt(1 - 0.09)
-    torch.testing.assert_close(mix_noise(x_BDT, 0.3, noise_BDT, True), keep * x_BDT + 0.3 * std_B11 * noise_BDT)
     torch.testing.assert_close(mix_noise(x_BDT, 1.0, noise_BDT), std_B11 * noise_BDT)
 
 
-@pytest.mark.parametrize("preserving", [False, True])
-def test_an_alpha_for_each_sample_equals_the_number(clips, preserving):
+def test_an_alpha_for_each_sample_equals_the_number(clips):
     x_BDT, noise_BDT = clips
     alphas = [0.2, 0.7, 1.0]
-    mixed_BDT = mix_noise(x_BDT, torch.tensor(alphas), noise_BDT, preserving)
+    mixed_BDT = mix_noise(x_BDT, torch.tensor(alphas), noise_BDT)
     for i, alpha in enumerate(alphas):
-        one_BDT = mix_noise(x_BDT[i : i + 1], alpha, noise_BDT[i : i + 1], preserving)
+        one_BDT = mix_noise(x_BDT[i : i + 1], alpha, noise_BDT[i : i + 1])
         torch.testing.assert_close(mixed_BDT[i : i + 1], one_BDT)
 
 
@@ -135,12 +126,11 @@ def test_at_one_nothing_of_the_music_is_left_but_its_scale(clips):
     torch.testing.assert_close(mix_noise(x_BDT, 1.0, noise_BDT), mix_noise(backwards_BDT, 1.0, noise_BDT))
 
 
-def test_the_linear_mix_shrinks_and_the_other_keeps_the_deviation(clips):
+@pytest.mark.parametrize("alpha", [0.2, 0.5, 0.9])
+def test_the_mix_shrinks_the_deviation(clips, alpha):
     x_BDT, noise_BDT = clips
-    shrunk_B = sample_std(mix_noise(x_BDT, 0.5, noise_BDT)) / sample_std(x_BDT)
-    kept_B = sample_std(mix_noise(x_BDT, 0.5, noise_BDT, True)) / sample_std(x_BDT)
-    torch.testing.assert_close(shrunk_B, torch.full((3,), 0.5**0.5), atol=0.02, rtol=0)
-    torch.testing.assert_close(kept_B, torch.ones(3), atol=0.02, rtol=0)
+    shrunk_B = sample_std(mix_noise(x_BDT, alpha, noise_BDT)) / sample_std(x_BDT)
+    torch.testing.assert_close(shrunk_B, torch.full((3,), math.hypot(1 - alpha, alpha)), atol=0.02, rtol=0)
 
 
 def test_mix_keeps_the_dtype(clips):
@@ -153,17 +143,6 @@ def test_sample_std_is_the_populations(clips):
     expected = [x.numpy().std() for x in clips[0]]
     torch.testing.assert_close(sample_std(clips[0]), torch.tensor(expected))
     assert sample_std(torch.full((1, 1, 1), 7.0)).item() == 0.0
-
-
-@given(st.floats(0, 1), st.floats(0, 1), ceilings, st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=8))
-def test_jitter_stays_within_the_schedule(share, width, ceiling, uniforms):
-    alpha = share * ceiling
-    u_B = torch.tensor(uniforms, dtype=torch.float64)
-    jittered_B = jitter_alpha(alpha, u_B, width, ceiling)
-    assert jittered_B.min() >= 0 and jittered_B.max() <= ceiling
-    assert (jittered_B - alpha).abs().max() <= width + 1e-12
-    mean_B = (jittered_B + jitter_alpha(alpha, 1 - u_B, width, ceiling)) / 2
-    torch.testing.assert_close(mean_B, torch.full_like(mean_B, alpha))
 
 
 @given(st.floats(0, 1), st.lists(st.tuples(*[st.floats(0, 1, exclude_max=True)] * 2), min_size=1, max_size=8))
@@ -182,30 +161,67 @@ def test_a_share_of_alphas_is_eased():
     assert eased_B[eased_B < 1].mean() == pytest.approx(0.5, abs=0.04)
 
 
-@pytest.mark.parametrize("preserving", [False, True])
-def test_remixing_takes_noise_away(clips, preserving):
+def test_remixing_takes_noise_away(clips):
     """Where the generator finds the music itself, the result is that music, mixed with the same noise at a lower
     alpha; at 0 it is what was made."""
     x_BDT, noise_BDT = (t.double() for t in clips)
-    mixed_BDT = mix_noise(x_BDT, 0.8, noise_BDT, preserving)
-    remixed_BDT = remix_noise(mixed_BDT, x_BDT, 0.8, 0.3, preserving)
-    torch.testing.assert_close(remixed_BDT, mix_noise(x_BDT, 0.3, noise_BDT, preserving))
-    again_BDT = remix_noise(remixed_BDT, x_BDT, 0.3, 0.1, preserving)
-    torch.testing.assert_close(again_BDT, remix_noise(mixed_BDT, x_BDT, 0.8, 0.1, preserving))
-    torch.testing.assert_close(remix_noise(mixed_BDT, x_BDT, 0.8, 0.0, preserving), x_BDT)
+    mixed_BDT = mix_noise(x_BDT, 0.8, noise_BDT)
+    remixed_BDT = remix_noise(mixed_BDT, x_BDT, 0.8, 0.3)
+    torch.testing.assert_close(remixed_BDT, mix_noise(x_BDT, 0.3, noise_BDT))
+    again_BDT = remix_noise(remixed_BDT, x_BDT, 0.3, 0.1)
+    torch.testing.assert_close(again_BDT, remix_noise(mixed_BDT, x_BDT, 0.8, 0.1))
+    torch.testing.assert_close(remix_noise(mixed_BDT, x_BDT, 0.8, 0.0), x_BDT)
 
 
-@pytest.mark.parametrize("preserving", [False, True])
+@pytest.mark.parametrize(("alpha", "lower"), [(0.3, 0.3), (0.3, 0.5), (0.3, -0.1)])
+def test_remixing_never_adds_noise(clips, alpha, lower):
+    with pytest.raises(AssertionError, match="taken away"):
+        remix_noise(*clips, alpha, lower)
+
+
+def images(*clips_BDT):
+    """The same numbers as [B, C, H, W]."""
+    return [clip_BDT.view(3, 16, 20, 25) for clip_BDT in clips_BDT]
+
+
+def test_samples_of_more_axes_have_one_deviation_each(clips):
+    (image,) = images(clips[0])
+    torch.testing.assert_close(sample_std(image), sample_std(clips[0]))
+    torch.testing.assert_close(sample_std(image), image.std(dim=(1, 2, 3), correction=0))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.4, 1.0, torch.tensor([0.0, 0.4, 1.0])])
+def test_samples_of_more_axes_are_mixed_as_those_of_two(clips, alpha):
+    image, noise = images(*clips)
+    mixed = mix_noise(image, alpha, noise)
+    assert mixed.shape == image.shape
+    torch.testing.assert_close(mixed.flatten(2), mix_noise(*(clips[0], alpha, clips[1])))
+    if isinstance(alpha, torch.Tensor):
+        assert torch.equal(mixed[0], image[0])
+
+
+def test_samples_of_more_axes_are_remixed_as_those_of_two(clips):
+    image, noise = (t.double() for t in images(*clips))
+    mixed = mix_noise(image, 0.8, noise)
+    remixed = remix_noise(mixed, image, 0.8, 0.3)
+    torch.testing.assert_close(remixed, mix_noise(image, 0.3, noise))
+    torch.testing.assert_close(remixed.flatten(2), remix_noise(mixed.flatten(2), clips[0].double(), 0.8, 0.3))
+
+
+def test_noise_of_another_shape_is_refused(clips):
+    with pytest.raises(AssertionError, match="noise"):
+        mix_noise(clips[0], 0.5, clips[1][:, :, :1])
+
+
 @given(st.floats(0.02, 1.0), st.floats(0.01, 0.99))
-def test_the_mean_alpha_of_a_step_is_weighed_as_the_step_is(preserving, alpha, share):
-    """Against the sum over small pieces of keep / alpha."""
+def test_the_mean_alpha_of_a_step_is_weighed_as_the_step_is(alpha, share):
+    """Against the sum over small pieces of (1 - alpha) / alpha."""
     lower = alpha * share
     edges = torch.linspace(alpha, lower, 4001, dtype=torch.float64)
-    keep = (1 - edges**2).clamp(min=0).sqrt() if preserving else 1 - edges
-    pieces = (keep / edges).diff()
+    pieces = ((1 - edges) / edges).diff()
     expected = float((pieces * (edges[1:] + edges[:-1]) / 2).sum() / pieces.sum())
-    assert mean_alpha(alpha, lower, preserving) == pytest.approx(expected, rel=2e-3)
-    assert lower <= mean_alpha(alpha, lower, preserving) <= alpha
+    assert mean_alpha(alpha, lower) == pytest.approx(expected, rel=2e-3)
+    assert lower <= mean_alpha(alpha, lower) <= alpha
 
 
 def test_part_of_the_noise_lasts():
@@ -243,83 +259,44 @@ def test_slow_noise_forgets():
     assert (noise_BDT[:, 0] * noise_BDT[:, 1]).mean() == pytest.approx(0.0, abs=0.02)
 
 
+def fade(name):
+    return FADES[name].load()
+
+
 @given(st.sampled_from(sorted(FADES)), st.floats(0, 1))
-def test_what_is_left_of_a_weight_is_a_share(fade, alpha):
-    assert 0 <= faded(alpha, fade) <= 1 + 1e-12
+def test_what_is_left_of_a_weight_is_a_share(name, alpha):
+    assert 0 <= fade(name)(alpha) <= 1 + 1e-12
+
+
+@given(st.sampled_from(sorted(FADES)), st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_a_fade_of_many_alphas_is_that_of_each(name, alphas):
+    shares_B = fade(name)(torch.tensor(alphas, dtype=torch.float64))
+    assert shares_B.tolist() == pytest.approx([fade(name)(alpha) for alpha in alphas])
 
 
 def test_what_fades_between_counts_where_half_is_known():
-    shares = faded(torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0]), "between")
+    shares = fade("between")(torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0]))
     torch.testing.assert_close(shares, torch.tensor([0.0, 0.36, 1.0, 0.36, 0.0]))
 
 
-def test_jitter_leaves_both_ends_alone():
-    u_B = torch.rand(100, generator=torch.Generator().manual_seed(0))
-    assert (jitter_alpha(0.0, u_B, 0.2, 1.0) == 0).all()
-    assert (jitter_alpha(0.3, u_B, 0.2, 0.3) == 0.3).all()
-    assert jitter_alpha(0.5, u_B, 0.2, 1.0).std() == pytest.approx(0.4 / 12**0.5, rel=0.15)
-
-
 @pytest.mark.parametrize(
-    ("fade", "alpha", "weight"),
-    [("off", 1.0, 1.0), ("linear", 0.25, 0.75), ("linear", 1.0, 0.05), ("known", 0.5, 0.5), ("known", 0.25, 0.9)],
+    ("name", "alpha", "weight"),
+    [("off", 1.0, 1.0), ("linear", 0.25, 0.75), ("linear", 1.0, 0.0), ("known", 0.5, 0.5), ("known", 0.25, 0.9)],
 )
-def test_recon_weight(fade, alpha, weight):
-    assert recon_weight(alpha, fade, floor=0.05) == pytest.approx(weight)
-    torch.testing.assert_close(recon_weight(torch.tensor([alpha]), fade, 0.05), torch.tensor([weight]))
+def test_fades_by_their_formulas(name, alpha, weight):
+    assert fade(name)(alpha) == pytest.approx(weight)
+    torch.testing.assert_close(fade(name)(torch.tensor([alpha])), torch.tensor([weight]))
 
 
-@given(st.sampled_from(["off", "linear", "known"]), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
-def test_recon_weight_falls_from_one_to_its_floor(fade, alpha, more, floor):
+@given(st.sampled_from(["off", "linear", "known"]), st.floats(0, 1), st.floats(0, 1))
+def test_fades_but_the_one_between_fall_from_one(name, alpha, more):
     low, high = sorted((alpha, more))
-    assert floor <= recon_weight(high, fade, floor) <= recon_weight(low, fade, floor) + 1e-12 <= 1 + 1e-9
-    assert recon_weight(0.0, fade, floor) == 1.0
+    assert fade(name)(high) <= fade(name)(low) + 1e-12
+    assert fade(name)(0.0) == 1.0 and fade(name)(1.0) == (1.0 if name == "off" else 0.0)
 
 
 def test_the_known_fade_is_the_share_of_variance_explained(clips):
     x_BDT, noise_BDT = clips
     mixed = mix_noise(x_BDT[1:2], 0.4, noise_BDT[1:2]).flatten()
     correlation = torch.corrcoef(torch.stack([x_BDT[1].flatten(), mixed]))[0, 1].item()
-    assert recon_weight(0.4, "known") == pytest.approx(correlation**2, abs=0.02)
-
-
-def adapt_over(losses, **options):
-    settings = {"rate": 0.01, "start_epoch": 1, "ceiling": 1.0, "threshold": 1.0} | options
-    states = [AdaptiveAlpha()]
-    for epoch, loss in enumerate(losses, start=1):
-        states.append(adapt_alpha(states[-1], loss, epoch=epoch, **settings))
-    return states[1:]
-
-
-@given(st.integers(0, 60), st.floats(0.001, 0.3), ceilings)
-def test_at_the_threshold_the_adaptive_curriculum_is_the_plain_one(start, rate, ceiling):
-    states = adapt_over([1.0] * 80, rate=rate, start_epoch=start, ceiling=ceiling)
-    plain = [alpha_at(epoch, rate, start, ceiling) for epoch in range(1, 81)]
-    assert [state.alpha for state in states] == pytest.approx(plain)
-
-
-def test_adaptive_alpha_slows_and_speeds_up():
-    slowed = adapt_over([None, 2.0, 2.0, float("nan"), 0.5])
-    speeds = [1.0, 0.9, 0.81, 0.729, 0.8019]
-    assert [state.speed for state in slowed] == pytest.approx(speeds)
-    assert [state.alpha for state in slowed] == pytest.approx([0.01 * sum(speeds[: i + 1]) for i in range(5)])
-
-
-def test_losses_of_the_music_phase_do_not_count():
-    assert [state.speed for state in adapt_over([9.0] * 10, start_epoch=11)] == [1.0] * 10
-
-
-@given(st.lists(st.floats(0, 2) | st.just(float("nan")), min_size=1, max_size=80), st.floats(0, 0.5))
-def test_adaptive_alpha_is_bounded_and_never_moves_backwards(losses, floor):
-    states = adapt_over(losses, ceiling=0.6, floor=floor)
-    alphas = [state.alpha for state in states]
-    assert alphas == sorted(alphas) and floor <= alphas[0] and alphas[-1] <= 0.6
-    assert all(0.1 <= state.speed <= 10 for state in states)
-
-
-def test_adaptive_state_survives_a_checkpoint():
-    whole = adapt_over([None, 2.0, 0.5, 0.5])
-    kept = AdaptiveAlpha(**asdict(adapt_over([None, 2.0])[-1]))
-    for epoch in (3, 4):
-        kept = adapt_alpha(kept, 0.5, epoch=epoch, rate=0.01, start_epoch=1, ceiling=1.0, threshold=1.0)
-    assert kept == whole[-1]
+    assert known_fade(0.4) == pytest.approx(correlation**2, abs=0.02)

@@ -12,6 +12,7 @@ from data.pairs import ReadError
 from data.stream import SampleStream, batches
 from errors import UserError
 from runtime.distributed import Ranks, ReportedElsewhere
+from training import skipped_samples
 from training.skipped_samples import SkippedSamples
 
 ALONE = Ranks(0, 0, 1, 1, torch.device("cpu"))
@@ -62,7 +63,7 @@ def test_ranks_agree_about_the_replacement():
         assert torch.equal(joined[1], whole.real_BDT)
 
 
-def test_readers_of_their_own_tell_as_well():
+def test_readers_of_their_own_report_as_well():
     reported = {name for batch in take(Damaged(6, {3}), 3, workers=1) for name in batch.bad}
     assert reported == {"train/pair_0003_target"}
 
@@ -83,7 +84,7 @@ def test_an_error_of_reading_reaches_the_run_from_another_process():
 
 
 def test_each_bad_sample_is_reported_once():
-    skipped = SkippedSamples(limit=3)
+    skipped = SkippedSamples()
     skipped.take({"a": "a is gone"})
     skipped.take({"a": "a is gone", "b": "b is gone"})
     assert [sentence.split(": ")[-1] for sentence in skipped.share(ALONE, lost=False)] == ["a is gone", "b is gone"]
@@ -93,20 +94,21 @@ def test_each_bad_sample_is_reported_once():
     assert skipped.known == {"a", "b"}
 
 
-def test_too_many_end_the_run():
-    skipped = SkippedSamples(limit=1)
+def test_too_many_end_the_run(monkeypatch):
+    monkeypatch.setattr(skipped_samples, "MOST", 1)
+    skipped = SkippedSamples()
     skipped.take({"a": "a is gone"})
     skipped.share(ALONE, lost=False)
     skipped.take({"b": "b is gone"})
-    with pytest.raises(UserError, match="2 clip.* --max_bad_clips is 1; b is gone"):
+    with pytest.raises(UserError, match="2 clip.* at most 1 may be replaced; b is gone"):
         skipped.share(ALONE, lost=False)
 
 
 def test_a_batch_without_replacement_ends_the_run():
-    skipped = SkippedSamples(limit=9)
+    skipped = SkippedSamples()
     skipped.take({"a": "a is gone"})
     with pytest.raises(UserError, match="no other clip could take its place; a is gone"):
         skipped.share(ALONE, lost=True)
     with pytest.raises(ReportedElsewhere, match="a is gone"):
-        other = SkippedSamples(limit=9, news={"a": "a is gone"})
+        other = SkippedSamples(news={"a": "a is gone"})
         other.share(dataclasses.replace(ALONE, rank=1), lost=True)

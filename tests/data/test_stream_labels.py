@@ -14,7 +14,7 @@ from data.stream import Batch, SampleStream, batches
 
 
 class Labelled(FakePairs):
-    """Pairs that bear two labels, and of which some inputs cannot be read."""
+    """Pairs of two labels, and of which some inputs cannot be read."""
 
     def __init__(self, count: int, bad: frozenset[int] = frozenset()) -> None:
         super().__init__(count, crop_frames=5, labels=True)

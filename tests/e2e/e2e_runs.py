@@ -14,7 +14,7 @@ from forked_ranks import ForkedRanks
 
 import train_simple_ddp
 import train_simple_worker
-from config import parse
+from command_line import parse
 from kinds.audio.files import write_wav
 from kinds.audio.pairs import pair_paths
 from kinds.audio.preparing.demo_music import demo_song

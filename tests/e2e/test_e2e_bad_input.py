@@ -146,7 +146,7 @@ def trained(dataset, tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "change", ["--num_layers 2", "--discriminator multiscale", "--generator patch", "--gan_loss rpgan", "--seed 7"]
+    "change", ["--num_layers 2", "--discriminator spectrogram", "--generator patch", "--gan_loss rpgan", "--seed 7"]
 )
 def test_a_checkpoint_of_another_shape(change, trained, capfd):
     there = contents(trained.parent)

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from e2e_runs import ROOT, TINY, figures, identical, state, train_here
 
-from config import parse
+from command_line import parse
 
 pytestmark = pytest.mark.e2e
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
@@ -26,11 +26,12 @@ COMMANDS = """\
 def test_documented_commands_run_as_they_stand(command, here):
     assert train_here(*command.split(), *TINY, "--epochs", 1) == 0
     config = parse(command.split())
-    folder = here / config.checkpoint_dir
+    c = config.curriculum
+    folder = here / config.checkpoints.checkpoint_dir
     assert (folder / "generator.safetensors").exists()
     lines = figures(folder)
     assert lines[-1]["samples_seen"] == 8
-    assert lines[-1]["alpha"] == (config.pure_gan_mode if config.gan_curriculum_start_epoch == 1 else 0)
+    assert lines[-1]["alpha"] == (c.pure_gan_mode if c.gan_curriculum_start_epoch == 1 else 0)
 
 
 def test_a_documented_resume_runs_as_it_stands(here):
@@ -51,7 +52,7 @@ def test_a_documented_resume_runs_as_it_stands(here):
 def test_every_recipe_runs(recipe, here):
     small = ["--global_batch_size", 2, "--sample_every", 0, "--num_threads", 1, "--log_every", 1, "--crop_seconds", 0.5]
     assert train_here("--config", recipe, *small, "--num_layers", 1, "--epochs", 1, "--max_steps", 2) == 0
-    lines = figures(here / parse(["--config", str(recipe)]).checkpoint_dir)
+    lines = figures(here / parse(["--config", str(recipe)]).checkpoints.checkpoint_dir)
     assert [line["step"] for line in lines] == [1, 2]
     numbers = [value for line in lines for value in line.values() if isinstance(value, int | float)]
     assert numbers

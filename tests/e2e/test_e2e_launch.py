@@ -10,7 +10,8 @@ import yaml
 from e2e_runs import RATE, TINY, figures, finished, plain, start, state, torchrun, train_here
 
 import generate
-from config import RunConfig, parse
+from command_line import parse
+from config import make_config
 
 pytestmark = pytest.mark.e2e
 OPTIONS = [*TINY, "--epochs", "2", "--save_every", "1", "--sample_every", "2", "--pure_gan_mode", "1.0"]
@@ -116,11 +117,12 @@ def test_the_export_is_plain_safetensors_of_the_averaged_weights(run):
     folder, _ = run
     exported, average = load_file(folder / "generator.safetensors"), state(folder)["ema"]
     assert {name: exported[name].tolist() for name in average} == {name: w.tolist() for name, w in average.items()}
-    live = state(folder)["generator"]
+    live = state(folder)["trainer"]["generator"]
     assert any((live[name] != average[name]).any() for name in average)
     header = struct.unpack("<Q", (folder / "generator.safetensors").read_bytes()[:8])[0]
     assert header < 1_000_000
-    assert RunConfig(**json.loads((folder / "config.json").read_text())["config"]) == parse(OPTIONS)
+    described = json.loads((folder / "config.json").read_text())["config"]
+    assert make_config(described).flat() == parse(OPTIONS).flat()
 
 
 def test_a_bare_torchrun_trains_and_a_second_run_moves_the_first(here, capfd):

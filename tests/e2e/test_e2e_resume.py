@@ -6,9 +6,9 @@ import pytest
 from e2e_runs import TINY, Ranks, figures, identical, state, train_here
 
 pytestmark = pytest.mark.e2e
-# Whatever could remember something: dropout, jitter, shuffling, crops, penalties, a learned mask, schedules.
+# Whatever could remember something: dropout, noise levels, shuffling, crops, penalties, a learned mask, schedules.
 OPTIONS = [*TINY, "--epochs", "4", "--pure_gan_mode", "0.4", "--gan_curriculum_start_epoch", "2", "--shuffle_targets"]
-OPTIONS += ["--dropout", "0.2", "--disc_dropout", "0.2", "--alpha_jitter", "0.1", "--crop_seconds", "0.8"]
+OPTIONS += ["--dropout", "0.2", "--disc_dropout", "0.2", "--easy_share", "0.5", "--crop_seconds", "0.8"]
 OPTIONS += ["--easy_share", "0.5"]
 OPTIONS += ["--use_creative_agent", "--gan_loss", "rpgan", "--r1_weight", "1", "--instance_noise_std", "0.1"]
 OPTIONS += ["--lr_schedule", "cosine", "--g_warmup_steps", "3", "--disc_update_freq", "2", "--save_every", "2"]

@@ -1,18 +1,17 @@
-"""Every generator, agent, mask, discriminator, objective and optimizer trains for two steps through the worker."""
-
-from typing import get_args
+"""Every generator, agent, mask, discriminator, objective, optimizer and schedule trains for two steps."""
 
 import pytest
 from e2e_runs import TINY, figures, train_here
 
-from config import RunConfig
+from config import known_options
+from registry import mark_of
 
 pytestmark = pytest.mark.e2e
 
 
 def each(name: str) -> list[str]:
     """An option with each of its choices."""
-    return [f"--{name} {choice}" for choice in get_args(RunConfig.model_fields[name].annotation)]
+    return [f"--{name} {part}" for part in mark_of(known_options()[name].field, "registry")]
 
 
 VARIANTS = [
@@ -21,18 +20,20 @@ VARIANTS = [
     *each("discriminator"),
     *each("optimizer"),
     *each("loss_reconstruction"),
+    *each("lr_schedule"),
     "--generator patch --width 16",
-    "--generator patch --width 16 --patch_frames 4 --attention_window 10 --residual 0 --conv_kernel 3",
+    "--generator patch --width 16 --patch_frames 4",
+    "--discriminator conv+spectrogram",
+    "--health window=5,swing=0.2",
     "--num_transformer_layers 3 --anti_cheating 0.1",
     "--use_creative_agent",
     "--use_compositional_agent",
     "--generator patch --width 16 --use_creative_agent",
     "--gan_loss rpgan --r1_weight 5 --r2_weight 5 --centring_weight 0.02",
-    "--gan_loss rpgan --r1_weight 5 --r2_weight 5 --penalty_form exact",
     "--gan_loss lsgan --label_smoothing 0.9 --instance_noise_std 0.1 --instance_noise_decay 0.9",
     "--disc_spectral_norm --feature_matching_weight 1",
     "--recon_domain audio --decode_every 1 --loss_weight_spectral 1 --loss_weight_mel 1 --corr_weight 1",
-    "--recon_fade known --recon_floor 0.1 --alpha_jitter 0.2 --noise_mix variance_preserving",
+    "--recon_fade known --easy_share 0.2",
     "--amp bf16 --optimizer adam --beta1 0",
     "--unity_test --crop_seconds 0.5",
     "--unity_test --easy_share 1 --passes 3 --loss_reconstruction mse --offset_noise 0.5 --offset_seconds 2",

@@ -10,10 +10,11 @@ import torch
 
 import generate
 from audio_codecs import codec_identity
-from config import RunConfig
+from config import make_config
 from kinds.audio.files import write_wav
-from training.networks import build_guided_generator
-from training.state import LatentSpace
+from synthesis.loading import export_generator
+from synthesis.space import Space
+from training.builder import build_networks
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -24,11 +25,18 @@ def one_thread():
 def export(folder: Path, **more) -> Path:
     """A tiny, untrained generator."""
     tiny = {"generator": "patch", "width": 16, "nhead": 1, "num_layers": 1, "num_transformer_layers": 1, "dropout": 0.0}
-    config = RunConfig(**tiny, **more)
-    space = LatentSpace(
-        "mel", codec_identity("mel"), 24000, 30, torch.full((128,), -4.0), torch.full((128,), 2.0), torch.ones(3, 2)
+    config = make_config(tiny | more)
+    space = Space(
+        kind="audio",
+        identity=codec_identity("mel"),
+        shape=(128, 30),
+        rate=75,
+        mean_D=torch.full((128,), -4.0),
+        std_D=torch.full((128,), 2.0),
+        noise_scales_K2=torch.ones(3, 2),
+        about={"codec": "mel", "sample_rate": 24_000},
     )
-    generate.export_generator(folder, config, build_guided_generator(config).state_dict(), space, "epoch 1, step 1")
+    export_generator(folder, config, build_networks(config)[0].state_dict(), space, "epoch 1, step 1")
     return folder
 
 

@@ -15,7 +15,7 @@ SAMPLE_RATE = 24000
 
 
 def plucked(seed, seconds):
-    """A tune of decaying tones: music enough to be told from noise."""
+    """A tune of decaying tones: music enough to differ from noise."""
     rng = np.random.default_rng(seed)
     wav = 1e-3 * rng.standard_normal(int(seconds * SAMPLE_RATE))
     for start in np.arange(0, seconds - 0.5, 0.25):
@@ -51,7 +51,7 @@ def folders(tmp_path_factory):
     return root
 
 
-def test_two_folders_are_judged_beside_one_ladder(folders, tmp_path, capsys, monkeypatch):
+def test_two_folders_are_measured_beside_one_ladder(folders, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("audio_codecs.open_codec", lambda *_: MelCodec(rounds=4))
     generated = [str(folders / name) for name in ("good", "hiss")]
     options = ["--dataset_folder", str(folders), "--duration", "2", "--num", "16", "--rounds", "10"]
@@ -81,21 +81,21 @@ def test_without_training_music_the_reference_is_halved(folders):
     assert not {clip.tobytes() for clip in material.reference_BN} & {clip.tobytes() for clip in material.train_BN}
 
 
-def test_silent_real_clips_are_left_out_and_judged_ones_are_not(folders, tmp_path):
+def test_silent_real_clips_are_left_out_and_evaluated_ones_are_not(folders, tmp_path):
     write_songs(tmp_path / "val", range(50, 54), 9.0)
     write_wav(tmp_path / "val" / "rest.wav", np.zeros(4 * SAMPLE_RATE, np.float32), SAMPLE_RATE)
     args = arguments("--generated", tmp_path / "val", "--reference", tmp_path / "val", "--train", folders / "train")
     args.duration, args.num = 2.0, 18
     material = evaluate.gather(args, evaluate.open_sources(args))
     assert "2 silent reference clips left out" in material.remarks
-    assert material.count == len(material.reference_BN) == len(material.judged["val"]) == 16
+    assert material.count == len(material.reference_BN) == len(material.evaluated["val"]) == 16
     assert "16 clips a set instead of 18: no more in the smallest of them" in material.remarks
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ([], "nothing to judge"),
+        ([], "nothing to evaluate"),
         (["--generated", "{}/nowhere"], "nowhere is not a folder"),
         (["--generated", "{}/empty"], "holds no audio files"),
         (["--generated", "{}/good", "--num", "3"], "--num 3 is not possible"),

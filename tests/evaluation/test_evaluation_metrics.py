@@ -64,7 +64,7 @@ def test_whitening_keeps_fewer_dimensions_than_an_eighth_of_the_clips():
     assert metrics.fit_whitening(gaussian(400, 30))(gaussian(5, 30)).shape == (5, 30)
 
 
-def test_whitening_does_not_depend_on_units_and_bears_constant_features():
+def test_whitening_does_not_depend_on_units_and_stands_constant_features():
     reference = gaussian(100, 5)
     reference[:, 2] = 4.0
     x, units = gaussian(10, 5, 1), np.array([1e3, 1e-3, 1, 5, 2])

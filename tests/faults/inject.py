@@ -14,11 +14,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import train_simple_ddp  # noqa: E402
-import train_simple_worker as worker  # noqa: E402
-from config import parse  # noqa: E402
+from command_line import parse  # noqa: E402
 from data.stream import SampleStream  # noqa: E402
 from runtime import checkpoint, saver  # noqa: E402
-from training import validation  # noqa: E402
+from training import recovery, skipped_samples  # noqa: E402
+from training.trainer import Trainer  # noqa: E402
+from training.validation import Validation  # noqa: E402
 
 RANK = int(os.environ.get("RANK", 0))
 ATTEMPT = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
@@ -26,8 +27,8 @@ ATTEMPT = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
 
 def before_step(action) -> None:
     """Has action(batch, plan) called before every step; it may return another batch."""
-    step = worker.train_step
-    worker.train_step = lambda game, batch, plan: step(game, action(batch, plan) or batch, plan)
+    view = Trainer.view
+    Trainer.view = lambda self, batch, plan: view(self, action(batch, plan) or batch, plan)
 
 
 def slow_steps(seconds: float) -> None:
@@ -66,13 +67,21 @@ def nan(rank: int, first: int, last: int, above_lr: float = 0.0) -> None:
     before_step(poison)
 
 
+def most_rollbacks(number: int) -> None:
+    recovery.MOST_ROLLBACKS = number
+
+
+def most_skipped(number: int) -> None:
+    skipped_samples.MOST = number
+
+
 def kill_in_save(number: int) -> None:
     write, calls = checkpoint._write_to, []
 
     def half(file, state) -> None:
         calls.append(1)
         if len(calls) == number:
-            file.write(checkpoint.serialise(state | {"generator": {}})[:5000])
+            file.write(checkpoint.serialise(state | {"ema": {}})[:5000])
             file.flush()
             os.kill(os.getpid(), signal.SIGKILL)
         write(file, state)
@@ -106,14 +115,14 @@ def read_only(after: int) -> None:
 
 
 def slow_validation(seconds: float) -> None:
-    readable = validation.readable
+    readable = Validation.readable
 
     def slowly(*args):
         print("VALIDATING", flush=True)
         time.sleep(seconds)
         return readable(*args)
 
-    validation.readable = slowly
+    Validation.readable = slowly
 
 
 def slow_data(seconds: float, index: int) -> None:

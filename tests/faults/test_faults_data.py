@@ -43,14 +43,15 @@ def test_a_lost_latent_shard_is_named_and_skipped_by_all_ranks_alike(tmp_path, o
 
 def test_more_lost_clips_than_allowed_end_the_run_with_one_sentence(tmp_path, own_dataset):
     folder = tmp_path / "run"
-    program = start(folder, own_dataset, ranks=2, faults={"slow_steps": {"seconds": 0.2}}, max_bad_clips=0)
+    faults = {"slow_steps": {"seconds": 0.2}, "most_skipped": {"number": 0}}
+    program = start(folder, own_dataset, ranks=2, faults=faults)
     program.wait_for_step(folder, 2)
     for path in shards(own_dataset)[:6]:
         path.unlink()
     assert program.end(60) != 0
-    told = [line for line in program.output.splitlines() if line.startswith("train_simple_worker.py:")]
-    assert len(told) == 1
-    assert "cannot be read and --max_bad_clips is 0; The latents of " in told[0]
+    sentences = [line for line in program.output.splitlines() if line.startswith("train_simple_worker.py:")]
+    assert len(sentences) == 1
+    assert "cannot be read and at most 0 may be replaced; The latents of " in sentences[0]
     assert "exitcode  : 2" in program.output
 
 

@@ -28,7 +28,7 @@ def good_checkpoint() -> bytes:
 
     counters = {"samples_seen": 3, "finished_epochs": 0, "step": 1}
     return checkpoint.serialise(
-        {"counters": counters, "generator": {"w": torch.arange(6.0)}, "skipped": torch.zeros(4)}
+        {"counters": counters, "trainer": {"generator": {"w": torch.arange(6.0)}, "skipped": torch.zeros(4)}}
     )
 
 

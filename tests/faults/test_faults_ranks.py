@@ -68,18 +68,18 @@ def test_a_bad_step_of_one_rank_is_taken_by_none(tmp_path, dataset):
     skipped = {line["step"]: line["skipped/g"] for line in lines(folder)}
     assert (skipped[5], skipped[6], skipped[7], skipped[20]) == (0, 1, 2, 2)
     state = checkpoint.load(folder / "last.pt")
-    assert all(bool(tensor.isfinite().all()) for tensor in state["generator"].values())
+    assert all(bool(tensor.isfinite().all()) for tensor in state["trainer"]["generator"].values())
     assert state["counters"]["rollbacks"] == 0
 
 
 def test_many_bad_steps_in_a_row_go_back_with_half_the_learning_rate(tmp_path, dataset):
     folder = tmp_path / "run"
     faults = {"nan": {"rank": 1, "first": 8, "last": 100, "above_lr": 6e-4}}
-    program = run(folder, dataset, ranks=2, faults=faults, max_bad_steps=4, max_rollbacks=2, save_every=100)
-    told = [line for line in program.output.splitlines() if "back to step" in line]
-    assert len(told) == 1
-    assert "loss/" in told[0] and "of rank 1 is not finite at step 12, samples 46 to 47" in told[0]
-    assert "back to step 6 with 0.5 x the learning rate (1 of 2)" in told[0]
+    program = run(folder, dataset, ranks=2, faults=faults, max_bad_steps=4, save_every=100)
+    warnings = [line for line in program.output.splitlines() if "back to step" in line]
+    assert len(warnings) == 1
+    assert "loss/" in warnings[0] and "of rank 1 is not finite at step 12, samples 46 to 47" in warnings[0]
+    assert "back to step 6 with 0.5 x the learning rate (1 of 3)" in warnings[0]
     figures = lines(folder)
     assert [line["step"] for line in figures] == list(range(1, 21))
     assert all(line["lr/g"] == (5e-4 if line["step"] > 6 else 1e-3) for line in figures)
@@ -90,8 +90,8 @@ def test_many_bad_steps_in_a_row_go_back_with_half_the_learning_rate(tmp_path, d
 
 def test_a_run_that_stays_bad_stops_with_exit_code_3_and_says_why(tmp_path, dataset):
     folder = tmp_path / "run"
-    faults = {"nan": {"rank": 0, "first": 8, "last": 100}}
-    program = run(folder, dataset, faults=faults, max_bad_steps=4, max_rollbacks=2, save_every=100, code=3)
+    faults = {"nan": {"rank": 0, "first": 8, "last": 100}, "most_rollbacks": {"number": 2}}
+    program = run(folder, dataset, faults=faults, max_bad_steps=4, save_every=100, code=3)
     last = program.output.strip().splitlines()[-1]
     assert last.startswith("train_simple_worker.py: training diverged: loss/")
     assert "of rank 0 is not finite at step 12, samples 22 to 23, after 2 return(s) to an earlier save" in last

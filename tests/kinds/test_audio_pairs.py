@@ -145,7 +145,7 @@ def test_a_missing_folder_points_to_the_remedy(tmp_path):
         (24_000, 0, "PCM_16", "empty"),
     ],
 )
-def test_clips_are_judged_by_their_headers(tmp_path, rate, frames, subtype, complaint):
+def test_clips_are_checked_by_their_headers(tmp_path, rate, frames, subtype, complaint):
     soundfile.write(tmp_path / "a.wav", np.zeros(frames), rate, subtype)
     with pytest.raises(UserError, match=rf"a\.wav.*{complaint}.*prepare_dataset.py"):
         check_clip(tmp_path / "a.wav", 24_000, 24_000)

@@ -12,9 +12,9 @@ import torch
 from data_clips import RATE, SAMPLES, chirp, make_hand_made
 
 from audio_codecs import open_codec
-from kinds.audio import encode
 from data.pairs import ReadError
 from errors import UserError
+from kinds.audio import encode
 from kinds.audio.files import read_audio, write_wav
 from kinds.audio.latent_index import read_index
 from kinds.audio.latent_pairs import open_pairs

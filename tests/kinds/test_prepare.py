@@ -15,11 +15,11 @@ from data_clips import RATE, chirp, make_hand_made
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kinds.audio.preparing import prepare as pipeline
 from errors import UserError
 from kinds.audio.files import read_audio
 from kinds.audio.latent_pairs import open_pairs
 from kinds.audio.pairs import SongOrigin, list_pairs, read_manifest
+from kinds.audio.preparing import prepare as pipeline
 from kinds.audio.preparing.demo_music import demo_song
 from kinds.audio.preparing.prepare import Options, prepare
 from kinds.audio.preparing.songs import choose_val, find_runs, is_silent, split_by_time
@@ -157,7 +157,7 @@ def test_one_song_is_enough_and_said(tmp_path):
     assert any("only one usable song" in note for note in report.notes)
 
 
-def test_silence_is_judged_by_level_and_by_share():
+def test_silence_is_found_by_level_and_by_share():
     assert is_silent(np.zeros(100)) and is_silent(np.full(100, 5e-4)) and not is_silent(np.full(100, 2e-3))
     click = np.zeros(1000)
     click[:5] = 1.0

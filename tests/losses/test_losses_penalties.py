@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from losses import penalties
 from losses.penalties import (
     exact_penalty,
     finite_difference_penalty,
@@ -14,7 +15,7 @@ from losses.penalties import (
     split_penalties,
 )
 
-SIGMA = 0.01
+SIGMA, RATE = 0.01, 75  # RATE: frames to a second, the unit of length
 
 
 class AveragingCritic(nn.Module):
@@ -38,7 +39,7 @@ def noise(*shape, seed=0):
 
 def exact(critic, x_BDT):
     x_BDT = x_BDT.detach().requires_grad_()
-    return exact_penalty(critic(x_BDT), x_BDT)
+    return exact_penalty(critic(x_BDT), x_BDT, x_BDT.shape[-1] / RATE)
 
 
 def test_a_linear_critic_has_a_known_penalty():
@@ -84,7 +85,8 @@ def test_finite_differences_agree_with_the_exact_penalty_to_one_percent():
         e_BDT = noise(40_000, 4, 12, seed=3)
         copies_BDT = clip_DT.expand_as(e_BDT)
         with torch.no_grad():
-            penalty_B = finite_difference_penalty(critic(copies_BDT), critic(copies_BDT + SIGMA * e_BDT), SIGMA, 12)
+            logits = critic(copies_BDT), critic(copies_BDT + SIGMA * e_BDT)
+            penalty_B = finite_difference_penalty(*logits, 12 / RATE, SIGMA)
         assert penalty_B.mean().item() == pytest.approx(exact_value.item(), rel=0.01)
 
 
@@ -95,35 +97,62 @@ def test_finite_difference_gradients_agree_with_exact_ones():
     critic.zero_grad()
     e_BDT = noise(40_000, 4, 12, seed=5)
     copies_BDT = x_BDT.expand_as(e_BDT)
-    finite_difference_penalty(critic(copies_BDT), critic(copies_BDT + SIGMA * e_BDT), SIGMA, 12).mean().backward()
+    logits = critic(copies_BDT), critic(copies_BDT + SIGMA * e_BDT)
+    finite_difference_penalty(*logits, 12 / RATE, SIGMA).mean().backward()
     assert (critic.into.weight.grad - wanted).norm() < 0.03 * wanted.norm()
 
 
-@pytest.mark.parametrize("frame_rate", [75.0, 50.0])
-def test_one_direction_is_the_closed_form(frame_rate):
+@pytest.mark.parametrize("length", [0.4, 1.0, 7.5])
+def test_one_direction_is_the_closed_form(length):
     weight_DT, e_BDT = noise(4, 30), noise(2, 4, 30, seed=1)
     logits_B = torch.zeros(2, dtype=torch.float64)
     slope_B = (e_BDT * weight_DT).sum(dim=(1, 2))
-    penalty_B = finite_difference_penalty(logits_B, logits_B + SIGMA * slope_B, SIGMA, 30, frame_rate)
-    torch.testing.assert_close(penalty_B, slope_B.square() * 30 / frame_rate)
+    penalty_B = finite_difference_penalty(logits_B, logits_B + SIGMA * slope_B, length, SIGMA)
+    torch.testing.assert_close(penalty_B, slope_B.square() * length)
+
+
+def test_penalties_grow_with_the_length_that_they_are_given():
+    critic, x_BDT, e_BDT = AveragingCritic(3), noise(3, 4, 20).requires_grad_(), noise(3, 4, 20, seed=1)
+    logits_B = critic(x_BDT)
+    for penalty in (
+        lambda length: exact_penalty(logits_B, x_BDT, length),
+        lambda length: finite_difference_penalty(logits_B, critic(x_BDT + SIGMA * e_BDT), length, SIGMA),
+    ):
+        torch.testing.assert_close(penalty(3.0), 3 * penalty(1.0))
+
+
+def test_the_step_of_the_finite_differences_is_a_twentieth_unless_given():
+    critic, e_BDT = AveragingCritic(3), noise(6, 4, 20, seed=2)
+    real_BDT, fake_BDT = noise(3, 4, 20), noise(3, 4, 20, seed=1)
+    joined = join_perturbed(real_BDT, fake_BDT, e_BDT)
+    assert penalties.SIGMA == 0.05
+    torch.testing.assert_close(joined, join_perturbed(real_BDT, fake_BDT, e_BDT, 0.05))
+    for got, wanted in zip(
+        split_penalties(critic(joined), 2.0), split_penalties(critic(joined), 2.0, 0.05), strict=True
+    ):
+        assert torch.equal(got, wanted)
+    clean_B, moved_B = critic(joined)[:6], critic(joined)[6:]
+    torch.testing.assert_close(
+        finite_difference_penalty(clean_B, moved_B, 2.0), 2.0 * ((moved_B - clean_B) / 0.05) ** 2
+    )
 
 
 def test_a_joined_forward_equals_two():
     critic, real_BDT, fake_BDT, e_NDT = AveragingCritic(3), noise(3, 4, 20), noise(3, 4, 20, seed=1), noise(6, 4, 20)
     joined = join_perturbed(real_BDT, fake_BDT, e_NDT, SIGMA)
     assert joined.shape == (12, 4, 20)
-    real_B, fake_B, r1_B, r2_B = split_penalties(critic(joined), SIGMA, 20)
+    real_B, fake_B, r1_B, r2_B = split_penalties(critic(joined), 20 / RATE, SIGMA)
     torch.testing.assert_close(real_B, critic(real_BDT))
     torch.testing.assert_close(fake_B, critic(fake_BDT))
     for got_B, clean_BDT, e_BDT in ((r1_B, real_BDT, e_NDT[:3]), (r2_B, fake_BDT, e_NDT[3:])):
         moved_B = critic(clean_BDT + SIGMA * e_BDT)
-        torch.testing.assert_close(got_B, finite_difference_penalty(critic(clean_BDT), moved_B, SIGMA, 20))
+        torch.testing.assert_close(got_B, finite_difference_penalty(critic(clean_BDT), moved_B, 20 / RATE, SIGMA))
 
 
 def test_half_precision_logits_are_refused():
     half_B = torch.zeros(2, dtype=torch.bfloat16)
     with pytest.raises(AssertionError, match="float32"):
-        finite_difference_penalty(half_B, half_B, SIGMA, 10)
+        finite_difference_penalty(half_B, half_B, 10 / RATE)
 
 
 @pytest.mark.parametrize("kernel", [1, 5])
@@ -146,10 +175,11 @@ def test_the_finite_difference_weight_carries_over_in_expectation():
     def mean_penalty(frames):
         e_BDT = noise(20_000, 4, frames, seed=7)
         logits_B = (weight_D1 * e_BDT).sum(1).mean(-1)
-        return finite_difference_penalty(torch.zeros_like(logits_B), SIGMA * logits_B, SIGMA, frames).mean().item()
+        none_B = torch.zeros_like(logits_B)
+        return finite_difference_penalty(none_B, SIGMA * logits_B, frames / RATE, SIGMA).mean().item()
 
     short, long = mean_penalty(20), mean_penalty(80)
-    assert short == pytest.approx(weight_D1.square().sum().item() / 75, rel=0.03)
+    assert short == pytest.approx(weight_D1.square().sum().item() / RATE, rel=0.03)
     assert long == pytest.approx(short, rel=0.04)
 
 
@@ -195,3 +225,25 @@ def test_no_nan_where_the_critic_is_flat():
     penalty_B.sum().backward()
     torch.testing.assert_close(penalty_B, torch.ones_like(penalty_B), atol=1e-5, rtol=0)
     assert torch.isfinite(weight.grad).all()
+
+
+def test_penalties_know_samples_of_more_axes():
+    """Images [B, C, H, W] against the same numbers as [B, C, H W]; all axes but the batch's belong to the sample."""
+    weight_CX = noise(4, 30)
+
+    def critic(x):
+        return torch.tanh(x.flatten(2) * weight_CX).sum(dim=(1, 2))
+
+    real, fake, u_B = noise(3, 4, 30), noise(3, 4, 30, seed=1), torch.tensor([0.0, 0.3, 1.0])
+    image = real.view(3, 4, 5, 6)
+    shaped = image.clone().requires_grad_()
+    flat = real.clone().requires_grad_()
+    torch.testing.assert_close(exact_penalty(critic(shaped), shaped, 2.0), exact_penalty(critic(flat), flat, 2.0))
+    assert exact_penalty(critic(shaped), shaped, 2.0).shape == (3,)
+    torch.testing.assert_close(
+        interpolate_penalty(critic, image, fake.view(3, 4, 5, 6), u_B), interpolate_penalty(critic, real, fake, u_B)
+    )
+    e = noise(6, 4, 30, seed=2)
+    joined = join_perturbed(image, fake.view(3, 4, 5, 6), e.view(6, 4, 5, 6), SIGMA)
+    assert joined.shape == (12, 4, 5, 6)
+    torch.testing.assert_close(joined.flatten(2), join_perturbed(real, fake, e, SIGMA))

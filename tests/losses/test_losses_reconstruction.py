@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from losses.features import feature_matching
-from losses.reconstruction import RECONSTRUCTION
+from losses.options import RECONSTRUCTION
 
 
 def noise(*shape, seed=0):
@@ -24,20 +24,20 @@ ORACLES = {
 @pytest.mark.parametrize("name", RECONSTRUCTION)
 def test_values_per_sample_equal_the_librarys(name):
     expected = [ORACLES[name](a, b) for a, b in zip(OUTPUT_BDT, TARGET_BDT, strict=True)]
-    got_B = RECONSTRUCTION[name](OUTPUT_BDT, TARGET_BDT)
+    got_B = RECONSTRUCTION[name].load()(OUTPUT_BDT, TARGET_BDT)
     torch.testing.assert_close(got_B, torch.stack(expected), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("name", RECONSTRUCTION)
 def test_gradients(name):
     output_BDT = OUTPUT_BDT[:2, :2].clone().requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: RECONSTRUCTION[name](x, TARGET_BDT[:2, :2]), (output_BDT,))
+    assert torch.autograd.gradcheck(lambda x: RECONSTRUCTION[name].load()(x, TARGET_BDT[:2, :2]), (output_BDT,))
 
 
 @pytest.mark.parametrize("name", RECONSTRUCTION)
 def test_zero_error_has_a_zero_gradient(name):
     output_BDT = TARGET_BDT.float().requires_grad_()
-    loss_B = RECONSTRUCTION[name](output_BDT, TARGET_BDT.float())
+    loss_B = RECONSTRUCTION[name].load()(output_BDT, TARGET_BDT.float())
     loss_B.sum().backward()
     assert (output_BDT.grad == 0).all()
     assert (loss_B <= 1.01e-4).all()
@@ -45,7 +45,13 @@ def test_zero_error_has_a_zero_gradient(name):
 
 @pytest.mark.parametrize("name", RECONSTRUCTION)
 def test_waveforms_and_any_length(name):
-    assert RECONSTRUCTION[name](noise(2, 1, 777), noise(2, 1, 777, seed=1)).shape == (2,)
+    assert RECONSTRUCTION[name].load()(noise(2, 1, 777), noise(2, 1, 777, seed=1)).shape == (2,)
+
+
+@pytest.mark.parametrize("name", RECONSTRUCTION)
+def test_further_axes_count_as_more_values_of_the_sample(name):
+    measure, output, target = RECONSTRUCTION[name].load(), noise(3, 2, 5, 4), noise(3, 2, 5, 4, seed=1)
+    torch.testing.assert_close(measure(output, target), measure(output.flatten(2), target.flatten(2)))
 
 
 def test_feature_matching_is_the_relative_difference_of_each_layer():
@@ -70,7 +76,7 @@ def test_feature_matching_gradients_reach_fakes_only():
     assert torch.autograd.gradcheck(lambda f: feature_matching([real.detach()], [f]), (fake,))
 
 
-def test_feature_matching_bears_a_dead_layer_and_equal_features():
+def test_feature_matching_stays_finite_for_a_dead_layer_and_equal_features():
     fake = torch.zeros(2, 3, requires_grad=True)
     feature_matching([torch.zeros(2, 3)], [fake]).sum().backward()
     assert torch.isfinite(fake.grad).all()

@@ -1,16 +1,19 @@
 """Blocks against dense oracles, closed forms and bounds. B batch, D channels, T frames, L tokens, E width, H heads."""
 
+import copy
 import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.blocks import (
+    Attention,
     SpectralLinear,
     TransformerBlock,
+    attend,
+    masked_source,
     match_rms,
     rescale_rms,
     rms,
@@ -18,19 +21,37 @@ from models.blocks import (
     rotate,
     sinusoidal_positions,
     tiled_dropout,
-    windowed_attention,
 )
 
 
 @settings(max_examples=20, deadline=None)
-@given(length=st.integers(1, 40), window=st.integers(1, 12))
-def test_windowed_attention_is_dense_attention_under_a_band(length, window):
-    torch.manual_seed(length * 100 + window)
-    q, k, v = torch.randn(3, 2, 3, length, 4, dtype=torch.float64)
-    place = torch.arange(length)
-    band = (place[:, None] - place).abs() <= window
-    dense = F.scaled_dot_product_attention(q, k, v, attn_mask=band)
-    torch.testing.assert_close(windowed_attention(q, k, v, window), dense)
+@given(length=st.integers(1, 40), context=st.integers(1, 12))
+def test_attention_is_a_softmax_over_scaled_products(length, context):
+    generator = torch.Generator().manual_seed(length * 100 + context)
+    q = torch.randn(2, 3, length, 4, dtype=torch.float64, generator=generator)
+    k, v = torch.randn(2, 2, 3, context, 4, dtype=torch.float64, generator=generator)
+    weights = (torch.einsum("bhle,bhse->bhls", q, k) / 2).softmax(dim=-1)
+    torch.testing.assert_close(attend(q, k, v), torch.einsum("bhls,bhse->bhle", weights, v))
+
+
+def test_dropout_in_attention_acts_on_its_weights():
+    """With the identity for values the answer is the weights themselves."""
+    torch.manual_seed(0)
+    q, k = torch.randn(2, 2, 3, 50, 4)
+    v = torch.eye(50).expand(2, 3, 50, 50)
+    weights, dropped = attend(q, k, v), attend(q, k, v, dropout=0.25)
+    kept = dropped != 0
+    torch.testing.assert_close(dropped[kept], weights[kept] / 0.75)
+    assert (~kept).float().mean() == pytest.approx(0.25, abs=0.02)
+
+
+def test_attention_in_evaluation_has_no_dropout():
+    torch.manual_seed(0)
+    attention, x, context = Attention(8, 2, dropout=0.5), torch.randn(2, 6, 8), torch.randn(2, 9, 8)
+    assert not torch.equal(attention(x, context), attention(x, context))
+    attention.eval()
+    assert torch.equal(attention(x, context), attention(x, context))
+    assert attention(x, context).shape == x.shape
 
 
 def test_rotated_scores_depend_on_distance_alone():
@@ -63,6 +84,14 @@ def test_rms_gain_is_bounded(level, wanted):
     torch.testing.assert_close(rms(match_rms(x, torch.full((2, 1, 1), wanted))), torch.full((2, 1, 1), wanted))
 
 
+def test_what_is_masked_has_the_level_of_its_source():
+    x, mask = torch.randn(2, 4, 9), torch.rand(2, 4, 9)
+    shown = masked_source(x, mask)
+    torch.testing.assert_close(rms(shown), rms(x))
+    torch.testing.assert_close(shown, x * mask * (rms(x) / rms(x * mask)))
+    assert masked_source(x, torch.zeros_like(x)).abs().max() == 0
+
+
 def test_silence_stays_silence_with_finite_gradients():
     x = torch.zeros(1, 3, 5, requires_grad=True)
     out = match_rms(x, torch.ones(1, 1, 1))
@@ -91,12 +120,23 @@ def test_block_that_starts_at_zero_is_the_identity():
 
 def test_convolution_beside_attention_sees_the_neighbours():
     torch.manual_seed(0)
-    block = TransformerBlock(8, 2, conv_kernel=3, window=1)
+    attention = Attention(8, 2, conv_kernel=3)
+    alone = copy.deepcopy(attention)
+    alone.conv = None
     x = torch.randn(1, 12, 8)
     moved = x.clone()
-    moved[0, 6] = torch.randn(8)  # not a shift of all channels, which the norm would undo
-    changed = (block(moved) - block(x)).abs().amax(dim=(0, 2)) > 1e-6
+    moved[0, 6] = torch.randn(8)
+    beside = [attention(tokens) - alone(tokens) for tokens in (x, moved)]
+    changed = (beside[1] - beside[0]).abs().amax(dim=(0, 2)) > 1e-6
     assert changed.nonzero().flatten().tolist() == [5, 6, 7]
+
+
+def test_a_block_under_rotary_positions_depends_on_distances_alone():
+    torch.manual_seed(0)
+    block, x = TransformerBlock(8, 2, conv_kernel=3).double(), torch.randn(2, 9, 8, dtype=torch.float64)
+    positions = rotary_positions(29, 4).double()
+    torch.testing.assert_close(block(x, positions[:, 20:]), block(x, positions[:, :9]), atol=1e-6, rtol=1e-6)
+    assert (block(x, positions[:, :9]) - block(x)).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("bad", [{"nhead": 3}, {"nhead": 2, "conv_kernel": 4}])

@@ -3,14 +3,17 @@
 import pytest
 import torch
 
-from models import DISCRIMINATORS, build_discriminator
+from config import make_config
+from errors import UserError
+from models import DISCRIMINATORS, ConvDiscriminator, build_discriminator
 
 NAMES = [*DISCRIMINATORS, "conv+spectrogram"]
 
 
-def small(name: str, **options) -> torch.nn.Module:
+def small(name: str, final_bias: bool = True, **options) -> torch.nn.Module:
     torch.manual_seed(0)
-    return build_discriminator(name, **{"channels": 32, "width": 8} | options)
+    chosen = make_config({"discriminator": name, "disc_width": 8} | options).chosen("discriminator")
+    return build_discriminator(chosen, 32, final_bias, seed=0)
 
 
 def clips(batch: int, frames: int, dtype=torch.float32) -> torch.Tensor:
@@ -20,7 +23,7 @@ def clips(batch: int, frames: int, dtype=torch.float32) -> torch.Tensor:
 def test_reference_has_3_8_million_parameters():
     sizes = [(128, 256, 3), (256, 512, 5), (512, 512, 7), (512, 256, 9)]
     expected = sum(a * b * k + b for a, b, k in sizes) + (256 * 128 + 128) + (128 + 1)
-    assert sum(p.numel() for p in build_discriminator("conv").parameters()) == expected == 3_802_881
+    assert sum(p.numel() for p in ConvDiscriminator().parameters()) == expected == 3_802_881
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -42,7 +45,7 @@ def test_samples_do_not_mix(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_gradient_reaches_every_parameter_and_every_frame(name):
-    discriminator = small(name, dropout=0.0)
+    discriminator = small(name, disc_dropout=0.0)
     x = clips(2, 64).requires_grad_()
     discriminator(x).sum().backward()
     assert [n for n, p in discriminator.named_parameters() if p.grad is None or p.grad.abs().max() == 0] == []
@@ -52,7 +55,7 @@ def test_gradient_reaches_every_parameter_and_every_frame(name):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("spectral_norm", [False, True])
 def test_exact_gradient_penalty_against_finite_differences(name, spectral_norm):
-    discriminator = small(name, dropout=0.0, spectral_norm=spectral_norm).double().eval()
+    discriminator = small(name, disc_dropout=0.0, disc_spectral_norm=spectral_norm).double().eval()
     x = clips(2, 24, torch.float64).requires_grad_()
 
     def penalty() -> torch.Tensor:
@@ -74,7 +77,7 @@ def test_exact_gradient_penalty_against_finite_differences(name, spectral_norm):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_copies_share_their_dropout(name):
-    discriminator = small(name, dropout=0.5)
+    discriminator = small(name, disc_dropout=0.5)
     x = clips(2, 40)
     logits = discriminator(torch.cat([x, x, x]), copies=3)
     torch.testing.assert_close(logits[:2], logits[2:4])
@@ -101,7 +104,7 @@ def test_final_bias_is_an_option(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_spectral_norm_is_an_option(name):
-    discriminator = small(name, spectral_norm=True)
+    discriminator = small(name, disc_spectral_norm=True)
     for _ in range(10):
         discriminator(clips(1, 20))
     discriminator.eval()
@@ -120,37 +123,41 @@ def test_bf16_autocast_is_close(name):
     torch.testing.assert_close(rough.float(), discriminator(x), atol=0.02, rtol=0.05)
 
 
-def test_every_scale_of_multiscale_counts_equally():
-    discriminator = small("multiscale", scales=2).eval()
-    x = clips(2, 32)
-    x_slow = torch.nn.functional.avg_pool1d(x, 4)
-    alone = [
-        final(stack(part)[0]).mean(dim=(1, 2))
-        for stack, final, part in zip(discriminator.stacks, discriminator.finals, (x, x_slow), strict=True)
-    ]
-    torch.testing.assert_close(discriminator(x), (alone[0] + alone[1]) / 2)
-
-
-def test_ensemble_averages_and_hands_options_to_their_member():
-    ensemble = small("conv+spectrogram", spectrogram={"width": 4}).eval()
+def test_ensemble_averages_the_logits_and_joins_the_features_of_its_members():
+    ensemble = small("conv+spectrogram").eval()
     x = clips(3, 20)
     conv, spectrogram = ensemble.members["conv"], ensemble.members["spectrogram"]
     torch.testing.assert_close(ensemble(x), (conv(x) + spectrogram(x)) / 2)
-    assert conv.stack.layers[0].out_channels == 8 and spectrogram.stack.layers[0].out_channels == 4
+    _, joined = ensemble(x, return_features=True)
+    apart = [*conv(x, return_features=True)[1], *spectrogram(x, return_features=True)[1]]
+    assert len(joined) == len(apart) == 9
+    for one, other in zip(joined, apart, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_options_reach_every_member_of_an_ensemble():
+    ensemble = small("spectrogram+conv", disc_width=12, disc_dropout=0.25)
+    assert list(ensemble.members) == ["spectrogram", "conv"]
+    for member in ensemble.members.values():
+        assert member.stack.layers[0].out_channels == 12 and member.stack.dropout == 0.25
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "message"),
+    ("options", "message"),
     [
-        ("convv", {}, "'convv'.*conv, multiscale, spectrogram"),
-        ("conv+none", {}, "'none'"),
-        ("conv+conv", {}, "twice"),
-        ("conv", {"scales": 2}, "no option scales"),
-        ("conv+spectrogram", {"scales": 2}, "no option scales"),
-        ("conv", {"dropout": 1.0}, "dropout"),
-        ("multiscale", {"scales": 0}, "scales"),
+        ({"discriminator": "convv"}, "'conv' or 'spectrogram', or some of them joined by"),
+        ({"discriminator": "conv+none"}, "none is none of them"),
+        ({"discriminator": "conv+conv"}, "different names"),
+        ({"disc_scales": 2}, "unknown option disc_scales"),
+        ({"disc_dropout": 1.0}, "disc_dropout 1.0 .* less than 1"),
+        ({"disc_width": 3}, "disc_width 3 .* greater than or equal to 4"),
     ],
 )
-def test_wrong_names_and_options_are_refused(name, options, message):
-    with pytest.raises(ValueError, match=message):
-        build_discriminator(name, **options)
+def test_wrong_names_and_options_are_refused(options, message):
+    with pytest.raises(UserError, match=message):
+        make_config(options)
+
+
+def test_a_dropout_out_of_range_is_refused_by_the_network_as_well():
+    with pytest.raises(ValueError, match="dropout"):
+        ConvDiscriminator(dropout=1.0)

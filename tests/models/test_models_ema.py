@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from models import build_generator
+from models.cascade import CascadeGenerator
 from models.ema import WeightAverage
 
 
@@ -52,7 +52,7 @@ def test_buffers_follow_the_live_module():
 
 def test_average_and_live_weights_never_touch_one_another():
     torch.manual_seed(0)
-    module = build_generator("cascade", channels=8, nhead=2, num_layers=1)
+    module = CascadeGenerator(channels=8, nhead=2, num_layers=1)
     before = {key: value.clone() for key, value in module.state_dict().items()}
     average = WeightAverage(module, halflife=8.0, rampup=None)
     assert module.training and not average.module.training

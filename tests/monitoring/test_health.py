@@ -8,20 +8,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config import make_config
-from losses.adversarial import OBJECTIVES
-from monitoring.health import Doctor, diagnose
+from config import RunConfig, known_options, make_config
+from losses import options
+from monitoring.health import Doctor
 from monitoring.verdicts import ADVICE, BAD
 
 WINDOW = 20
+OBJECTIVES = {name: part.load()(part.options()) for name, part in options.OBJECTIVES.items()}
 
 
-def config(**options):
-    return make_config({"health_window": WINDOW, "gan_loss": "bce"} | options)
+def config(health=None, **options) -> RunConfig:
+    return make_config({"health": {"window": WINDOW} | (health or {}), "gan_loss": "bce"} | options)
+
+
+def doctor_of(c: RunConfig) -> Doctor:
+    """As a run makes it."""
+    objective = c.chosen("gan_loss").build()
+    return Doctor(c.health.health, objective, c.adversarial.gan_weight > 0, c.weights, c.rates)
+
+
+def diagnose(lines, c: RunConfig):
+    """Verdicts after the last of the lines."""
+    doctor = doctor_of(c)
+    for line in lines:
+        doctor.see(line)
+    return doctor.verdicts
 
 
 def logged(step=0, **figures):
-    """A line of a healthy bce game, with what the test says about it."""
+    """A line of a healthy run with bce, with what the test says about it."""
     line = {"step": step, "epoch": 1, "alpha": 0.5, "phase": "transition", "pretrain_phase": 0}
     line |= {"loss/d": 0.6, "loss/d_total": 0.6, "loss/g_total": 1.0, "loss/g_adv": 0.8}
     line |= {"d/accuracy": 0.7, "d/pair_accuracy": 0.75, "d/real_prob": 0.6, "d/fake_prob": 0.4, "d/gap": 0.8}
@@ -49,7 +64,7 @@ def noisy(mean, deviation, seed=0):
     return lambda i: float(drawn[i])
 
 
-# figures of a game that the discriminator wins, loses, and cannot decide, in each objective's own units
+# figures of a discriminator that wins, loses, and cannot decide, in each objective's own units
 WON = {
     "bce": {"loss__d": 0.03, "d__accuracy": 1.0, "d__real_prob": 0.97, "d__fake_prob": 0.03},
     "hinge": {"loss__d": 0.05, "d__accuracy": 0.99},
@@ -75,7 +90,7 @@ UNDECIDED = {
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_a_game_that_is_won_lost_or_undecided(objective):
+def test_a_discriminator_that_wins_loses_or_cannot_decide(objective):
     learned = window(start=-WINDOW, d__accuracy=0.8, d__pair_accuracy=0.8)
     assert names(window(**WON[objective]), gan_loss=objective) == ["discriminator too strong"]
     assert names(window(**LOST[objective]), gan_loss=objective) == ["generator too strong"]
@@ -90,8 +105,8 @@ def test_a_large_gap_that_stands_still_is_no_fault_of_a_critic():
     assert names(window(**figures), gan_loss="wgan-gp") == ["balanced"]
 
 
-def test_a_regularised_relativistic_game_is_balanced():
-    """Ranks nearly every pair rightly at a loss of 0.28: what a good run with R1 and R2 looks like."""
+def test_a_regularised_relativistic_run_is_balanced():
+    """Ranks nearly every pair rightly at a loss of 0.28: as in a good run with R1 and R2."""
     assert names(window(loss__d=noisy(0.28, 0.04), d__pair_accuracy=0.96), gan_loss="rpgan") == ["balanced"]
 
 
@@ -138,8 +153,8 @@ def test_a_trend_is_no_oscillation():
 
 
 def test_noise_is_no_oscillation():
-    told = sum("oscillation" in names(window(loss__d=noisy(0.6, 0.35, seed))) for seed in range(100))
-    assert told <= 5
+    found = sum("oscillation" in names(window(loss__d=noisy(0.6, 0.35, seed))) for seed in range(100))
+    assert found <= 5
 
 
 @pytest.mark.parametrize(
@@ -175,13 +190,13 @@ def test_one_value_that_was_not_finite_is_forgotten():
     assert names([logged(-10, loss__d="nan", loss__d_total="nan"), *window(WINDOW - 1)]) == ["balanced"]
 
 
-def test_mode_collapse_is_judged_by_the_clips():
+def test_mode_collapse_is_found_by_the_clips():
     healthy = window()
     both = [checked(500, diversity__ratio=0.1), checked(510, diversity__ratio=0.08)]
     assert names([*healthy, *both]) == ["balanced", "mode collapse"]
     assert names([*healthy, both[0]]) == ["balanced"]  # once is no verdict
     assert names([*healthy, both[0], checked(510, diversity__ratio=0.4)]) == ["balanced"]
-    assert names([*healthy, *both], health_diversity=0.05) == ["balanced"]
+    assert names([*healthy, *both], health={"diversity": 0.05}) == ["balanced"]
     alone = window(pretrain_phase=1)
     for line in alone:
         del line["loss/d"]
@@ -211,7 +226,7 @@ def test_curriculum_too_fast():
     before = [checked(1, val__current=9.0, alpha=0.0, phase="music"), checked(2, val__current=1.0, alpha=0.0)]
     after = checked(500, val__current=1.6, alpha=0.4)
     assert names([*before, *window(), after]) == ["balanced", "curriculum too fast"]
-    assert names([*before, *window(), after], health_val_rise=0.7) == ["balanced"]
+    assert names([*before, *window(), after], health={"val_rise": 0.7}) == ["balanced"]
     assert names([*before, *window(), after | {"phase": "noise"}]) == ["balanced"]  # arrived: nothing to slow
     assert names([*window(), after]) == ["balanced"]  # nothing to compare with
 
@@ -221,7 +236,7 @@ def test_every_verdict_has_advice_and_it_is_right():
         assert "\n" not in ADVICE[name] and len(ADVICE[name]) < 120
     won = ADVICE["discriminator too strong"]
     assert "gan_weight" not in won and "lower --disc_lr" in won and "instance_noise" in won and "raise --r1" in won
-    known = set(type(config()).model_fields)
+    known = set(known_options())
     for advice in ADVICE.values():
         words = [word.strip(",.;:()") for word in advice.split() if word.startswith(("--", "(--"))]
         assert {word.strip("(").lstrip("-") for word in words} <= known
@@ -235,14 +250,14 @@ def test_evidence_names_the_figures():
     assert verdict.evidence == "pairs ranked rightly 0.75, L_D 0.50 of a random guess, gap 0.8"
 
 
-def test_news_are_told_once_and_not_for_a_flicker():
-    doctor, told = Doctor(config()), []
+def test_news_are_reported_once_and_not_for_a_flicker():
+    doctor, reported = doctor_of(config()), []
     trace = window() + window(1, start=WINDOW, **LOST["bce"]) + window(WINDOW, start=WINDOW + 1)
     trace += [checked(900, diversity__nearest_train=0.3)] + window(5, start=100)
     for line in trace:
         doctor.see(line)
-        told.append([verdict.name for verdict in doctor.news()])
-    assert [news for news in told if news] == [["warming up"], ["balanced"], ["memorisation"]]
+        reported.append([verdict.name for verdict in doctor.news()])
+    assert [news for news in reported if news] == [["warming up"], ["balanced"], ["memorisation"]]
 
 
 lines_of_any_run = st.lists(
@@ -263,7 +278,7 @@ lines_of_any_run = st.lists(
 @given(lines_of_any_run, st.integers(0, 30))
 def test_a_resumed_doctor_knows_what_it_knew(figures, cut):
     """The file has one line per step; the living doctor sees a step's training figures before its validation."""
-    living, told = Doctor(config(health_window=4)), []
+    living, known = doctor_of(config(health={"window": 4})), []
     for i, figure in enumerate(figures):
         line = logged(i, **figure)
         val = {name: line.pop(name) for name in ("diversity/ratio", "val/current")}
@@ -271,7 +286,7 @@ def test_a_resumed_doctor_knows_what_it_knew(figures, cut):
         if i % 3 == 0:
             living.see({name: line[name] for name in ("step", "alpha", "phase")} | val)
             line |= val
-        told.append((json.loads(json.dumps(line)), [(v.name, v.evidence) for v in living.verdicts]))
-    resumed = Doctor(config(health_window=4))
-    for line, verdicts in told:
+        known.append((json.loads(json.dumps(line)), [(v.name, v.evidence) for v in living.verdicts]))
+    resumed = doctor_of(config(health={"window": 4}))
+    for line, verdicts in known:
         assert [(v.name, v.evidence) for v in resumed.see(line)] == verdicts

@@ -33,7 +33,7 @@ def scalars(folder, name: str) -> dict[int, float]:
 
 def test_a_line_and_its_scalars(tmp_path):
     log = RunLog(tmp_path)
-    log.figures(3, HEADER, {"loss/g": 0.25}, {"samples_per_s": 12.3456789})
+    log.metrics(3, HEADER, {"loss/g": 0.25}, {"samples_per_s": 12.3456789})
     log.close()
     assert read_metrics(tmp_path / "metrics.jsonl") == [
         {"step": 3, **HEADER, "loss/g": 0.25, "time": {"samples_per_s": 12.345679}}
@@ -45,10 +45,10 @@ def test_a_line_and_its_scalars(tmp_path):
 
 def test_figures_of_one_step_share_a_line(tmp_path):
     log = RunLog(tmp_path)
-    log.figures(1, HEADER, {"loss/g": 1.0})
-    log.figures(2, HEADER, {"loss/g": 2.0})
-    log.figures(2, HEADER | {"phase": "noise"}, {"val/current": 3.0})
-    log.figures(3, HEADER, {"loss/g": 4.0})
+    log.metrics(1, HEADER, {"loss/g": 1.0})
+    log.metrics(2, HEADER, {"loss/g": 2.0})
+    log.metrics(2, HEADER | {"phase": "noise"}, {"val/current": 3.0})
+    log.metrics(3, HEADER, {"loss/g": 4.0})
     log.close()
     lines = read_metrics(tmp_path / "metrics.jsonl")
     assert [line["step"] for line in lines] == [1, 2, 3]
@@ -68,7 +68,7 @@ def test_a_log_opened_again_goes_on_where_it_was(tmp_path_factory, gaps, cut, ha
             with open(folder / "metrics.jsonl", "a") as file:
                 file.write(half.replace("\n", ""))
             log = RunLog(folder)
-        log.figures(step, {}, {f"figure/{number}": float(number)})
+        log.metrics(step, {}, {f"figure/{number}": float(number)})
     log.close()
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == sorted(set(steps))
@@ -78,7 +78,7 @@ def test_a_log_opened_again_goes_on_where_it_was(tmp_path_factory, gaps, cut, ha
 
 def test_what_is_not_finite_is_valid_json(tmp_path):
     log = RunLog(tmp_path)
-    log.figures(1, {}, {"a": math.nan, "b": math.inf, "c": -math.inf})
+    log.metrics(1, {}, {"a": math.nan, "b": math.inf, "c": -math.inf})
     log.close()
     text = (tmp_path / "metrics.jsonl").read_text()
     assert json.loads(text, parse_constant=pytest.fail) == {"step": 1, "a": "nan", "b": "inf", "c": "-inf"}
@@ -93,11 +93,11 @@ def test_half_a_line_is_not_read(tmp_path):
 def test_on_resume_the_board_forgets_what_comes_again(tmp_path):
     log = RunLog(tmp_path)
     for step in range(1, 6):
-        log.figures(step, {}, {"loss/g": float(step)})
+        log.metrics(step, {}, {"loss/g": float(step)})
     log.close()
     trim_metrics(tmp_path / "metrics.jsonl", 3)
     log = RunLog(tmp_path, purge_step=4)
-    log.figures(4, {}, {"loss/g": 40.0})
+    log.metrics(4, {}, {"loss/g": 40.0})
     log.close()
     assert scalars(tmp_path, "loss/g") == {1: 1.0, 2: 2.0, 3: 3.0, 4: 40.0}
 
@@ -106,14 +106,14 @@ def test_a_full_disk_costs_no_line(tmp_path):
     def write_with_little_room() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         log = RunLog(tmp_path)
-        log.figures(1, {}, {"a": 1.0})
+        log.metrics(1, {}, {"a": 1.0})
         full = (tmp_path / "metrics.jsonl").stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (full + 5, resource.RLIM_INFINITY))
-        log.figures(2, {}, {"a": 2.0})
+        log.metrics(2, {}, {"a": 2.0})
         assert "wait to be written" in log.problem()
-        log.figures(3, {}, {"a": 3.0})
+        log.metrics(3, {}, {"a": 3.0})
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        log.figures(3, {}, {"b": 4.0})
+        log.metrics(3, {}, {"b": 4.0})
         assert log._lines.problem is None
         log.close()
 
@@ -124,7 +124,7 @@ def test_a_full_disk_costs_no_line(tmp_path):
 
 def test_other_ranks_write_nothing(tmp_path):
     log = RunLog(None)
-    log.figures(1, HEADER, {"loss/g": 1.0})
+    log.metrics(1, HEADER, {"loss/g": 1.0})
     log.audio("a", np.zeros(10), 24_000, 1)
     log.image("b", np.zeros((2, 2, 3), np.uint8), 1)
     log.text("c", "d")

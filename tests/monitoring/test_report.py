@@ -6,13 +6,15 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from config import make_config
 from errors import UserError
 from kinds.audio.files import write_wav
-from kinds.audio.pictures import encoded, spectrogram_image
+from kinds.audio.pictures import spectrogram_image
+from monitoring.images import encoded
 from monitoring.report import make_report
 from monitoring.report.__main__ import main
 from monitoring.report.charts import Chart, Series, nice_ticks, render_chart, short_number, thin
@@ -29,7 +31,8 @@ def make_run(folder, epochs=6, samples=True, finished=True, **options):
     folder.mkdir(parents=True)
     config = make_config({"epochs": epochs, "pure_gan_mode": 0.25, "gan_curriculum_start_epoch": 3} | options)
     (folder / "config.yaml").write_text(config.to_yaml())
-    about = {"dataset": "music & more", "train_pairs": PAIRS, "val_pairs": 4, "seconds": 4.0, "codec": "mel-1"}
+    about = {"dataset": "music & more", "train_pairs": PAIRS, "val_pairs": 4, "length": 4.0, "unit": "s"}
+    about |= {"identity": "mel-1"}
     about |= {"generator_parameters": 15_500_000, "discriminator_parameters": 3_800_000, "world": 2, "device": "cpu"}
     (folder / "about.json").write_text(json.dumps(about | {"global_batch": 4, "torch": "2.13"}))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in made_up_lines(epochs)))
@@ -46,8 +49,8 @@ def made_up_lines(epochs):
         alpha = min(1.0, 0.25 * max(0, epoch - 2))
         line = {"step": step, "epoch": epoch, "samples_seen": 4 * step, "alpha": alpha}
         line |= {"phase": "music" if alpha == 0 else "noise" if alpha == 1 else "transition", "pretrain_phase": 0}
-        game = "balanced" if step < 16 else "discriminator too strong"
-        line |= {"health": {game: f"D accuracy <0.{step}>"}, "loss/d": 0.6, "loss/g_adv": 0.9, "loss/g_total": 1.2}
+        state = "balanced" if step < 16 else "discriminator too strong"
+        line |= {"health": {state: f"D accuracy <0.{step}>"}, "loss/d": 0.6, "loss/g_adv": 0.9, "loss/g_total": 1.2}
         line |= {"d/real_prob": 0.6, "d/fake_prob": 0.4, "d/accuracy": 0.7, "d/pair_accuracy": 0.75, "lr/g": 1e-4}
         line |= {"lr/d": 5e-5, "weight/gan": 0.15, "weight/recon": 1 - alpha, "grad_norm/g": 0.5, "grad_norm/d": 0.2}
         line |= {"latents/fake_std": 0.9, "latents/real_std": 1.0, "skipped/g": 0.0, "skipped/d": 0.0}
@@ -116,7 +119,8 @@ def test_all_parts_are_there(report):
     page, _ = report
     parts = ["What was trained", "What went well, and what did not", "Figures", "Health", "Samples", "Commands"]
     assert [name for name in page.sections if name in parts] == parts
-    for title in ("Curriculum", "Losses", "What D thinks", "Learning rates", "Weights", "Gradient norms", "Diversity"):
+    titles = ("Curriculum", "Losses of both networks", "Probability of being real", "Learning rates", "Weights")
+    for title in (*titles, "Gradient norms", "Diversity"):
         assert title in page.sections["Figures"]
     for label in ("random guess", "undecided", "music", "transition", "noise"):
         assert label in page.sections["Figures"]
@@ -166,7 +170,7 @@ def test_several_runs_are_laid_over_each_other(run_folder, tmp_path):
     assert "0.0003 (G)" in page.sections["What was trained"] and "0.0001 (G)" in page.sections["What was trained"]
 
 
-def test_runs_of_one_name_are_told_apart(tmp_path):
+def test_runs_of_one_name_are_kept_apart(tmp_path):
     folders = [make_run(tmp_path / place / "run", samples=False) for place in "ab"]
     page, _ = page_of(*folders, output=tmp_path / "both.html")
     assert str(folders[0]) in page.sections["What was trained"] and str(folders[1]) in page.sections["What was trained"]
@@ -202,7 +206,7 @@ def test_the_checklist_says_what_went_well_and_what_did_not(run_folder):
 
     assert kind_of("The run came to its end: 6 of 6 epochs, 24 steps, 50 samples a second") == GOOD
     assert kind_of("Discriminator too strong for 2.0 epochs, to the end: D accuracy <0.24>. What helps: l") == BAD_NEWS
-    assert kind_of("The game was balanced or in equilibrium for 65% of the time") == "wait"
+    assert kind_of("The networks were balanced or in equilibrium for 65% of the time") == "wait"
     assert kind_of("The curriculum reached its ceiling, alpha 1.00, in epoch 5.2") == GOOD
     assert kind_of("Best validation loss of the noise phase: 0.5000, 5 validations ago") == "wait"
     assert kind_of("Generated clips differ from each other 0.80 times") == GOOD
@@ -213,11 +217,11 @@ def test_the_checklist_says_what_went_well_and_what_did_not(run_folder):
 
 def test_commands_resume_and_repeat(tmp_path):
     unfinished = load_run(make_run(tmp_path / "my run", samples=False, finished=False, resume="auto"))
-    told = dict(commands(unfinished))
+    shown = dict(commands(unfinished))
     start = "torchrun --standalone --nproc_per_node 2 train_simple_ddp.py"
-    assert told["resume"] == f"{start} --resume '{tmp_path}/my run/last.pt'"
+    assert shown["resume"] == f"{start} --resume '{tmp_path}/my run/last.pt'"
     where = f"'{tmp_path}/my run/config.yaml' --resume auto --checkpoint_dir '{tmp_path}/my run_again'"
-    assert told["repeat"] == f"{start} --config {where}"
+    assert shown["repeat"] == f"{start} --config {where}"
     finished = load_run(make_run(tmp_path / "run", samples=False))
     assert dict(commands(finished))["resume for longer"].endswith("--epochs 12")
     del finished.about["world"]
@@ -225,15 +229,40 @@ def test_commands_resume_and_repeat(tmp_path):
 
 
 def test_facts_name_options_and_their_defaults(run_folder):
-    told = dict(facts(load_run(run_folder)))
-    assert told["objective"] == "bce, weight 0.15, fading: off"
-    assert told["optimizer"] == "adamw, rate 0.0001 (G) and 5e-05 (D), constant"
-    assert told["curriculum"] == "noise from epoch 3 on, 0.25 an epoch up to 1"
+    shown = dict(facts(load_run(run_folder)))
+    assert shown["objective"] == "bce, weight 0.15, fading: off"
+    assert shown["optimizer"] == "adamw, rate 0.0001 (G) and 5e-05 (D), constant"
+    assert shown["curriculum"] == "noise from epoch 3 on, 0.25 an epoch up to 1"
+
+
+@pytest.mark.parametrize("residual", [1.0, 0.5])  # of the other one this version has no networks
+def test_a_run_of_an_earlier_version_has_a_report(tmp_path, residual):
+    folder = make_run(tmp_path / "run", samples=False)
+    about = json.loads((folder / "about.json").read_text())
+    about |= {"seconds": about.pop("length"), "codec": about.pop("identity")}
+    del about["unit"]
+    (folder / "about.json").write_text(json.dumps(about))
+    options = yaml.safe_load((folder / "config.yaml").read_text())
+    del options["health"]
+    options |= {"health_diversity": 0.9, "health_window": 10, "generator": "patch", "residual": residual}
+    (folder / "config.yaml").write_text(yaml.safe_dump(options))
+    run = load_run(folder)
+    assert dict(facts(run))["data"] == "music & more: 16 training and 4 validation pairs of 4 s, mel-1"
+    make_report([folder], folder / "report.html")
+    (kind,) = [finding.kind for finding in checklist(run) if finding.text.startswith("Generated clips differ")]
+    assert kind == BAD_NEWS or residual != 1.0
+
+
+def test_thresholds_are_those_of_the_run(tmp_path):
+    for number, options in enumerate(({"health": {"diversity": 0.9}}, {})):
+        run = load_run(make_run(tmp_path / str(number), samples=False, **options))
+        (kind,) = [finding.kind for finding in checklist(run) if finding.text.startswith("Generated clips differ")]
+        assert kind == (BAD_NEWS if options else GOOD)
 
 
 def test_segments_are_the_stretches_of_equal_verdicts(run_folder):
     run = load_run(run_folder)
-    assert [(s.verdict, s.start, s.end, s.is_game) for s in health_segments(run)] == [
+    assert [(s.verdict, s.start, s.end, s.is_state) for s in health_segments(run)] == [
         ("balanced", 0.25, 4.0, True),
         ("discriminator too strong", 4.0, 6.0, True),
     ]

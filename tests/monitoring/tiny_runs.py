@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import training.build
 from config import RunConfig, make_config
 from monitoring.log import read_metrics
 from runtime.distributed import Ranks
 from runtime.signals import StopRequest
 from train_simple_worker import finish, train
+from training.builder import build
 
 CHANNELS, FRAMES = 8, 32
 ALONE = Ranks(0, 0, 1, 1, torch.device("cpu"))
@@ -46,6 +46,19 @@ class Tunes:
     def target(self, i: int) -> np.ndarray:
         return self._clips[1, i]
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.channels, self.frames
+
+    def crop_to(self, frames: int) -> None:
+        assert frames == 0, "these clips are never cut"
+
+    def cut(self, whole_DT: np.ndarray, draw: int | None = None) -> np.ndarray:
+        return whole_DT
+
+    def labels(self, i: int) -> dict[str, float]:
+        return {}
+
 
 def tiny_config(folder: Path, **options) -> RunConfig:
     return make_config(TINY | {"checkpoint_dir": str(folder)} | options)
@@ -53,11 +66,11 @@ def tiny_config(folder: Path, **options) -> RunConfig:
 
 def train_tiny(monkeypatch, folder: Path, pairs: int = 32, **options):
     """Trains to the end; returns the run and the lines of its `metrics.jsonl`."""
-    monkeypatch.setattr(training.build, "open_pairs", lambda *_, **__: (Tunes(pairs, 0), Tunes(8, 1)))
+    monkeypatch.setattr("kinds.audio.kind.open_pairs", lambda *_, **__: (Tunes(pairs, 0), Tunes(8, 1)))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        run = training.build.build(tiny_config(folder, **options), ALONE, StopRequest())
+        run = build(tiny_config(folder, **options), ALONE, StopRequest())
         train(run)
         finish(run)
     finally:

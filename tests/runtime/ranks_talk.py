@@ -20,7 +20,7 @@ def outcome(work) -> str:
     try:
         return f"result {work()}"
     except ReportedElsewhere as error:
-        return f"told elsewhere: {error}"
+        return f"reported elsewhere: {error}"
     except UserError as error:
         return f"user error: {error}"
     except Interrupted:

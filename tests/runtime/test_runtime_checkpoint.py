@@ -105,7 +105,7 @@ def test_what_is_no_checkpoint_is_refused_in_one_sentence(content, tmp_path):
     assert not checkpoint.is_whole(path)
 
 
-def test_a_missing_file_is_told(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match="No such file"):
         checkpoint.load(tmp_path / "none.pt")
     with pytest.raises(UserError, match="cannot read"):
@@ -121,7 +121,10 @@ def test_text_under_a_fitting_trailer_is_refused(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("state", [{"schema": 999}, {}, [1, 2], {"schema": None}])
+NO_STATES = [{"schema": 999}, {}, [1, 2], {"schema": None}, {"schema": 1}, {"schema": 1, "counters": None}]
+
+
+@pytest.mark.parametrize("state", NO_STATES)
 def test_another_schema_is_refused(state, tmp_path):
     buffer = io.BytesIO()
     torch.save(state, buffer)

@@ -22,38 +22,41 @@ def said(tmp_path_factory) -> list[dict]:
 
 
 def test_what_two_ranks_agree_on(said):
-    for told in said:
-        assert told["any of none"] is False
-        assert told["any of the last"] is True
-        assert told["votes"] == [True, True, False]
-        assert told["gathered"] == [{"rank": 0}, {"rank": 1}]
-        assert told["mean"] == [1.5, 15.0]
-        assert told["sum"] == pytest.approx([0.3], abs=1e-15)
-        assert told["from main"] == ["main", 0]
-        assert (told["bytes"], told["no bytes"]) == ("ab" * 5, "")
+    for heard in said:
+        assert heard["any of none"] is False
+        assert heard["any of the last"] is True
+        assert heard["votes"] == [True, True, False]
+        assert heard["gathered"] == [{"rank": 0}, {"rank": 1}]
+        assert heard["mean"] == [1.5, 15.0]
+        assert heard["sum"] == pytest.approx([0.3], abs=1e-15)
+        assert heard["from main"] == ["main", 0]
+        assert (heard["bytes"], heard["no bytes"]) == ("ab" * 5, "")
 
 
-def test_main_goes_first_and_its_error_is_told_once(said):
-    assert [told["main first"] for told in said] == ["result 0", "result 1"]
-    assert [told["main fails"] for told in said] == ["user error: no such folder", "told elsewhere: no such folder"]
-    assert [told["asked"] for told in said] == [[0], [1]]  # the others did not even begin
+def test_main_goes_first_and_its_error_is_reported_once(said):
+    assert [heard["main first"] for heard in said] == ["result 0", "result 1"]
+    assert [heard["main fails"] for heard in said] == [
+        "user error: no such folder",
+        "reported elsewhere: no such folder",
+    ]
+    assert [heard["asked"] for heard in said] == [[0], [1]]  # the others did not even begin
 
 
 def test_while_one_works_all_stay_in_touch(said):
-    assert [told["one works"] for told in said] == ["result made", "result None"]
+    assert [heard["one works"] for heard in said] == ["result made", "result None"]
     assert said[0]["work fails"] == "user error: bad clip"
-    assert said[1]["work fails"].startswith("told elsewhere")
-    assert [told["stopped"] for told in said] == ["interrupted"] * 2
-    assert all(told["took"] < 20 for told in said)  # nobody waited for the work of 30 s
+    assert said[1]["work fails"].startswith("reported elsewhere")
+    assert [heard["stopped"] for heard in said] == ["interrupted"] * 2
+    assert all(heard["took"] < 20 for heard in said)  # nobody waited for the work of 30 s
 
 
 def test_a_rank_alone_agrees_with_itself():
-    told = converse(ALONE)
-    assert (told["any of none"], told["any of the last"], told["votes"]) == (False, True, [True, False, False])
-    assert (told["gathered"], told["from main"], told["bytes"]) == ([{"rank": 0}], ["main", 0], "ab" * 5)
-    assert (told["mean"], told["main first"], told["one works"]) == ([1.0, 10.0], "result 0", "result made")
-    assert (told["main fails"], told["work fails"]) == ("user error: no such folder", "user error: bad clip")
-    assert told["stopped"] == "interrupted"
+    heard = converse(ALONE)
+    assert (heard["any of none"], heard["any of the last"], heard["votes"]) == (False, True, [True, False, False])
+    assert (heard["gathered"], heard["from main"], heard["bytes"]) == ([{"rank": 0}], ["main", 0], "ab" * 5)
+    assert (heard["mean"], heard["main first"], heard["one works"]) == ([1.0, 10.0], "result 0", "result made")
+    assert (heard["main fails"], heard["work fails"]) == ("user error: no such folder", "user error: bad clip")
+    assert heard["stopped"] == "interrupted"
 
 
 def test_a_rank_waits_no_longer_than_the_limit(tmp_path):
@@ -82,7 +85,7 @@ def test_threads_are_shared_out():
         torch.set_num_threads(before)
 
 
-def test_lost_peers_are_told_from_other_errors():
+def test_lost_peers_differ_from_other_errors():
     assert distributed.is_lost_peer(RuntimeError("Connection closed by peer [127.0.0.1]:1234"))
     assert distributed.is_lost_peer(torch.distributed.DistBackendError("x"))
     assert not distributed.is_lost_peer(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))

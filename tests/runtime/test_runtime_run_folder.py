@@ -100,7 +100,7 @@ def test_the_folder_is_made_and_locked(tmp_path):
     lock.release()
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(UserError, match=r"cannot write to .*file.*choose another --checkpoint_dir"):
@@ -125,15 +125,15 @@ def test_auto_takes_the_furthest_and_not_the_newest(tmp_path):
     assert state["counters"]["samples_seen"] == 80
 
 
-def test_a_damaged_one_is_passed_over_and_told(tmp_path):
+def test_a_damaged_one_is_passed_over_and_reported(tmp_path):
     save(tmp_path, "last.pt", 80)
     save(tmp_path, "best.pt", 40)
     data = (tmp_path / "last.pt").read_bytes()
     (tmp_path / "last.pt").write_bytes(data[:-50] + bytes(50))
-    told = []
-    assert load_for_resume("auto", tmp_path, told.append)[0].name == "best.pt"
-    assert len(told) == 1
-    assert "last.pt" in told[0]
+    warned = []
+    assert load_for_resume("auto", tmp_path, warned.append)[0].name == "best.pt"
+    assert len(warned) == 1
+    assert "last.pt" in warned[0]
 
 
 def test_auto_without_saves_begins_anew_but_not_over_damaged_ones(tmp_path):

@@ -1,4 +1,4 @@
-"""Saving in the background: a true copy, one write at a time, and failures that are told and outlived."""
+"""Saving in the background: a true copy, one write at a time, and failures that are reported and outlived."""
 
 import threading
 
@@ -58,7 +58,7 @@ def test_several_names_then_what_follows(tmp_path):
     assert (tmp_path / "best.pt").read_bytes() == (tmp_path / "last.pt").read_bytes()
 
 
-def test_a_failure_is_told_once_and_mended_by_the_next_save(tmp_path):
+def test_a_failure_is_reported_once_and_mended_by_the_next_save(tmp_path):
     saver, done = Saver(), []
     home = tmp_path / "gone"
     saver(state(1.0), [home / "last.pt", tmp_path / "best.pt"], lambda: done.append(1))

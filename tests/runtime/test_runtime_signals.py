@@ -84,10 +84,10 @@ def test_a_second_request_leaves_at_once(start, number):
 def test_an_end_that_takes_too_long_is_cut_off(start):
     process = start(HELD_UP)
     process.send_signal(signal.SIGTERM)
-    _, told = process.communicate(timeout=10)
+    _, written = process.communicate(timeout=10)
     assert process.returncode == 143
-    assert "no orderly end" in told
-    assert len(told.splitlines()) == 1
+    assert "no orderly end" in written
+    assert len(written.splitlines()) == 1
 
 
 def test_readers_ignore_requests(start):

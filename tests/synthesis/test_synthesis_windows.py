@@ -5,10 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthesis import render
 from synthesis.draws import plain
-from synthesis.render import generate
-from synthesis.sources import noise_sources, normalise
+from synthesis.generation import generate
 from synthesis.windows import cross_fade, join_windows, window_starts
 
 
@@ -49,12 +47,13 @@ def test_fade_keeps_the_variance_whatever_the_agreement(shared):
 
 def stationary(loaded, minutes_of_windows=40, clips=6):
     """Latents of clips of training length, and of long clips of the same statistics, normalised."""
-    L = loaded.space.frames
+    space, sources = loaded.space, loaded.sources
+    D, L = space.shape
     T = minutes_of_windows * L
-    long_BDT = generate(loaded, *noise_sources(loaded.config, loaded.space, plain(0, clips), T, "cpu"))
+    long_BDT = generate(loaded, *sources.from_noise(space, plain(0, clips), (D, T), "cpu"))
     draws = plain(1, clips * minutes_of_windows // 2)
-    short_BDT = generate(loaded, *noise_sources(loaded.config, loaded.space, draws, L, "cpu"))
-    return normalise(long_BDT, loaded.space), normalise(short_BDT, loaded.space)
+    short_BDT = generate(loaded, *sources.from_noise(space, draws, (D, L), "cpu"))
+    return space.normalise(long_BDT), space.normalise(short_BDT)
 
 
 def distances(x_BDT, y_BDT):
@@ -87,7 +86,7 @@ def test_no_drift(loaded):
 def test_no_seams(loaded):
     """The middle of cross-fades against all other frames; change across it against change elsewhere."""
     long_BDT, short_BDT = stationary(loaded)
-    L, T = loaded.space.frames, long_BDT.shape[2]
+    L, T = loaded.space.shape[-1], long_BDT.shape[2]
     step = getattr(loaded.network.generator, "patch_frames", 1)
     starts = window_starts(T, L, L // 4, step)
     centres = torch.tensor([(a + L + b) // 2 for a, b in zip(starts, starts[1:], strict=False)])
@@ -105,21 +104,3 @@ def test_no_seams(loaded):
         here = parity == phase
         if (at_seam[:-1] & here).any():
             assert abs((jump[at_seam[:-1] & here].mean() / jump[~at_seam[:-1] & here].mean()).log()) < 0.12
-
-
-def test_decoding_in_pieces_shows_no_seams(codec, monkeypatch):
-    """Joints of pieces keep the level of each frame as well as other frames do, against decoding all at once."""
-    monkeypatch.setattr(render, "PIECE_FRAMES", 200)
-    generator = torch.Generator().manual_seed(3)
-    latents = torch.randn(1, 128, 60, generator=generator).repeat_interleave(25, dim=2) - 3
-
-    def levels(wav_BN):
-        return torch.as_tensor(wav_BN)[0].unflatten(0, (-1, codec.hop)).square().mean(1).sqrt().log()
-
-    error = (levels(render.decode(codec, latents)) - levels(codec.decode(latents)[:, 0])).abs()
-    starts = window_starts(1500, 200, render.PIECE_OVERLAP)
-    centres = torch.tensor([(a + 200 + b) // 2 for a, b in zip(starts, starts[1:], strict=False)])
-    at_seam = torch.zeros(1500, dtype=torch.bool)
-    at_seam[(centres[:, None] + torch.arange(-3, 3)).flatten()] = True
-    assert len(centres) > 8
-    assert error[at_seam].mean() < 1.5 * error[~at_seam].mean() + 0.02

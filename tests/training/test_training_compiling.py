@@ -14,22 +14,22 @@ class Doubled(torch.nn.Linear):
 
 
 @pytest.fixture
-def told():
+def records():
     """Records that the compiler's logger lets through; torch's loggers do not hand on to the root."""
-    records: list[logging.LogRecord] = []
+    kept: list[logging.LogRecord] = []
     handler = logging.Handler()
-    handler.emit = records.append
+    handler.emit = kept.append
     logger = logging.getLogger("torch._dynamo.convert_frame")
     logger.addHandler(handler)
     torch._dynamo.reset()
-    yield records
+    yield kept
     logger.removeHandler(handler)
     logger.filters.clear()
     torch._dynamo.reset()
     torch._dynamo.config.suppress_errors = False
 
 
-def test_a_compiler_that_fails_costs_one_line(told):
+def test_a_compiler_that_fails_costs_one_line(records):
     def broken(_graph, _inputs):
         raise RuntimeError("no C++ compiler here\nand a long story")
 
@@ -38,6 +38,6 @@ def test_a_compiler_that_fails_costs_one_line(told):
     expected = [network(x) for network in networks]
     compile_networks(*networks, backend=broken)
     assert all(torch.equal(network(x), values) for network, values in zip(networks, expected, strict=True))
-    (record,) = told
+    (record,) = records
     assert "no C++ compiler here" in record.getMessage() and "\n" not in record.getMessage()
     assert not record.exc_info

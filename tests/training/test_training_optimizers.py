@@ -3,19 +3,23 @@
 import pytest
 import torch
 from torch import nn
-from training_parts import identical, optimizer_of, tiny_config, tiny_game, weights_of
+from training_parts import identical, optimizer_of, tiny_config, tiny_trainer, weights_of
 
-from training.networks import build_critic, build_guided_generator
+from config import RunConfig
+from training.builder import build_networks
 from training.optimizers import Updater, build_optimizer
-
-OPTIMIZERS = ["adamw", "adam", "sgd"]
+from training.options import OPTIMIZERS
 
 
 def set_up(optimizer: str = "adamw", max_norm: float = 0.0, **options) -> Updater:
     torch.manual_seed(0)
     config = tiny_config(optimizer=optimizer, **options)
     module = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 1))
-    return Updater(module, build_optimizer(config, module, config.lr), max_norm)
+    return Updater(module, optimizer_for(config, module), max_norm)
+
+
+def optimizer_for(config: RunConfig, module: nn.Module, lr: float = 1e-3) -> torch.optim.Optimizer:
+    return build_optimizer(config.chosen("optimizer"), config.optimizer, module, lr)
 
 
 def loss_of(updater: Updater, number: int = 0) -> torch.Tensor:
@@ -62,20 +66,20 @@ def test_a_step_that_is_not_finite_leaves_no_trace(optimizer, max_norm, good_bef
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("build", [build_guided_generator, build_critic])
+@pytest.mark.parametrize("which", [0, 1], ids=["generator", "discriminator"])
 @pytest.mark.parametrize(
     "options",
     [
         {"use_creative_agent": True},
-        {"use_compositional_agent": True, "discriminator": "multiscale", "disc_spectral_norm": True},
+        {"use_compositional_agent": True, "disc_spectral_norm": True},
         {"generator": "patch", "width": 16, "discriminator": "conv+spectrogram"},
     ],
     ids=["cascade", "compositional", "patch"],
 )
-def test_norms_and_biases_do_not_decay(options, build, optimizer):
+def test_norms_and_biases_do_not_decay(options, which, optimizer):
     config = tiny_config(optimizer=optimizer, weight_decay=0.125, **options)
-    module = build(config)
-    groups = build_optimizer(config, module, 1e-3).param_groups
+    module = build_networks(config)[which]
+    groups = optimizer_for(config, module).param_groups
     decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
     assert len(decay) == sum(len(group["params"]) for group in groups) == len(list(module.parameters()))
     norms = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
@@ -128,7 +132,7 @@ def split_names(updater: Updater) -> list[list[str]]:
 def test_clipping_scales_the_whole_gradient(max_norm):
     free, clipped = set_up("sgd", 0.0), set_up("sgd", max_norm)
     norm = float(free(loss_of(free), 1e-2))
-    assert float(clipped(loss_of(clipped), 1e-2)) == pytest.approx(norm)  # the norm before clipping is told
+    assert float(clipped(loss_of(clipped), 1e-2)) == pytest.approx(norm)  # the norm returned is that before clipping
     gradients = [p.grad for p in clipped.module.parameters()]
     left = float(torch.stack([g.square().sum() for g in gradients]).sum().sqrt())
     assert left == pytest.approx(min(norm, max_norm) if max_norm else norm, rel=1e-4)
@@ -140,14 +144,30 @@ def test_parameters_without_a_gradient_are_left_alone():
     updater = set_up()
     unused = nn.Linear(2, 2)
     module = nn.ModuleList([updater.module, unused])
-    both = Updater(module, build_optimizer(tiny_config(), module, 1e-3), 1.0)
+    both = Updater(module, optimizer_for(tiny_config(), module), 1.0)
     before = weights_of(unused)
     both(loss_of(updater), 1e-2)
     assert identical(weights_of(unused), before)
     assert float(both.bad) == 0
 
 
-def test_both_players_have_their_own_rates():
-    game = tiny_game(tiny_config(lr=2e-3, disc_lr=5e-4))
-    assert {group["lr"] for group in game.update_g.optimizer.param_groups} == {2e-3}
-    assert {group["lr"] for group in game.update_d.optimizer.param_groups} == {5e-4}
+def test_both_networks_have_their_own_rates():
+    trainer = tiny_trainer(tiny_config(lr=2e-3, disc_lr=5e-4))
+    assert {group["lr"] for group in trainer.update_g.optimizer.param_groups} == {2e-3}
+    assert {group["lr"] for group in trainer.update_d.optimizer.param_groups} == {5e-4}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "facts"),
+    [
+        ("adamw", torch.optim.AdamW, {"betas": (0.3, 0.99)}),
+        ("adam", torch.optim.Adam, {"betas": (0.3, 0.99)}),
+        ("sgd", torch.optim.SGD, {"momentum": 0.3}),
+    ],
+)
+def test_one_choice_of_optimizer_serves_both_networks(name, kind, facts):
+    trainer = tiny_trainer(tiny_config(optimizer=name, beta1=0.3, beta2=0.99))
+    for updater in (trainer.update_g, trainer.update_d):
+        assert type(updater.optimizer) is kind
+        for group in updater.optimizer.param_groups:
+            assert {fact: group[fact] for fact in facts} == facts

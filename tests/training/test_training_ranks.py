@@ -1,9 +1,9 @@
-"""Two ranks are one: gradients, weights and figures equal those of one process on the joined batch."""
+"""Two ranks are one: gradients, weights and metrics equal those of one process on the joined batch."""
 
 import pytest
 import torch
 from forked_ranks import ForkedRanks
-from ranks_worker import BASE, CASES, all_cases, play, run
+from ranks_worker import BASE, CASES, all_cases, run, train
 from training_parts import ALONE, identical
 
 TOLERANCE = 1e-5
@@ -49,15 +49,15 @@ def test_both_ranks_hold_the_same_bits(case, left_by_two):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_figures_are_those_of_the_joined_batch(case, left_by_two, left_by_one):
+def test_metrics_are_those_of_the_joined_batch(case, left_by_two, left_by_one):
     for step in range(3):
-        one, two = left_by_one[case][f"figures {step}"], left_by_two[0][case][f"figures {step}"]
+        one, two = left_by_one[case][f"metrics {step}"], left_by_two[0][case][f"metrics {step}"]
         assert two == pytest.approx(one, rel=1e-4, abs=1e-5)
 
 
 def test_a_difference_would_be_seen(left_by_one):
     """The comparison's own control: another order of the samples changes gradients by more than the tolerance."""
-    other = play(CASES["bce"] | {"seed": 43}, ALONE)
+    other = train(CASES["bce"] | {"seed": 43}, ALONE)
     assert furthest(other["gradients of d"], left_by_one["bce"]["gradients of d"]) > 100 * TOLERANCE
     assert BASE["global_batch_size"] == 4
 

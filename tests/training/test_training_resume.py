@@ -1,18 +1,31 @@
-"""A run that is taken up again: what it keeps of its beginning."""
+"""A run that goes on from a save: what it keeps of its beginning, and which options may change."""
 
+import pytest
 import torch
 from fake_latents import FakePairs
-from training_parts import ALONE, CHANNELS, FRAMES, tiny_config
+from training_parts import ALONE, CHANNELS, FRAMES, TINY, tiny_config, tiny_trainer
 
-import training.build
+import kinds.audio.kind
+from config import make_config
+from errors import UserError
+from runtime import checkpoint
 from runtime.signals import StopRequest
 from train_simple_worker import finish, train
+from training.builder import build
+from training.resume import changed_sizes, resumed_config
+
+
+class Pairs(FakePairs):
+    """Whole clips, as the audio kind asks for them."""
+
+    def crop_to(self, frames: int) -> None:
+        self.crop_frames = frames or self.frames
 
 
 def run_with(pairs: FakePairs, monkeypatch, **options):
-    held_out = FakePairs(4, FRAMES, CHANNELS, random=True, seed=99)
-    monkeypatch.setattr(training.build, "open_pairs", lambda *_, **__: (pairs, held_out))
-    run = training.build.build(tiny_config(**options), ALONE, StopRequest())
+    held_out = Pairs(4, FRAMES, CHANNELS, random=True, seed=99)
+    monkeypatch.setattr(kinds.audio.kind, "open_pairs", lambda *_, **__: (pairs, held_out))
+    run = build(tiny_config(**options), ALONE, StopRequest())
     try:
         train(run)
         finish(run)
@@ -21,17 +34,139 @@ def run_with(pairs: FakePairs, monkeypatch, **options):
     return run
 
 
-def test_a_run_keeps_its_own_view_of_latents_when_music_is_added(monkeypatch, tmp_path):
+def test_a_run_keeps_its_own_view_of_latents_when_music_is_added(monkeypatch, tmp_path, capsys):
     """Training, validation and generation go on with the statistics that the networks grew up with."""
     options = {"checkpoint_dir": str(tmp_path), "epochs": 2, "sample_every": 0, "num_threads": 1, "log_every": 1}
-    before, more = (FakePairs(count, FRAMES, CHANNELS, random=True, seed=count) for count in (8, 12))
+    before, more = (Pairs(count, FRAMES, CHANNELS, random=True, seed=count) for count in (8, 12))
     first = run_with(before, monkeypatch, **options)
+    assert "note:" not in capsys.readouterr().out
     second = run_with(more, monkeypatch, **options | {"epochs": 3, "resume": "auto"})
+    said = capsys.readouterr().out
+    assert "changed: epochs 2 -> 3" in said and "had 8 training pairs and has 12 now" in said
     assert second.counters.step > first.counters.step
     assert not torch.equal(torch.from_numpy(more.mean), torch.from_numpy(before.mean))
     for run in (first, second):
-        torch.testing.assert_close(run.game.mean_D1[:, 0], torch.from_numpy(before.mean))
-        torch.testing.assert_close(run.game.std_D1[:, 0], torch.from_numpy(before.std))
-        assert torch.equal(run.space.mean_D, run.game.mean_D1[:, 0])
+        torch.testing.assert_close(run.space.mean_D, torch.from_numpy(before.mean))
+        torch.testing.assert_close(run.space.std_D, torch.from_numpy(before.std))
+        assert run.space is run.trainer.space
     wild = 100 * torch.randn(2, CHANNELS, 9)
-    assert torch.equal(second.game.within(wild), first.game.within(wild))
+    assert torch.equal(second.space.within(wild), first.space.within(wild))
+
+
+def test_another_batch_or_dataset_is_remarked_on():
+    assert changed_sizes({"global_batch": 8, "pairs": 100}, 8, 100) == []
+    batch, pairs = changed_sizes({"global_batch": 8, "pairs": 100}, 4, 120)
+    assert "global batch was 8 and is 4 now" in batch and "had 100 training pairs and has 120 now" in pairs
+    assert changed_sizes({"global_batch": 8}, 8, 100) == []  # early versions did not count them
+
+
+# --- options of a resumed run --------------------------------------------------------------------------------------
+
+
+def saved_with(**options) -> dict:
+    return {"config": checkpoint.plain(make_config(options).flat())}
+
+
+def resumed(given: dict, state: dict):
+    """(options, remarks) of a run that is resumed with these options given."""
+    return resumed_config(make_config(given), state, "last.pt")
+
+
+def test_a_resumed_run_keeps_its_options():
+    state = saved_with(lr=3e-4, num_layers=2, pure_gan_mode=0.02)
+    config, remarks = resumed({"resume": "auto", "epochs": 300}, state)
+    assert (config.optimizer.lr, config.chosen("generator").options.num_layers) == (3e-4, 2)
+    assert config.curriculum.pure_gan_mode == 0.02
+    assert (config.training.epochs, config.checkpoints.resume) == (300, "auto")
+    assert remarks == ["changed: epochs 200 -> 300"]
+
+
+def test_options_given_again_are_no_change():
+    config, remarks = resumed({"lr": 3e-4, "num_layers": 2}, saved_with(lr=3e-4, num_layers=2))
+    assert remarks == []
+    assert config.optimizer.lr == 3e-4
+
+
+def test_an_option_set_back_to_its_default_is_a_change():
+    config, remarks = resumed({"lr": 1e-4}, saved_with(lr=3e-4))
+    assert config.optimizer.lr == 1e-4
+    assert remarks == ["changed: lr 0.0003 -> 0.0001"]
+
+
+def test_limits_of_one_call_do_not_last():
+    config, remarks = resumed({}, saved_with(max_steps=5, resume="auto", world_size=2, profile=True))
+    assert (config.training.max_steps, config.checkpoints.resume, config.processes.world_size) == (0, None, 0)
+    assert not config.logging.profile
+    assert remarks == []
+
+
+def test_the_number_of_threads_lasts():
+    """Sums are rounded in the order of the threads: with another number a run would not go on bit for bit."""
+    assert resumed({}, saved_with(num_threads=1))[0].processes.num_threads == 1
+    assert resumed({"num_threads": 2}, saved_with(num_threads=1))[0].processes.num_threads == 2
+
+
+OTHER = {"generator": "patch", "encoding_dim": 64, "nhead": 4, "num_layers": 5, "num_transformer_layers": 3, "seed": 7}
+OTHER |= {"use_creative_agent": True, "use_compositional_agent": True, "discriminator": "spectrogram", "disc_width": 8}
+OTHER |= {"disc_spectral_norm": True, "optimizer": "sgd", "gan_loss": "wgan-gp", "conditions": "alpha"}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_what_shaped_the_past_cannot_change(name):
+    with pytest.raises(UserError, match=f"--{name} .* contradicts the checkpoint, .*--resume"):
+        resumed({name: OTHER[name]}, saved_with())
+
+
+@pytest.mark.parametrize("name", ["width", "patch_frames", "precondition"])
+def test_nor_can_the_patch_generators_shape(name):
+    other = {"width": 96, "patch_frames": 4, "precondition": True}[name]
+    state = saved_with(generator="patch", nhead=6)
+    with pytest.raises(UserError, match=f"--{name} {other} contradicts"):
+        resumed({"generator": "patch", "nhead": 6, name: other}, state)
+
+
+SHAPES = {"nhead": 4, "num_layers": 2, "num_transformer_layers": 1, "disc_width": 8, "discriminator": "spectrogram"}
+SHAPES |= {"use_creative_agent": True, "disc_spectral_norm": True, "gan_loss": "rpgan"}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_no_option_gets_as_far_as_weights_that_do_not_fit(name):
+    with pytest.raises(UserError, match=f"--{name} .* contradicts"):
+        resumed({name: SHAPES[name]}, saved_with(**TINY))
+    saved, other = tiny_trainer(tiny_config()), tiny_trainer(tiny_config(**{name: SHAPES[name]}))
+    if name != "nhead":  # the same weights, but they would mean something else
+        assert shapes_of(saved) != shapes_of(other)
+
+
+def shapes_of(trainer) -> dict[str, torch.Size]:
+    networks = (trainer.generator, trainer.discriminator)
+    return {name: p.shape for network in networks for name, p in network.named_parameters()}
+
+
+@pytest.mark.parametrize(("before", "after"), [("bce", "hinge"), ("lsgan", "bce"), ("rpgan", "wgan-gp")])
+def test_objectives_for_one_discriminator_may_follow_each_other(before, after):
+    config, remarks = resumed({"gan_loss": after}, saved_with(gan_loss=before))
+    assert config.adversarial.gan_loss == config.chosen("gan_loss").name == after
+    assert remarks == [f"changed: gan_loss {before} -> {after}"]
+    assert shapes_of(tiny_trainer(tiny_config(gan_loss=after))) == shapes_of(tiny_trainer(tiny_config(gan_loss=before)))
+
+
+def test_options_of_a_part_that_was_replaced_go_with_it():
+    state = saved_with(gan_loss="lsgan", label_smoothing=0.9, lr_schedule="plateau", plateau_patience=3)
+    config, remarks = resumed({"gan_loss": "hinge", "lr_schedule": "cosine"}, state)
+    assert not {"label_smoothing", "plateau_patience"} & config.flat().keys()
+    assert remarks == ["changed: gan_loss lsgan -> hinge", "changed: lr_schedule plateau -> cosine"]
+    assert resumed({"gan_loss": "bce"}, state)[0].chosen("gan_loss").options.label_smoothing == 0.9
+
+
+def test_unknown_options_of_an_older_program_are_passed_over():
+    state = saved_with(lr=3e-4)
+    state["config"]["an_option_of_old"] = 3
+    assert resumed({}, state)[0].optimizer.lr == 3e-4
+
+
+def test_a_resumed_run_has_no_more_to_remark_on_than_the_first():
+    """Only what the user gave is remarked on, not what the checkpoint knows."""
+    first = make_config({})
+    config, _ = resumed({}, saved_with())
+    assert config.remarks() == first.remarks() == []

@@ -2,6 +2,7 @@
 
 import copy
 from itertools import islice
+from pathlib import Path
 
 import torch
 from fake_latents import FakePairs
@@ -12,10 +13,17 @@ from data.stream import Batch, SampleStream, batches
 from kinds.audio.decoder import AudioDecoder
 from kinds.audio.kind import AudioKind
 from kinds.audio.options import AudioOptions
+from kinds.base import build_kind
+from models.ema import WeightAverage
+from monitoring.log import RunLog
+from monitoring.progress import ProgressLine
 from runtime.distributed import Ranks
+from runtime.signals import StopRequest
 from synthesis.space import Space, measure_space
 from training.builder import build_trainer
+from training.counters import Counters
 from training.diversity import DiversityGauge
+from training.run import Run
 from training.step_plan import Schedules, StepPlan
 from training.trainer import Metrics, Trainer
 from training.validation import Validation
@@ -31,7 +39,7 @@ def tiny_config(**options) -> RunConfig:
 
 
 def tiny_stream(config: RunConfig, pairs: FakePairs | None = None) -> SampleStream:
-    pairs = pairs or FakePairs(PAIRS, FRAMES, config.model.encoding_dim, random=True)
+    pairs = pairs or FakePairs(PAIRS, FRAMES, config.model.encoding_dim, random=True, labels=True)
     return SampleStream(pairs, config.training.seed, config.data.shuffle_targets, config.data.unity_test)
 
 
@@ -81,6 +89,40 @@ def tiny_validation(config: RunConfig, trainer: Trainer, averaged, held_out: Fak
         trainer, averaged, held_out, gauge, c.data.unity_test, c.curriculum.easy_share, c.sampling.passes,
         c.training.batch_size,
     )  # fmt: skip
+
+
+def tiny_run(config: RunConfig) -> Run:
+    """A new run of one rank that writes nothing; `go_on` trains it."""
+    trainer, stream = tiny_trainer(config), tiny_stream(config)
+    return Run(
+        config=config,
+        ranks=ALONE,
+        folder=Path("nowhere"),
+        trainer=trainer,
+        average=WeightAverage(trainer.generator, config.model.ema_samples),
+        kind=build_kind(config.choices),
+        stream=stream,
+        held_out=FakePairs(4, FRAMES, config.model.encoding_dim, random=True, seed=5),
+        schedules=Schedules(config, PAIRS, config.training.batch_size),
+        counters=Counters(),
+        log=RunLog(None),
+        progress=ProgressLine(0, active=False),
+        stop=StopRequest(),
+    )
+
+
+def go_on(run: Run, steps: int) -> None:
+    """The worker's loop without all around it; each epoch ends with a validation whose loss is its number's inverse."""
+    c, per_step = run.counters, run.schedules.global_batch
+    for batch in take_batches(run.config, steps, start=c.samples_seen):
+        train_step(run.trainer, batch, run.schedules.plan(c.step, c.samples_seen, batch.indices, ALONE.device))
+        run.average.update(run.trainer.generator, c.samples_seen, per_step)
+        c.step, c.samples_seen = c.step + 1, c.samples_seen + per_step
+        if run.epoch_ended:
+            epoch = c.finished_epochs = c.samples_seen // PAIRS
+            alpha = run.schedules.alpha(epoch)
+            c.is_best(1 / epoch, run.schedules.phase(alpha))
+            run.schedules.end_of_epoch(epoch, alpha, {"val/current": 1 / epoch, "val/d_loss": 0.7})
 
 
 def weights_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from kinds.audio.files import SAMPLE_RATE
 from kinds.audio.preparing.demo_sounds import BASSES, CHORDS, LEADS, PADS, Timbre, drum_kit, note, reverb
 
 MODES = {
@@ -89,7 +90,7 @@ class Song:
         return self.form[min(bar // 2, len(self.form) - 1)].split()
 
 
-def demo_song(seed: int, seconds: float, sample_rate: int = 24_000) -> np.ndarray:
+def demo_song(seed: int, seconds: float, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     """A song of exactly `seconds` -> float32 [N], about -18 dBFS, peak below 0.95; the same for the same seed."""
     if seconds <= 0 or sample_rate <= 0:
         raise ValueError("demo_song takes a positive length and sample rate")

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from data.progress import progress_bar
 from data.workers import run_all
 from errors import UserError
+from kinds.audio.files import SAMPLE_RATE
 from kinds.audio.pairs import (
     MANIFEST_NAME,
     UNFINISHED_NAME,
@@ -47,7 +48,7 @@ class Options(BaseModel):
     input_dir: Path | None = None
     output_dir: Path = Path("dataset_pairs_wav")
     duration: Annotated[float, Field(ge=0.5, le=600.0)] | None = None
-    sample_rate: Annotated[int, Field(ge=8000, le=192_000)] = 24_000
+    sample_rate: Annotated[int, Field(ge=8000, le=192_000)] = SAMPLE_RATE
     val_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 42
     codec: Literal["encodec_24khz", "mel"] | None = None

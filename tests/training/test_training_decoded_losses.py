@@ -4,8 +4,8 @@ import pytest
 import torch
 from training_parts import tiny_config
 
-from losses import audio, reconstruction
-from training.audio_losses import AudioLosses
+from kinds.audio.losses import AudioLosses
+from losses import reconstruction, waveform
 
 RATE, FRAMES = 24_000, 60
 
@@ -37,23 +37,30 @@ OPTIONS = {
 }
 
 
+def losses_for(codec: LinearCodec, **options) -> AudioLosses:
+    """As the decoder builds them from a run's options."""
+    config = tiny_config(**options)
+    measure = config.chosen("loss_reconstruction").part.load()
+    return AudioLosses(config.chosen("kind").options, config.regression, measure, codec)
+
+
 def by_hand(name: str, codec: LinearCodec, output, source, target) -> torch.Tensor:
     y, a, b = (codec.decode(x) for x in (output, source, target))
     if name == "loss/spectral":
-        return audio.multi_resolution_stft(y, b)
+        return waveform.multi_resolution_stft(y, b)
     if name == "loss/envelope_correlation":
-        return audio.envelope_correlation(y, a, b)
+        return waveform.envelope_correlation(y, a, b)
     if name == "loss/mel":
-        from audio_codecs.mel import slaney_filters
+        from audio_codecs.filters import slaney_filters
 
-        return audio.log_mel_l1(y, b, slaney_filters(RATE, 1024, 80).float())
+        return waveform.log_mel_l1(y, b, slaney_filters(RATE, 1024, 80).float())
     return reconstruction.rmse(y, a if name == "loss/audio_input" else b)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_loss_is_measured_where_its_weight_is_positive(name, clips):
     codec = LinearCodec()
-    measure = AudioLosses(tiny_config(**OPTIONS[name]), codec)
+    measure = losses_for(codec, **OPTIONS[name])
     total_B, parts = measure(*clips)
     expected_B = by_hand(name, codec, *clips)
     assert torch.allclose(parts[name], expected_B)
@@ -64,7 +71,7 @@ def test_a_loss_is_measured_where_its_weight_is_positive(name, clips):
 
 def test_the_total_is_the_weighted_sum(clips):
     weights = {"loss_weight_spectral": 0.5, "loss_weight_mel": 2.0, "corr_weight": 0.25}
-    total_B, parts = AudioLosses(tiny_config(**weights), LinearCodec())(*clips)
+    total_B, parts = losses_for(LinearCodec(), **weights)(*clips)
     expected_B = 0.5 * parts["loss/spectral"] + 2.0 * parts["loss/mel"] + 0.25 * parts["loss/envelope_correlation"]
     assert torch.allclose(total_B, expected_B)
 
@@ -72,7 +79,7 @@ def test_the_total_is_the_weighted_sum(clips):
 def test_the_gradient_goes_to_the_output_alone(clips):
     output, source, target = clips
     weights = {"loss_weight_spectral": 0.5, "loss_weight_mel": 2.0, "corr_weight": 0.25, "recon_domain": "audio"}
-    AudioLosses(tiny_config(**weights), LinearCodec())(*clips)[0].sum().backward()
+    losses_for(LinearCodec(), **weights)(*clips)[0].sum().backward()
     assert output.grad[:, 0].abs().max() > 0
     assert source.grad is None
     assert target.grad is None
@@ -80,9 +87,8 @@ def test_the_gradient_goes_to_the_output_alone(clips):
 
 def test_a_perfect_output_costs_nothing_but_its_likeness(clips):
     _, source, target = clips
-    _, parts = AudioLosses(tiny_config(loss_weight_mel=1.0, loss_weight_spectral=1.0, corr_weight=1.0), LinearCodec())(
-        target, source, target
-    )
+    measure = losses_for(LinearCodec(), loss_weight_mel=1.0, loss_weight_spectral=1.0, corr_weight=1.0)
+    _, parts = measure(target, source, target)
     assert parts["loss/mel"].abs().max() < 1e-6
     assert parts["loss/spectral"].abs().max() < 1e-4
     assert parts["loss/envelope_correlation"].min() > 0.9

@@ -1,4 +1,4 @@
-"""Losses on decoded audio.
+"""Losses on waveforms.
 
 Shapes: B batch, N audio samples, F frequency bins, S spectral frames, M mel bands, P parts of an envelope. Waveforms
 are [B, 1, N] in [-1, 1], of any length; every loss returns one value per sample.

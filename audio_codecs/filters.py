@@ -1,0 +1,44 @@
+"""Triangular filters over the bins of a Fourier transform, and the mel scales along which they are laid.
+
+Shapes: M bands, F frequency bins (n_fft / 2 + 1).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def triangular_filters(edges_hz: Tensor, sample_rate: int, n_fft: int) -> Tensor:
+    """Filters of peak one, each from one edge over the next to the one after: M + 2 edges -> [M, F], float64."""
+    bins = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)
+    width = edges_hz.diff()[:, None]
+    slopes = edges_hz[:, None] - bins  # [M + 2, F]
+    rising, falling = -slopes[:-2] / width[:-1], slopes[2:] / width[1:]
+    return torch.minimum(rising, falling).clamp(min=0)
+
+
+def slaney_filters(
+    sample_rate: int = 24_000, n_fft: int = 2048, bands: int = 128, f_min: float = 0.0, f_max: float = 12000.0
+) -> Tensor:
+    """Mel filters of unit area in Hz, float64 [bands, n_fft // 2 + 1].
+
+    The scale is that of Slaney's Auditory Toolbox (1998): linear (66.7 Hz to a mel) up to 1 kHz, then logarithmic
+    (27 mels to a factor of 6.4).
+    """
+    hz_per_mel, knee_hz, mels_per_log = 200 / 3, 1000.0, 27 / math.log(6.4)
+    knee_mel = knee_hz / hz_per_mel
+
+    def to_mel(hz: float) -> float:
+        return hz / hz_per_mel if hz < knee_hz else knee_mel + mels_per_log * math.log(hz / knee_hz)
+
+    mels = torch.linspace(to_mel(f_min), to_mel(f_max), bands + 2, dtype=torch.float64)
+    edges = torch.where(mels < knee_mel, mels * hz_per_mel, knee_hz * torch.exp((mels - knee_mel) / mels_per_log))
+    return triangular_filters(edges, sample_rate, n_fft) * (2 / (edges[2:] - edges[:-2]))[:, None]
+
+
+def oshaughnessy_filters(sample_rate: int, n_fft: int, bands: int, f_min: float, f_max: float) -> Tensor:
+    """Mel filters of peak one, float64 [bands, n_fft // 2 + 1]; mel = 2595 log10(1 + Hz / 700) (O'Shaughnessy 1987)."""
+    low, high = (2595 * math.log10(1 + hz / 700) for hz in (f_min, f_max))
+    mels = torch.linspace(low, high, bands + 2, dtype=torch.float64)
+    return triangular_filters(700 * (10 ** (mels / 2595) - 1), sample_rate, n_fft)
