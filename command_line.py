@@ -22,7 +22,7 @@ from registry import Options, mark_of
 
 
 class OneSentenceParser(argparse.ArgumentParser):
-    """argparse whose complaints are one sentence."""
+    """An argparse parser whose errors are one sentence."""
 
     def error(self, message: str) -> None:
         raise UserError(f"{message.replace('argument ', '', 1)}; --help lists all options")
@@ -33,7 +33,7 @@ def parse(argv: list[str]) -> RunConfig:
 
     Raises:
         UserError: an unknown option (with the nearest valid name), a value out of range, options that exclude
-            each other or belong to a part that was not chosen, a configuration file that cannot be read.
+            each other or belong to a part that is not selected, a configuration file that cannot be read.
         SystemExit: 0 after --help or --print_config.
     """
     known = known_options()
@@ -55,11 +55,11 @@ def parse(argv: list[str]) -> RunConfig:
 
 
 def options_in(path: str) -> tuple[dict[str, Any], frozenset[str]]:
-    """The options in a YAML file, written by hand or by a run of this version or an earlier one, and the names of those
-    that stand at their default: a run's file may name every option, those of parts that are not chosen among them.
+    """The options in a YAML file (written by hand, or by a run of this or an earlier version), and the names of those
+    with their default value: a run's file may name every option, even those of parts that are not selected.
 
     Raises:
-        UserError: the file cannot be read or is none of options.
+        UserError: the file cannot be read or does not hold options.
     """
     values, defaults = current_options(read_yaml(path), path)[0], default_values()
     return values, frozenset(name for name, value in values.items() if name in defaults and value == defaults[name])
@@ -68,11 +68,11 @@ def options_in(path: str) -> tuple[dict[str, Any], frozenset[str]]:
 def _parser(known: dict[str, Known]) -> OneSentenceParser:
     parser = OneSentenceParser(
         usage="%(prog)s [--config FILE.yaml] [--OPTION VALUE ...]",
-        description="Trains a generator from music to music to noise to music.",
+        description="Trains a generator that first turns music into music and in the end makes music from noise.",
         allow_abbrev=False,
     )
-    parser.add_argument("--config", metavar="FILE.yaml", help="options from a file; the command line wins")
-    parser.add_argument("--print_config", action="store_true", help="print the whole resolved configuration and end")
+    parser.add_argument("--config", metavar="FILE.yaml", help="read options from this file; the command line overrides it")
+    parser.add_argument("--print_config", action="store_true", help="print the resolved configuration and exit")
     for model in SECTIONS.values():
         section = parser.add_argument_group(model.__doc__)
         for name in model.model_fields:
@@ -83,7 +83,7 @@ def _parser(known: dict[str, Known]) -> OneSentenceParser:
 
 
 def _add_parts(parser: argparse.ArgumentParser, choice: str, known: dict[str, Known]) -> None:
-    """A group for the options that the parts of one choice own."""
+    """A help group for the options that belong to the parts of one choice."""
     owned = {name: one for name, one in known.items() if one.owners and one.owners[0][0] == choice}
     if owned:
         section = parser.add_argument_group(f"options of --{choice}")
@@ -95,7 +95,7 @@ def _add_parts(parser: argparse.ArgumentParser, choice: str, known: dict[str, Kn
 
 def _add(section, name: str, known: Known) -> None:
     field = known.field
-    default = field.default if not isinstance(field.default, Options) else "see docs"
+    default = field.default if not isinstance(field.default, Options) else "see --print_config"
     owners = f" [{', '.join(part.name for _, part in known.owners)}]" if known.owners else ""
     text = f"{field.description} (default: {default}){owners}".replace("%", "%%")
     section.add_argument(f"--{name}", default=argparse.SUPPRESS, help=text, **_argument_kind(field))

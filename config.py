@@ -1,7 +1,7 @@
-"""RunConfig: all options of a run, joined from those that the parts own, checked together.
+"""RunConfig: all options of a run, collected from the parts that own them and checked together.
 
-`parse(argv)` reads `--config FILE.yaml`, lays the command line over it and returns one frozen RunConfig. The options
-themselves stand beside the parts that own them, in each room's `options.py`.
+`parse(argv)` reads `--config FILE.yaml`, overrides it by the command line and returns one frozen RunConfig. The options
+themselves are declared beside the parts that own them, in the `options.py` of each folder.
 """
 
 import difflib
@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from curriculum.options import CurriculumOptions, RateOptions, WeightOptions
 from errors import UserError
@@ -45,7 +45,7 @@ SECTIONS: dict[str, type[Options]] = {
     "logging": LoggingOptions,
 }
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {"size": SIZES}  # option -> its value -> options that it stands for
-PLUGINS = "NOISE2MUSIC_PLUGINS"  # names of modules, joined by commas, that register parts of their own
+PLUGINS = "NOISE2MUSIC_PLUGINS"  # comma-separated names of modules that register further parts
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class RunConfig:
 
     Attributes:
         sections: by their names in `SECTIONS`.
-        choices: the part that each choosing option names, with the part's own options; see `chosen`.
-        given: names of the options that were given rather than defaulted.
-        deferred: options given beside `--resume` that belong to parts which only the checkpoint may choose.
+        choices: the part that each selecting option names, with the part's own options; see `chosen`.
+        given: names of the options that were given explicitly.
+        deferred: options given with `--resume` that belong to parts which the checkpoint may have selected.
     """
 
     sections: Mapping[str, Options]
@@ -73,7 +73,7 @@ class RunConfig:
         return _again, (self.flat() | self.deferred, self.given)
 
     def chosen(self, option: str) -> Chosen:
-        """The part that an option chooses, with its own options. KeyError where the choice was left open."""
+        """The part that an option selects, with the part's own options. KeyError if nothing was selected."""
         return self.choices[option]
 
     def flat(self) -> dict[str, Any]:
@@ -87,20 +87,21 @@ class RunConfig:
         return values
 
     def replace(self, **changes: Any) -> "RunConfig":
-        """The same options but for some; what an old choice owned goes with it. UserError where they do not fit."""
+        """A copy with some options changed; options of parts that are no longer selected are dropped. UserError if the
+        options do not fit together."""
         flat = self.flat() | self.deferred
         made, _ = resolve(flat | changes, self.given, inherited=frozenset(flat) - set(changes))
         return made
 
     def for_a_new_run(self) -> "RunConfig":
-        """The same where there is no checkpoint to resume. UserError for what was deferred to one."""
+        """This configuration, for a run without a checkpoint. UserError if options were deferred to one."""
         if self.deferred:
             flat = self.flat()
             resolve(flat | self.deferred, self.given, inherited=frozenset(flat), may_defer=False)
         return self
 
     def remarks(self) -> list[str]:
-        """Sentences worth telling before a run."""
+        """Remarks to print before a run."""
         return [text for _, options in self._all() for text in options.remarks(self)]
 
     def to_yaml(self) -> str:
@@ -121,7 +122,8 @@ def _again(flat: dict[str, Any], given: frozenset[str]) -> RunConfig:
 
 @dataclass(frozen=True)
 class Known:
-    """An option: where it is declared first, and the parts (option that chooses, part) that own it; none: a section's.
+    """An option: its first declaration, and the parts (selecting option, part) that own it; no owners: it belongs to a
+    section.
 
     A name that several parts own is one option.
     """
@@ -132,7 +134,7 @@ class Known:
 
 @cache
 def load_plugins() -> None:
-    """Imports the modules named in the environment variable NOISE2MUSIC_PLUGINS, whose parts are then known by name.
+    """Imports the modules named in the environment variable NOISE2MUSIC_PLUGINS, which register their parts.
 
     Raises:
         UserError: there is no such module, or it cannot be imported.
@@ -145,7 +147,7 @@ def load_plugins() -> None:
 
 
 def known_options() -> dict[str, Known]:
-    """All options by name: of the sections, and of all parts that can be chosen."""
+    """All options by name: of the sections, and of all parts that can be selected."""
     load_plugins()
     found: dict[str, Known] = {}
     for model in SECTIONS.values():
@@ -168,7 +170,7 @@ def _add_part(found: dict[str, Known], choice: str, part: Part) -> None:
 
 
 def choices_in(models) -> Iterator[tuple[str, Registry]]:
-    """(option, registry) for every option of these models that chooses a part."""
+    """(option, registry) for every option of these models that selects a part."""
     for model in models:
         for name, info in model.model_fields.items():
             if (registry := mark_of(info, "registry")) is not None:
@@ -176,12 +178,12 @@ def choices_in(models) -> Iterator[tuple[str, Registry]]:
 
 
 def default_values() -> dict[str, Any]:
-    """Every option with its default, those of parts that are not chosen included."""
+    """Every option with its default, including those of parts that are not selected."""
     return {name: plain_value(known.field.default) for name, known in known_options().items()}
 
 
 def plain_value(value: Any) -> Any:
-    """An option's value as YAML and checkpoints hold it."""
+    """An option's value in the form that YAML files and checkpoints hold."""
     return value.model_dump() if isinstance(value, Options) else value
 
 
@@ -204,15 +206,15 @@ def resolve(
     inherited: frozenset[str] = frozenset(),
     may_defer: bool = True,
 ) -> tuple[RunConfig, list[str]]:
-    """The configuration of flat values, and the inherited names that no chosen part owns, which are left out.
+    """The configuration of flat values, and the inherited names that no selected part owns, which are left out.
 
     Args:
-        given: names to be counted as given.
-        inherited: names whose values come from an earlier run: where no chosen part owns them, they are no mistake.
-        may_defer: whether options of parts that are not chosen may wait for the checkpoint of `--resume`.
+        given: names of the explicitly given options.
+        inherited: names whose values come from an earlier run: it is no error if no selected part owns them.
+        may_defer: whether options of parts that are not selected may wait for the checkpoint of `--resume`.
 
     Raises:
-        UserError: an unknown option, a value out of range, options of parts that are not chosen or that do not fit.
+        UserError: an unknown option, a value out of range, options of parts that are not selected, or that do not fit.
     """
     known = known_options()
     for name in values:
@@ -226,7 +228,7 @@ def resolve(
     unused, deferred = sorted(set(values) - used), {}
     for name in unused:
         if may_defer and values.get("resume") is not None and known[name].owners[0][0] not in given and name in given:
-            deferred[name] = values[name]
+            deferred[name] = typed(name, values[name])
         elif name not in inherited:
             raise UserError(_of_another_part(name, known[name], choices))
     config = RunConfig(sections, choices, given, deferred)
@@ -239,11 +241,12 @@ def resolve(
 
 
 def _choose(options: Options, values: dict[str, Any], choices: dict[str, Chosen], used: set[str]) -> None:
-    """Enters the parts that these options choose, and in turn those that the parts' own options choose."""
+    """Adds the parts that these options select, and recursively those that the parts' own options select."""
     for option, registry in choices_in([type(options)]):
         name = getattr(options, option)
-        if name is None:  # left open: what any of the parts owns may be given
-            used.update(field for part in registry.values() for field in part.options.model_fields)
+        if name is None:  # left open: what the part will own cannot be checked yet
+            owned = [item for part in registry.values() for item in part.options.model_fields.items()]
+            used.update(own for own, info in owned if mark_of(info, "without_effect"))
             continue
         try:
             parts = registry.named(name)
@@ -257,7 +260,7 @@ def _choose(options: Options, values: dict[str, Any], choices: dict[str, Chosen]
 
 
 def _model(model: type[Options], values: dict[str, Any]) -> Options:
-    """An options model out of those of the values that are its own."""
+    """An options model built from those values that belong to it."""
     own = {}
     for name, info in model.model_fields.items():
         if name in values:
@@ -273,8 +276,18 @@ def _model(model: type[Options], values: dict[str, Any]) -> Options:
         raise UserError(f"--{where} {first['input']} is not possible: it must be {reason}") from None
 
 
+def typed(name: str, value: Any) -> Any:
+    """An option's value by itself, as its type. UserError where it is out of range."""
+    info = known_options()[name].field
+    try:
+        return TypeAdapter(Annotated[info.annotation, *info.metadata]).validate_python(value)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Input should be ")
+        raise UserError(f"--{name} {value} is not possible: it must be {reason}") from None
+
+
 def _block(name: str, annotation: Any, value: Any) -> Any:
-    """A block of options given on the command line as name=value,name=value; anything else as it is."""
+    """Parses a block of options given on the command line as name=value,name=value; returns anything else unchanged."""
     if not (isinstance(annotation, type) and issubclass(annotation, Options)) or not isinstance(value, str):
         return value
     pairs = [item.partition("=") for item in value.split(",")]
@@ -287,21 +300,22 @@ def _block(name: str, annotation: Any, value: Any) -> Any:
 
 
 def _of_another_part(name: str, known: Known, choices: dict[str, Chosen]) -> str:
-    """That an option belongs to parts that were not chosen."""
+    """The message for an option that belongs to parts that are not selected."""
     option = known.owners[0][0]
     owners = " or ".join(part.name for choice, part in known.owners if choice == option)
-    chosen = f", not of {choices[option].name}" if option in choices else ""
-    return f"{name} is an option of --{option} {owners}{chosen}: leave it out"
+    if option not in choices:
+        return f"{name} is an option of --{option} {owners}: give --{option} as well"
+    return f"{name} is an option of --{option} {owners}, not of {choices[option].name}: leave it out"
 
 
 def nearest(key: str, names) -> str:
-    """What may have been meant, as the end of a sentence."""
+    """A suggestion of the nearest name, as the end of a sentence."""
     close = difflib.get_close_matches(key.replace("-", "_"), list(names), n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else "; --help lists all"
 
 
 def with_presets(values: dict[str, Any]) -> dict[str, Any]:
-    """The values with what presets (`size`) stand for laid beneath them. UserError for a preset that there is not."""
+    """The values, with the options of presets (`size`) filled in where not given. UserError for an unknown preset."""
     for option, presets in PRESETS.items():
         name = values.get(option)
         if name is None:
@@ -313,7 +327,7 @@ def with_presets(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file of options. Raises UserError where there is none."""
+    """The mapping in a YAML file of options. Raises UserError if there is none."""
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

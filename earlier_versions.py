@@ -1,13 +1,13 @@
-"""What earlier versions wrote, as this one reads it: options that are gone, checkpoints and exports of schema 1.
+"""Converts what earlier versions wrote: removed options, checkpoints and exports of schema 1.
 
-Plain dictionaries in, dictionaries out.
+Functions take and return plain dictionaries.
 """
 
 from typing import Any
 
 from errors import UserError
 
-# What became of an option: the value that is built in now. Runs with that value go on unchanged.
+# Removed options and the value that is built in now. Runs with that value continue unchanged.
 BUILT_IN: dict[str, Any] = {
     "alpha_jitter": 0.0,
     "attention_window": 0,
@@ -32,13 +32,19 @@ BUILT_IN: dict[str, Any] = {
     "residual": 1.0,
     "tf32": True,
 }
-# Of these another value made other weights, or other sources, than this version's networks know.
+# With another value of these, weights or generator inputs differ from what this version's networks expect.
 ESSENTIAL = ("attention_window", "conv_kernel", "noise_mix", "residual")
 HEALTH = "health_"  # health_window is health.window now, on_collapse is health.on_collapse
 
 
-def current_options(saved: dict[str, Any], source: str) -> tuple[dict[str, Any], list[str]]:
-    """The options of a checkpoint or export under today's names, and a remark for each that is ignored.
+def current_options(
+    saved: dict[str, Any], source: str | None = None, for_training: bool = False
+) -> tuple[dict[str, Any], list[str]]:
+    """The options of a checkpoint or export under their current names, and a remark for each ignored one.
+
+    Args:
+        source: the file that they are from, for messages; None where nothing will be built from them.
+        for_training: the run is to go on, its optimizers with it.
 
     Raises:
         UserError: the networks were trained in a way that this version no longer has.
@@ -50,9 +56,12 @@ def current_options(saved: dict[str, Any], source: str) -> tuple[dict[str, Any],
         elif name not in BUILT_IN:
             values[name] = value
         elif value != BUILT_IN[name] and not (name == "disc_optimizer" and value == saved.get("optimizer")):
-            if name in ESSENTIAL and _has_effect(name, saved):
+            essential = name in ESSENTIAL and _has_effect(name, saved) or (for_training and name == "disc_optimizer")
+            if source is not None and essential:
                 raise UserError(f"{source} was trained with {name} {value}, which this version no longer has")
             remarks.append(f"note: {name} {value} of the earlier run is ignored: it is no longer an option")
+    if health.get("val_rise", 0.5) != 0.5 and saved.get("adaptive_alpha") and not saved.get("adaptive_alpha_threshold"):
+        remarks.append("note: health_val_rise no longer sets the pace of --adaptive_alpha: give its threshold")
     return values | ({"health": health} if health else {}), remarks
 
 
@@ -62,11 +71,11 @@ def _has_effect(name: str, saved: dict[str, Any]) -> bool:
     return saved.get("generator") == "patch"
 
 
-_AUDIO_RATE = 75  # frames a second of every codec that the first version had
+_AUDIO_RATE = 75  # frames per second of every codec in the first version
 
 
 def upgraded(state: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint of schema 1 as one of schema 2."""
+    """A checkpoint of schema 1, converted to schema 2."""
     counters = dict(state["counters"])
     reactions = counters.pop("reactions", {})
     counters["rewinds"] = counters.pop("turn", 0)
@@ -93,7 +102,7 @@ def upgraded(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def upgraded_space(latents: dict[str, Any]) -> dict[str, Any]:
-    """What schema 1 kept of the latents, as `synthesis.space.Space` keeps it."""
+    """The description of the latents in schema 1, in the form of `synthesis.space.Space`."""
     statistics = ("mean_D", "std_D", "noise_scales_K2", "lowest_D", "highest_D")
     return {name: latents.get(name) for name in statistics} | {
         "kind": "audio",

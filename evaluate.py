@@ -1,10 +1,10 @@
-"""Measures how near generated clips are to real music, beside a ladder of real music, round trips and kinds of noise.
+"""Measures how close generated clips are to real music, next to a ladder of reference sets from real music to noise.
 
 python evaluate.py --checkpoint checkpoints --num 256
 python evaluate.py --generated samples --reference music/held_out --train music/train --json result.json
 
-Real music must not be scarce: with fewer than about a hundred held-out clips the figures blur and the ladder says so.
-For the demo, more can be made: python prepare_dataset.py --demo --seed 43 --demo_songs 60 --output_dir held_out
+Give about a hundred held-out clips or more: with fewer, metrics are imprecise, and the table marks those whose ladder is
+out of order. For the demo, more music can be made: python prepare_dataset.py --demo --seed 43 --demo_songs 60 --output_dir held_out
 """
 
 import argparse
@@ -32,7 +32,7 @@ WIDTH = 150  # of the table, even where the terminal is narrower
 
 @dataclass(frozen=True)
 class Source:
-    """Where a evaluated set comes from: a folder of audio files, or a checkpoint's generator with its codec."""
+    """Where an evaluated set comes from: a folder of audio files, or a checkpoint's generator with its codec."""
 
     name: str
     wavs: list[np.ndarray] | None = None
@@ -54,8 +54,8 @@ class Material:
 def read_folder(folder: str | Path, option: str) -> list[np.ndarray]:
     """All audio files under a folder, in order of their paths -> float32 [N] each, 24 kHz mono.
 
-    The same audio twice counts once: in a dataset a clip is the target of one pair and the input of the next, and
-    repeated clips would pass for neighbours of each other.
+    Identical audio counts once: in a dataset a clip is the target of one pair and the input of the next, and
+    duplicates would be nearest neighbours of each other.
 
     Raises:
         UserError: no such folder, or no audio in it, or a broken file.
@@ -74,7 +74,7 @@ def read_folder(folder: str | Path, option: str) -> list[np.ndarray]:
 
 
 def common_length(duration_s: float, folders: list[list[np.ndarray]]) -> int:
-    """Samples of the clips to compare: `duration_s`, or the shortest usable file where that is shorter."""
+    """Length of the compared clips in samples: `duration_s`, or that of the shortest usable file if it is shorter."""
     lengths = [len(wav) for wavs in folders for wav in wavs if len(wav) >= SHORTEST_S * SAMPLE_RATE]
     return min([round(duration_s * SAMPLE_RATE), *lengths])
 
@@ -89,8 +89,8 @@ def crops(wavs: list[np.ndarray], length: int, seed: int, most: int | None = Non
     by_file: dict[int, list[int]] = {}
     for k, i in places:
         by_file.setdefault(i, []).append(int(k))
-    turns = [(turn, rng.random(), i, k) for i, ks in by_file.items() for turn, k in enumerate(ks)]
-    chosen = [wavs[i][k * length : (k + 1) * length] for _, _, i, k in sorted(turns)[:most]]
+    ranked = [(number, rng.random(), i, k) for i, ks in by_file.items() for number, k in enumerate(ks)]
+    chosen = [wavs[i][k * length : (k + 1) * length] for _, _, i, k in sorted(ranked)[:most]]
     return np.stack(chosen) if chosen else np.zeros((0, length), np.float32)
 
 
@@ -107,7 +107,7 @@ def halves(wavs: list[np.ndarray], seed: int) -> tuple[list[np.ndarray], list[np
 
 
 def open_sources(args: argparse.Namespace) -> list[Source]:
-    """What is to be evaluated, in the order given. Raises UserError where a folder or a checkpoint cannot be read."""
+    """The sets to evaluate, in the order given. Raises UserError if a folder or a checkpoint cannot be read."""
     sources = [Source(Path(folder).name, wavs=read_folder(folder, "--generated")) for folder in args.generated]
     if args.checkpoint:
         from kinds.audio.render import open_generators_codec
@@ -131,7 +131,7 @@ def gather(args: argparse.Namespace, sources: list[Source]) -> Material:
         train = read_folder(args.train, "--train")
     else:
         held_out, train = halves(held_out, args.seed)
-        remarks.append("no --train folder: the reference was halved by file, and copies of training clips go unseen")
+        remarks.append("no --train folder: the reference was halved by file, and copies of training clips cannot be detected")
     length = common_length(args.duration, [s.wavs for s in sources if s.wavs is not None])
     reference_BN = _audible(crops(held_out, length, args.seed, args.num), "reference", remarks)
     train_BN = _audible(crops(train, length, args.seed, max(args.num, args.num_train)), "training", remarks)
@@ -145,9 +145,9 @@ def gather(args: argparse.Namespace, sources: list[Source]) -> Material:
             "or a shorter --duration"
         )
     if count < args.num:
-        remarks.append(f"{count} clips a set instead of {args.num}: no more in the smallest of them")
+        remarks.append(f"{count} clips per set instead of {args.num}: the smallest set has no more")
     if count < FEW_CLIPS:
-        remarks.append(f"fewer than {FEW_CLIPS} clips: compare the figures within this table only")
+        remarks.append(f"fewer than {FEW_CLIPS} clips: compare these metrics within this table only")
     for source in sources:
         if source.generator is not None:
             evaluated[source.name] = _generated(source, count, length, args.seed)
@@ -156,7 +156,7 @@ def gather(args: argparse.Namespace, sources: list[Source]) -> Material:
 
 
 def _generated(source, count, length, seed):
-    """Clips as generate.py would write them: one that is too loud is turned down as a whole."""
+    """Clips as generate.py would write them: a clip that would clip is scaled down as a whole."""
     from kinds.audio.files import peak_scale
     from kinds.audio.render import generate_from_noise
 
@@ -174,14 +174,14 @@ def _audible(clips_BN, name, remarks):
 
 
 def measure(material: Material, codec, args: argparse.Namespace, say) -> dict[str, dict]:
-    """Figures of the evaluated sets and of every rung -> {set: {figure: {"value", "low", "high"}}}."""
+    """Metrics of the evaluated sets and of every rung -> {set: {metric: {"value", "low", "high"}}}."""
     from evaluation.ladder import RUNGS
     from evaluation.scorer import Scorer
     from evaluation.table import add_gap_closed
     from kinds.audio.features import describe
     from kinds.audio.rungs import make_rung
 
-    say("describing real music")
+    say("measuring real music")
     reference = describe(material.reference_BN, args.device)
     train = describe(material.train_BN, args.device)
     scorer = Scorer(reference.features_NF, train.features_NF if args.train else None)
@@ -212,26 +212,26 @@ def describe_machine(device: str) -> dict[str, str]:
 def _parser() -> argparse.ArgumentParser:
     parser = OneSentenceParser(prog="evaluate.py", description=__doc__.splitlines()[0], allow_abbrev=False)
     add = parser.add_argument
-    add("--generated", nargs="+", default=[], metavar="DIR", help="folders of generated audio, a row each")
-    add("--checkpoint", nargs="+", default=[], metavar="PATH", help="checkpoints, exports or run folders, a row each")
-    add("--passes", type=int, help="times through the checkpoints' generators (default: as they were trained for)")
+    add("--generated", nargs="+", default=[], metavar="DIR", help="folders of generated audio, one row each")
+    add("--checkpoint", nargs="+", default=[], metavar="PATH", help="checkpoints, exports or run folders, one row each")
+    add("--passes", type=int, help="sampling steps of the checkpoints' generators (default: as in their recipes)")
     add("--reference", metavar="DIR", help="held-out real music (default: val in --dataset_folder)")
     add("--train", metavar="DIR", help="the training music (default: train in --dataset_folder)")
-    add("--dataset_folder", default="dataset_pairs_wav", metavar="DIR", help="(default: dataset_pairs_wav)")
+    add("--dataset_folder", default="dataset_pairs_wav", metavar="DIR", help="dataset that --reference and --train default to (default: dataset_pairs_wav)")
     add("--num", type=int, default=512, help="clips in each set (default: 512)")
     add("--num_train", type=int, default=1000, help="training clips searched for copies (default: 1000)")
-    add("--duration", type=float, default=4.0, help="longest clip in seconds; shorter if files are (default: 4)")
+    add("--duration", type=float, default=4.0, help="length of the compared clips in seconds, shorter if files are shorter (default: 4)")
     add("--rounds", type=int, default=100, help="bootstrap draws for the intervals (default: 100)")
-    add("--seed", type=int, default=0, help="of crops, noise and bootstrap (default: 0)")
+    add("--seed", type=int, default=0, help="random seed of crops, noise and bootstrap (default: 0)")
     add("--codec", help="codec of the round trip and the Gaussian (default: the first checkpoint's, else mel)")
-    add("--codec_weights", help="EnCodec weights, if they lie elsewhere than in training")
-    add("--device", help="cpu or cuda (default: cuda where there is one)")
-    add("--json", metavar="PATH", help="write the figures, the command and the versions to this file")
+    add("--codec_weights", help="EnCodec weights, if their path differs from that in training")
+    add("--device", help="cpu or cuda (default: cuda if available)")
+    add("--json", metavar="PATH", help="write the metrics, the command and the versions to this file")
     return parser
 
 
 def _settle(args: argparse.Namespace) -> None:
-    """Check ranges and fill in what follows from other options. Raises UserError."""
+    """Check ranges and fill in defaults that depend on other options. Raises UserError."""
     for name, low, high in (
         ("num", FEWEST_CLIPS, 10**5),
         ("num_train", FEWEST_CLIPS, 10**6),

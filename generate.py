@@ -1,4 +1,4 @@
-"""Makes wav files with a trained generator: out of noise, or out of music and noise; any length.
+"""Makes wav files of any length with a trained generator: from noise, or from music and noise.
 
 python generate.py --checkpoint checkpoints/last.pt --num 8 --duration 10 --output_dir samples
 python generate.py --checkpoint checkpoints --seed 1 --interpolate 2 --steps 7
@@ -31,7 +31,7 @@ RANGES = {
     "variation_strength": (0, 1),
     "noise_fraction": (0, 1),
 }
-NEEDS = {  # options that mean nothing without another
+NEEDS = {  # options that need another one
     "target_audio": "input_audio",
     "noise_fraction": "input_audio",
     "noise_channels": "input_audio",
@@ -45,28 +45,28 @@ def _parser() -> argparse.ArgumentParser:
     parser = OneSentenceParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     add = parser.add_argument
     add("--checkpoint", required=True, help="a checkpoint (.pt), an exported folder, or a run's folder")
-    add("--num", type=int, help="clips to make (default: 8; 1 out of music)")
-    add("--duration", type=float, help="their length in seconds, any (default: 10; that of the music)")
+    add("--num", type=int, help="number of clips (default: 8; with --input_audio: 1)")
+    add("--duration", type=float, help="length of each clip in seconds (default: 10; with --input_audio: that of the recording)")
     add("--output_dir", default="samples", help="folder for the wav files (default: samples)")
-    add("--seed", type=int, default=0, help="clip k is a function of the seed and k (default: 0)")
-    add("--passes", type=int, help="sampling steps, with less noise each time (default: as trained for)")
-    add("--temperature", type=float, default=1.0, help="factor on the noise's scale (default: 1)")
+    add("--seed", type=int, default=0, help="random seed; clip k depends on the seed and k alone (default: 0)")
+    add("--passes", type=int, help="sampling steps from noise to music (default: as in the recipe)")
+    add("--temperature", type=float, default=1.0, help="factor on the scale of the noise (default: 1)")
     add(
         "--batch",
         type=int,
-        help="clips made at a time, fewer where they are long (default: 8; 1 per CPU core)",
+        help="batch size, reduced for long clips (default: 8 on a GPU, 1 per CPU core)",
     )
-    add("--spectrogram", action="store_true", help="write a PNG beside each wav")
-    add("--interpolate", type=int, metavar="SEED_B", help="go from clip 0 of --seed to clip 0 of this seed instead")
-    add("--steps", type=int, help="clips on that way, the ends included (default: 5)")
-    add("--variations", type=int, metavar="K", help="make K variations of clip 0 of --seed instead")
-    add("--variation_strength", type=float, help="0: the clip itself, 1: another one (default: 0.2)")
-    add("--input_audio", help="transform this recording instead ...")
-    add("--target_audio", help="... with this one as the second source (default: the same)")
-    add("--noise_fraction", type=float, help="share of noise in both, 0 to 1 (default: 0)")
-    add("--noise_channels", metavar="FIRST:END", help="only these latent channels get noise, e.g. 0:64 (default: all)")
-    add("--codec_weights", help="EnCodec weights, if they lie elsewhere than in training")
-    add("--device", help="cpu or cuda (default: cuda where there is one)")
+    add("--spectrogram", action="store_true", help="also write a spectrogram (PNG) of each clip")
+    add("--interpolate", type=int, metavar="SEED_B", help="interpolate from clip 0 of --seed to clip 0 of this seed")
+    add("--steps", type=int, help="number of clips of --interpolate, both ends included (default: 5)")
+    add("--variations", type=int, metavar="K", help="make K variations of clip 0 of --seed")
+    add("--variation_strength", type=float, help="strength of --variations; 0: the clip itself, 1: an unrelated clip (default: 0.2)")
+    add("--input_audio", help="transform this recording instead of noise alone")
+    add("--target_audio", help="second recording, the generator's target input (default: the same as --input_audio)")
+    add("--noise_fraction", type=float, help="noise level alpha of both recordings, 0 to 1 (default: 0)")
+    add("--noise_channels", metavar="FIRST:END", help="add noise to these latent channels only, e.g. 0:64 (default: all)")
+    add("--codec_weights", help="EnCodec weights, if their path differs from that in training")
+    add("--device", help="cpu or cuda (default: cuda if available)")
     return parser
 
 
@@ -128,7 +128,7 @@ def _folder(path: str) -> Path:
 
 
 def _draws(args: argparse.Namespace) -> tuple[str, list]:
-    """What the files are called, and the noise of each."""
+    """The stem of the file names, and the noise of each clip."""
     from synthesis import draws
 
     if args.interpolate is not None:
@@ -147,7 +147,7 @@ def _clips(args: argparse.Namespace, loaded, codec, draws: list, wavs: list[np.n
     from synthesis.sources import NoiseMix
 
     workers = 1
-    if loaded.device.type == "cpu":  # cores work on clips of their own: faster than sharing each operation
+    if loaded.device.type == "cpu":  # one clip per core is faster than several threads per operation
         workers = torch.get_num_threads()
         torch.set_num_threads(1)
     if not wavs:
@@ -196,8 +196,8 @@ def run(args: argparse.Namespace) -> int:
             progress(k + 1, len(draws))
     speed = seconds / max(1e-9, time.monotonic() - start)
     print(
-        f"{len(draws)} wav files in {folder}, made by the generator of {loaded.trained_to}: "
-        f"{seconds:.0f} s of audio, {speed:.1f} times faster than it plays"
+        f"{len(draws)} wav files in {folder}, made by the generator at {loaded.trained_to}: "
+        f"{seconds:.0f} s of audio, {speed:.1f} times real time"
     )
     return 0
 

@@ -3,7 +3,7 @@
     python prepare_dataset.py --input_dir MUSIC --duration 16
     python prepare_dataset.py --demo
 
-An interrupted run goes on when the same command is given again. Exit code 2: wrong input, one sentence on stderr.
+After an interruption, run the same command again to continue. Exit code 2: wrong input, one sentence on stderr.
 """
 
 import argparse
@@ -26,17 +26,17 @@ def parse_options(arguments: list[str]) -> Options:
     )
     add = parser.add_argument
     add("--input_dir", type=Path, help="folder of music (wav, flac, ogg, mp3, opus, aiff, ...), searched to any depth")
-    add("--output_dir", type=Path, help="where the dataset goes (default: dataset_pairs_wav)")
-    add("--duration", type=float, help="length of a clip in seconds (default: 16; with --demo 4)")
-    add("--sample_rate", type=int, help="rate of the clips in Hz (default: 24000, which both codecs take)")
-    add("--val_fraction", type=float, help="share of the pairs to hold out, in whole songs (default: 0.1)")
-    add("--seed", type=int, help="draws the songs that are held out, and the demo's music (default: 42)")
+    add("--output_dir", type=Path, help="folder for the dataset (default: dataset_pairs_wav)")
+    add("--duration", type=float, help="length of a clip in seconds (default: 16; with --demo: 4)")
+    add("--sample_rate", type=int, help="sample rate of the clips in Hz (default: 24000, as both codecs require)")
+    add("--val_fraction", type=float, help="share of the pairs held out for validation, in whole songs (default: 0.1)")
+    add("--seed", type=int, help="random seed of the validation split and of the demo music (default: 42)")
     add("--codec", help="encodec_24khz or mel (default: encodec_24khz if its weights are on this machine, else mel)")
-    add("--codec_weights", type=Path, help="EnCodec's weights: a Hugging Face folder or encodec_24khz-*.th")
-    add("--workers", type=int, help="processes (default: one per core)")
-    add("--demo", action="store_true", help="make up music instead of reading any")
-    add("--demo_songs", type=int, help="how many songs to make up, four pairs each (default: 26)")
-    add("--overwrite", action="store_true", help="replace a dataset made otherwise")
+    add("--codec_weights", type=Path, help="EnCodec weights: a Hugging Face folder or encodec_24khz-*.th")
+    add("--workers", type=int, help="number of processes (default: one per core)")
+    add("--demo", action="store_true", help="synthesise demo music instead of reading files")
+    add("--demo_songs", type=int, help="number of demo songs, four pairs each (default: 26)")
+    add("--overwrite", action="store_true", help="replace an existing dataset that was made with other options")
     known, unknown = parser.parse_known_args(arguments)
     if unknown:
         names = [f"--{name}" for name in Options.model_fields]
@@ -50,7 +50,7 @@ def parse_options(arguments: list[str]) -> Options:
 
 
 def show(report: Report) -> None:
-    """Tell what was read, made and left out."""
+    """Print what was read, made and left out."""
     made = report.manifest
     print(f"Read {made.files_read} files, {made.hours:.2f} hours of music.")
     print(
@@ -82,7 +82,7 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("Interrupted; the same command goes on where this stopped.", file=sys.stderr)
+        print("Interrupted; run the same command again to continue.", file=sys.stderr)
         return 130
     return 0
 

@@ -1,7 +1,7 @@
-"""Parts that are chosen by name, and the options that each part owns. Nothing here imports torch.
+"""Parts that are selected by name, and the options that each part owns. Nothing here imports torch.
 
-A room lists its parts in registries: a name, where the definition stands, and the model of its options. Command line,
-YAML files, `--help` and the checks on resume follow from the registries.
+A registry lists parts: a name, where the definition is, and the class of its options. Command line, YAML files,
+`--help` and the checks on resume are derived from the registries.
 
     class ToyOptions(Options):
         depth: int = opt(2, "blocks", ge=1, shapes_run=True)
@@ -20,39 +20,48 @@ NONE = "none"
 
 
 class Options(BaseModel):
-    """Options that belong together; frozen. A subclass's docstring is their heading in `--help`."""
+    """A frozen group of options. The docstring of a subclass is its heading in `--help`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
     def check(self, config: Any) -> None:
-        """Raises ValueError, one sentence, where these options do not go with the others (a `config.RunConfig`)."""
+        """Raises ValueError, one sentence, if these options do not fit the others (a `config.RunConfig`)."""
 
     def remarks(self, config: Any) -> list[str]:
-        """Sentences worth telling about these options beside the others."""
+        """Remarks to print about these options in combination with the others."""
         return []
 
 
 def opt(
-    default: Any, help: str, *, shapes_run: bool = False, per_call: bool = False, per_machine: bool = False, **limits
+    default: Any,
+    help: str,
+    *,
+    shapes_run: bool = False,
+    per_call: bool = False,
+    per_machine: bool = False,
+    without_effect: bool = False,
+    **limits,
 ) -> Any:
     """One option: its default, its help text and its range (pydantic's ge, gt, le, lt).
 
-    shapes_run: weights or samples of a run depend on it, so a resumed run refuses another value.
-    per_call: it belongs to one call of the program and is not carried over on resume.
-    per_machine: every machine of a run may give its own value.
+    shapes_run: weights or samples of a run depend on it, so a resumed run rejects another value.
+    per_call: it applies to one call of the program and is not restored on resume.
+    per_machine: every machine of a run may set its own value.
+    without_effect: kept for users who type it.
     """
     marks = {"shapes_run": shapes_run, "per_call": per_call, "per_machine": per_machine}
+    marks["without_effect"] = without_effect
     return Field(default, description=help, json_schema_extra=marks, **limits)
 
 
 @dataclass(frozen=True)
 class Part:
-    """What a registry knows of a part.
+    """An entry of a registry.
 
     Attributes:
         definition: the object itself, or "module:name", imported when first used.
-        options: the model of the options that it owns.
-        facts: what others may ask without importing the definition.
+        options: the class of the options that it owns.
+        facts: properties that can be read without importing the definition.
     """
 
     name: str
@@ -73,10 +82,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A part together with the options given to it; several, where names were joined by `+`.
+    """A selected part together with its options; several if names were joined by `+`.
 
     Attributes:
-        name: as it was given.
+        name: as given.
         members: (part, its options), one for each joined name.
     """
 
@@ -85,28 +94,28 @@ class Chosen:
 
     @property
     def part(self) -> Part:
-        """The part, where names were not joined."""
+        """The part, if names were not joined."""
         ((part, _),) = self.members
         return part
 
     @property
     def options(self) -> Any:
-        """Its options, where names were not joined."""
+        """Its options, if names were not joined."""
         ((_, options),) = self.members
         return options
 
     def build(self, *context: Any, **more: Any) -> Any:
-        """`definition(options, *context)`; a list of them where names were joined."""
+        """`definition(options, *context)`; a list of them if names were joined."""
         built = [part.load()(options, *context, **more) for part, options in self.members]
         return built if len(built) > 1 else built[0]
 
 
 class Registry(Mapping[str, Part]):
-    """The parts of one sort.
+    """The parts of one type.
 
     Args:
-        sort: what they are, for messages ("generator").
-        joinable: whether an option may join several by `+`.
+        sort: the type, for messages ("generator").
+        joinable: whether an option may join several names by `+`.
     """
 
     def __init__(self, sort: str, joinable: bool = False) -> None:
@@ -114,7 +123,7 @@ class Registry(Mapping[str, Part]):
         self._parts: dict[str, Part] = {}
 
     def add(self, name: str, definition: Any, options: type[Options] = Options, **facts: Any) -> None:
-        """Registers a part: how its definition is called is said where the registry stands."""
+        """Registers a part. The module that holds the registry documents how a definition is called."""
         assert name not in self._parts, f"two parts of the sort {self.sort} are called {name}"
         self._parts[name] = Part(name, definition, options, facts)
 
@@ -128,14 +137,14 @@ class Registry(Mapping[str, Part]):
         return len(self._parts)
 
     def choice(self, default: str | None, help: str, **marks: bool) -> Any:
-        """An option that chooses one of the parts; its annotation is `str`, or `str | None` where it may be left
-        open."""
+        """An option that selects one of the parts; its annotation is `str`, or `str | None` if nothing need be
+        selected."""
         chosen = opt(default, help, **marks)
         chosen.json_schema_extra["registry"] = self
         return chosen
 
     def named(self, value: str) -> list[Part]:
-        """The parts that an option's value names. Raises ValueError, saying what it may be."""
+        """The parts that an option's value names. Raises ValueError with the allowed values."""
         names = value.split("+") if self.joinable else [value]
         if unknown := [name for name in names if name not in self._parts]:
             known = [repr(name) for name in self._parts]
@@ -148,5 +157,5 @@ class Registry(Mapping[str, Part]):
 
 
 def mark_of(field_info: Any, mark: str) -> Any:
-    """A mark of an option ("shapes_run", "per_call", "per_machine", "registry"); None or False where it has none."""
+    """A mark of an option ("shapes_run", "per_call", "per_machine", "registry"); None or False if it is not set."""
     return (field_info.json_schema_extra or {}).get(mark)

@@ -2,10 +2,10 @@
 
     python sweep.py --config recipes/demo.yaml --set lr=1e-4,3e-4 --set gan_loss=bce,rpgan -- --epochs 2
 
-Each run is a plain `train_simple_ddp.py` in a folder of its own, one after the other. What stands after `--` goes to
-all of them. The same command again goes on where it was stopped: finished runs are skipped, others resumed.
+Each run is a plain `train_simple_ddp.py` in a folder of its own, one after the other. Options after `--` go to
+all of them. After an interruption run the same command again: finished runs are skipped, others resumed.
 
-Exit codes: 0 done; 1 a run failed (the others are made all the same); 2 wrong input; 128 + n stopped by signal n.
+Exit codes: 0 done; 1 a run failed (the others are run all the same); 2 wrong input; 128 + n stopped by signal n.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def combinations(settings: list[str]) -> list[dict[str, str]]:
     """["lr=1e-4,3e-4", "gan_loss=bce"] -> every combination, as option -> value.
 
     Raises:
-        UserError: not of the form option=value,value; an option named twice.
+        UserError: not of the form option=value,value; an option given twice.
     """
     axes: dict[str, list[str]] = {}
     for setting in settings:
@@ -41,7 +41,7 @@ def combinations(settings: list[str]) -> list[dict[str, str]]:
         if name in axes:
             raise UserError(f"--set names {name} twice: give all its values at once")
         if name == "checkpoint_dir":
-            raise UserError("checkpoint_dir is the sweep's own: give --output")
+            raise UserError("checkpoint_dir is set by the sweep: give --output instead")
         axes[name] = list(dict.fromkeys(values.split(",")))
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
@@ -52,14 +52,14 @@ def folder_name(chosen: dict[str, str]) -> str:
 
 
 def arguments(config: str | None, chosen: dict[str, str], common: list[str], folder: Path) -> list[str]:
-    """The launcher's command line for one run; resumes what is there."""
+    """The launcher's command line for one run; it resumes an existing run in the folder."""
     from_file = ["--config", config] if config else []
     options = [part for name, value in chosen.items() for part in (f"--{name}", value)]
     return [*from_file, *common, *options, "--checkpoint_dir", str(folder), "--resume", "auto"]
 
 
 def is_done(folder: Path, config: RunConfig) -> bool:
-    """Whether the folder holds this very run, finished."""
+    """Whether the folder holds this run with these options, finished."""
     if not (folder / FINISHED).exists():
         return False
     try:
@@ -72,7 +72,7 @@ def is_done(folder: Path, config: RunConfig) -> bool:
 
 
 def run_sweep(config: str | None, settings: list[str], common: list[str], output: Path) -> int:
-    """Makes the runs and the report; returns the exit code. All combinations are checked before the first one runs."""
+    """Runs all combinations and writes the report; returns the exit code. All are checked before the first one runs."""
     plans = []
     for chosen in combinations(settings):
         folder = output / folder_name(chosen)
@@ -82,12 +82,12 @@ def run_sweep(config: str | None, settings: list[str], common: list[str], output
     for number, (folder, line, wanted) in enumerate(plans, start=1):
         label = f"[{number}/{len(plans)}] {folder.name}"
         if is_done(folder, wanted):
-            print(f"{label}: finished before", flush=True)
+            print(f"{label}: already finished", flush=True)
             continue
         print(f"{label}: {LAUNCHER.name} {' '.join(line)}", flush=True)
         code = subprocess.run([sys.executable, str(LAUNCHER), *line], check=False).returncode
         if code == 2 or code >= 128 or code < 0:
-            return 128 - code if code < 0 else code  # wrong for all of them, or asked to stop
+            return 128 - code if code < 0 else code  # a wrong input concerns all runs; or a stop was requested
         if code:
             print(f"{label}: ended with exit code {code}", file=sys.stderr, flush=True)
             failed += 1
@@ -105,11 +105,11 @@ def compare(folders: list[Path], output: Path) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--config", help="the recipe, a YAML file")
+    parser.add_argument("--config", help="recipe (YAML file of options) of all runs")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="OPTION=V,V", help="an option and its values; may be given again"
+        "--set", action="append", default=[], metavar="OPTION=V,V", help="an option and the values to try; may be repeated"
     )
-    parser.add_argument("--output", default="checkpoints_sweep", help="the runs' folder (default: checkpoints_sweep)")
+    parser.add_argument("--output", default="checkpoints_sweep", help="folder for all runs (default: checkpoints_sweep)")
     parser.add_argument("common", nargs="*", help="after --: options for every run")
     given = parser.parse_args(argv)
     try:

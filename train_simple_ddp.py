@@ -1,10 +1,10 @@
-"""Launcher: reads the options; under torchrun becomes one worker, without it starts torch's elastic launcher.
+"""Launcher: reads the options; under torchrun it runs one worker, without torchrun it starts torch's elastic launcher.
 
     torchrun train_simple_ddp.py --pure_gan_mode 0.01
     python train_simple_ddp.py --config recipes/demo.yaml
 
-Exit codes: 0 done; 2 wrong input, told in one sentence; 3 training diverged or collapsed;
-128 + n stopped by signal n, resumable; 1 a rank failed or was lost, or the last save did.
+Exit codes: 0 done; 2 wrong input, one sentence on stderr; 3 training diverged or collapsed;
+128 + n stopped by signal n, resumable; 1 a rank failed or was lost, or the last checkpoint could not be saved.
 """
 
 import os
@@ -32,9 +32,9 @@ def main(argv: list[str]) -> int:
 
 
 def work(config: RunConfig) -> int:
-    """One rank, as a process that ends here: threads of a process group that lost a peer would abort an ordinary end.
+    """Runs one rank and ends the process at once: threads of a process group that lost a peer would abort a normal exit.
 
-    An error that nobody foresaw is shown, and told to torchrun.
+    An unexpected error is printed and reported to torchrun.
     """
     import traceback
 
@@ -51,7 +51,7 @@ def work(config: RunConfig) -> int:
 
 
 def check_folders(config: RunConfig) -> None:
-    """What can be known to fail before torch is even imported.
+    """Checks that need no torch, so that they fail before it is imported.
 
     Raises:
         UserError: the dataset or the checkpoint is not there.
@@ -61,7 +61,7 @@ def check_folders(config: RunConfig) -> None:
     given, data, resume = config.given, config.data, config.checkpoints.resume
     for name in ("train_dir" if data.train_dir else "dataset_folder", "val_dir"):
         folder = getattr(data, name)
-        if folder and (name in given or not resume) and not Path(folder).is_dir():  # or the checkpoint names it
+        if folder and (name in given or not resume) and not Path(folder).is_dir():  # else the checkpoint names it
             raise UserError(f"there is no dataset folder {folder}: make one with `python prepare_dataset.py --demo`")
     if resume not in (None, "auto") and not Path(resume).is_file():
         raise UserError(f"there is no checkpoint {resume}: give a .pt file, or --resume auto")
@@ -74,15 +74,18 @@ def local_devices() -> int:
 
 
 def alone_on_a_machine_of_many(config: RunConfig) -> bool:
-    """A bare `torchrun train_simple_ddp.py` starts one worker; users mean one per device. `--world_size 1` insists."""
+    """Whether this is the single worker of a plain `torchrun` on a machine with several devices.
+
+    Users then mean one worker per device; `--world_size 1` asks for a single one.
+    """
     return os.environ.get("WORLD_SIZE") == "1" and config.processes.world_size != 1 and local_devices() > 1
 
 
 def launch(config: RunConfig, argv: list[str]) -> int:
     """One worker per local device under torch's own elastic agent; returns the first failed worker's exit code.
 
-    A run that lost a worker to a signal (out of memory, a dying machine) starts again from its newest save, with a
-    fresh agent: nothing of the dead attempt is left to meet. A worker that ended by itself knows why; it stays ended.
+    If a signal killed a worker (out of memory, a failing machine), the run restarts from its newest checkpoint with a
+    new agent, so that nothing of the failed attempt is left. A worker that exited by itself is not restarted.
     """
     import time
 
@@ -94,14 +97,14 @@ def launch(config: RunConfig, argv: list[str]) -> int:
     run_id = f"n2m-{os.getpid()}-{time.time_ns()}"
     most = config.processes.max_restarts
     for attempt in range(most + 1):
-        os.environ["N2M_ATTEMPT"] = str(attempt)  # from the second on, workers go on from their own newest save
+        os.environ["N2M_ATTEMPT"] = str(attempt)  # from the second on, workers resume from the newest checkpoint
         code = _run_agent(workers, argv, run_id)
         if code >= 0:
             return code
         print(f"a worker was killed by signal {-code}", file=sys.stderr)
         if attempt < config.processes.max_restarts:
             print(
-                f"starting again from the newest save ({attempt + 1} of {config.processes.max_restarts})",
+                f"restarting from the newest checkpoint ({attempt + 1} of {config.processes.max_restarts})",
                 file=sys.stderr,
             )
     return DIED
@@ -131,8 +134,8 @@ def _run_agent(workers: int, argv: list[str], run_id: str) -> int:
         elastic_launch(agent, sys.executable)("-u", os.path.abspath(__file__), *argv)
     except ChildFailedError as error:
         codes = [f.exitcode for f in sorted(error.failures.values(), key=lambda failure: failure.timestamp)]
-        # Ranks that lose a killed one fail by themselves in the same moment: the kill is the cause. SIGTERM is what the
-        # agent itself ends the others with.
+        # When one rank is killed, the others fail at the same moment: report the kill as the cause. SIGTERM does not
+        # count, since the agent itself ends the other ranks with it.
         return next((code for code in codes if code < 0 and code != -signal.SIGTERM), codes[0])
     except SignalException as error:
         return 128 + error.sigval

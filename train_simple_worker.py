@@ -68,7 +68,7 @@ def main(config: RunConfig) -> int:
     except RuntimeError as error:
         if not distributed.is_lost_peer(error):
             raise
-        print(f"train_simple_worker.py: lost touch with another rank: {str(error).splitlines()[0]}", file=sys.stderr)
+        print(f"train_simple_worker.py: lost the connection to another rank: {str(error).splitlines()[0]}", file=sys.stderr)
         leave(EXIT_LOST)
     if run.collapsed:
         return EXIT_DIVERGED
@@ -78,17 +78,18 @@ def main(config: RunConfig) -> int:
 
 
 def train(run: Run) -> bool:
-    """The loop, again from an earlier save where updates stopped being finite. Whether a stop was asked for."""
+    """Trains to the end, restarting the loop after each return to an earlier checkpoint. Returns whether a stop was
+    requested."""
     while (stopped := train_until_failing(run)) is None:
         pass
     return stopped
 
 
 def train_until_failing(run: Run) -> bool | None:
-    """Every decision follows from counters that all ranks share, or is taken by all ranks together.
+    """The training loop. Every decision follows from counters that all ranks share, or is made by all ranks together.
 
     Returns:
-        Whether the run was asked to stop before its end; None after it has gone back to an earlier save.
+        Whether a stop was requested before the end; None after a return to an earlier checkpoint.
     """
     trainer, ranks, per_step, max_steps = (
         run.trainer,
@@ -125,7 +126,7 @@ def train_until_failing(run: Run) -> bool | None:
             if save_now:
                 save_on_the_way(run)
 
-            # Both updates, from one output of the generator.
+            # Both updates use the same generator output.
             plan = slowed(run.schedules.plan(c.step, c.samples_seen, batch.indices, ranks.device), c.lr_factor)
             seed_step(trainer.seed, c.step, ranks.rank)
             view = trainer.view(batch, plan)
@@ -136,7 +137,7 @@ def train_until_failing(run: Run) -> bool | None:
             if plan.train_g:
                 metrics |= trainer.generator_step(view, made, plan)
                 run.average.update(trainer.generator, c.samples_seen, per_step)
-            del view, made  # their memory serves the next step
+            del view, made  # frees their memory for the next step
             c.step, c.samples_seen = c.step + 1, c.samples_seen + per_step
 
             clock.step()
@@ -152,7 +153,7 @@ def train_until_failing(run: Run) -> bool | None:
 
 
 def status(run: Run, plan: StepPlan, metrics: Metrics, clock: Stopwatch) -> None:
-    """The metrics of the step just made, as the mean over ranks; here the host waits for the device."""
+    """Logs the metrics of the last step, averaged over ranks; here the host waits for the device."""
     trainer, names = run.trainer, sorted(metrics)
     values = run.ranks.mean(torch.stack([metrics[name].float() for name in names]))
     scalars = averaged_metrics(dict(zip(names, values.tolist(), strict=True)))
@@ -181,7 +182,7 @@ def status(run: Run, plan: StepPlan, metrics: Metrics, clock: Stopwatch) -> None
 
 
 def examine(run: Run, header: dict, scalars: dict[str, float]) -> None:
-    """The doctor's verdicts go into the header with their evidence; new ones are reported, with advice."""
+    """Adds the health verdicts and their evidence to the header; reports new ones, with advice."""
     verdicts = run.doctor.see({"step": run.counters.step} | header | scalars)
     header["health"] = {verdict.name: verdict.evidence for verdict in verdicts}
     for verdict in run.doctor.news():
@@ -190,8 +191,8 @@ def examine(run: Run, header: dict, scalars: dict[str, float]) -> None:
 
 
 def end_epoch(run: Run) -> bool:
-    """Validation, samples and checkpoints at the end of an epoch. False: asked to stop meanwhile; a resumed run does
-    it again."""
+    """Validation, samples and checkpoints at the end of an epoch. False if a stop was requested meanwhile; a resumed
+    run then repeats it."""
     c, training = run.counters, run.config.training
     epoch = c.samples_seen // len(run.stream)
     alpha = run.schedules.alpha(epoch)
@@ -216,7 +217,7 @@ def end_epoch(run: Run) -> bool:
 
 
 def validate(run: Run, epoch: int) -> dict[str, float] | None:
-    """Validation metrics of the weight average after `epoch`; None: asked to stop meanwhile."""
+    """Validation metrics of the EMA weights after `epoch`; None if a stop was requested meanwhile."""
     config = run.config
     validation = Validation(
         run.trainer,
@@ -237,7 +238,7 @@ def validate(run: Run, epoch: int) -> dict[str, float] | None:
 
 
 def log_validation(run: Run, epoch: int, alpha: float, losses: dict[str, float]) -> None:
-    """Metrics of a validation, shown, examined and logged."""
+    """Prints and logs the validation metrics and updates the health verdicts."""
     c = run.counters
     header = {"epoch": epoch, "samples_seen": c.samples_seen, "alpha": alpha, "phase": c.phase}
     scalars = losses | {"val/best": c.best, "val/since_best": float(c.since_best)}
@@ -253,7 +254,7 @@ def log_validation(run: Run, epoch: int, alpha: float, losses: dict[str, float])
 
 
 def finish(run: Run) -> bool:
-    """The end of a run, or of this call. Whether everything that was to be saved is on disk."""
+    """Last checkpoint, export and report at the end of a run or of this call. Returns whether everything was saved."""
     c = run.counters
     saved = save_at_the_end(run)
     if run.ranks.is_main and run.complete:
@@ -265,7 +266,7 @@ def finish(run: Run) -> bool:
             saved = False
             run.progress.say(f"warning: the generator could not be exported to {run.folder} ({error.strerror})")
     elif run.ranks.is_main:
-        run.progress.say(f"stopped at step {c.step}; go on with --resume {run.folder / 'last.pt'}")
+        run.progress.say(f"stopped at step {c.step}; continue with --resume {run.folder / 'last.pt'}")
     run.log.close()
     if run.ranks.is_main and not run.stop.requested:
         report(run)
@@ -273,12 +274,12 @@ def finish(run: Run) -> bool:
     run.ranks.barrier()
     if not saved:
         missing = ", ".join(sorted(run.saver.failed)) or "the export"
-        print(f"train_simple_worker.py: not saved: {missing}; make room in {run.folder}", file=sys.stderr)
+        print(f"train_simple_worker.py: not saved: {missing}; free some disk space in {run.folder}", file=sys.stderr)
     return saved
 
 
 def report(run: Run) -> None:
-    """The run's report. It is made last and out of files, so nothing that goes wrong in it may fail the run."""
+    """Writes the run's report. It is made last and from files alone, so an error here must not fail the run."""
     from monitoring.report import make_report
 
     try:
@@ -288,7 +289,7 @@ def report(run: Run) -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """Ends the process at once: what is still open would wait for ranks or threads that do not answer."""
+    """Ends the process at once: a normal exit could wait for ranks or threads that no longer answer."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -11,8 +11,12 @@ CODECS = Registry("audio codec")
 class EncodecOptions(Options):
     """EnCodec"""
 
-    encodec_sr: int = opt(24000, "sample rate in Hz; EnCodec 24 kHz knows this one only", ge=24000, le=24000)
-    encodec_bandwidth: float = opt(6.0, "kept for compatibility: latents are taken before quantisation", gt=0)
+    encodec_sr: int = opt(
+        24000, "sample rate in Hz; EnCodec 24 kHz knows this one only", ge=24000, le=24000, without_effect=True
+    )
+    encodec_bandwidth: float = opt(
+        6.0, "kept for compatibility: latents are taken before quantisation", gt=0, without_effect=True
+    )
 
 
 CODECS.add("encodec_24khz", "audio_codecs.encodec:EncodecCodec", EncodecOptions)

@@ -56,10 +56,10 @@ def slow_noise(white_BDT: Tensor, frames: float) -> Tensor:
     (Uhlenbeck & Ornstein 1930). Summed up by doubling (Kogge & Stone 1973): log2 T sums, not T in a row.
     """
     r = exp(-1 / frames)
-    x_BDT = torch.cat([white_BDT[:, :, :1], (1 - r * r) ** 0.5 * white_BDT[:, :, 1:]], dim=2)
+    x_BDT = torch.cat([white_BDT[..., :1], (1 - r * r) ** 0.5 * white_BDT[..., 1:]], dim=-1)
     reach = 1
-    while reach < x_BDT.shape[2]:
-        x_BDT = torch.cat([x_BDT[:, :, :reach], x_BDT[:, :, reach:] + r**reach * x_BDT[:, :, :-reach]], dim=2)
+    while reach < x_BDT.shape[-1]:
+        x_BDT = torch.cat([x_BDT[..., :reach], x_BDT[..., reach:] + r**reach * x_BDT[..., :-reach]], dim=-1)
         reach *= 2
     return x_BDT
 

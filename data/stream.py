@@ -10,6 +10,7 @@ Legend: B samples of this rank, D channels, T positions (audio: frames); samples
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -43,7 +44,20 @@ class Batch:
 
     def pin_memory(self) -> "Batch":
         pinned = {name: getattr(self, name).pin_memory() for name in ("input_BDT", "target_BDT", "real_BDT")}
-        return replace(self, **pinned)
+        labels = {
+            kind: {name: value.pin_memory() for name, value in getattr(self, kind).items()}
+            for kind in ("labels", "real_labels")
+        }
+        return replace(self, **pinned, **labels)
+
+
+class Sample(NamedTuple):
+    """One sample as it is read: clean input and target, the labels of the pair that gave each."""
+
+    input: np.ndarray
+    target: np.ndarray
+    labels: Mapping[str, float]
+    target_labels: Mapping[str, float]
 
 
 @lru_cache(maxsize=4)
@@ -79,11 +93,11 @@ class SampleStream(torch.utils.data.Dataset):
         return source, partner
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        source, target, _ = self.read(index, {})
-        return source.astype(np.float32), target.astype(np.float32)
+        sample = self.read(index, {})
+        return sample.input.astype(np.float32), sample.target.astype(np.float32)
 
-    def read(self, index: int, bad: dict[str, str]) -> tuple[np.ndarray, np.ndarray, Mapping[str, float]]:
-        """Input, target and labels of sample `index`, in the precision they are stored in. In place of a sample that
+    def read(self, index: int, bad: dict[str, str]) -> Sample:
+        """Sample `index`, in the precision it is stored in. In place of a sample that
         cannot be read comes the epoch's next one, on all ranks and in every resumed run the same; it is entered in
         `bad` (name -> why).
 
@@ -97,12 +111,12 @@ class SampleStream(torch.utils.data.Dataset):
                 bad[error.sample] = str(error)
         raise ReadError(next(reversed(bad.values())), next(reversed(bad)))
 
-    def _piece(self, index: int, source: int, partner: int) -> tuple[np.ndarray, np.ndarray, Mapping[str, float]]:
-        draw, labels = mix_seed(self.seed, Purpose.CROP, index), self.pairs.labels(source)
-        piece = self.pairs.cut(self.pairs.input(source), draw).copy()
+    def _piece(self, index: int, source: int, partner: int) -> Sample:
+        pairs, draw = self.pairs, mix_seed(self.seed, Purpose.CROP, index)
+        piece, labels = pairs.cut(pairs.input(source), draw).copy(), pairs.labels(source)
         if self.unity_test:
-            return piece, piece, labels
-        return piece, self.pairs.cut(self.pairs.target(partner), draw).copy(), labels
+            return Sample(piece, piece, labels, labels)
+        return Sample(piece, pairs.cut(pairs.target(partner), draw).copy(), labels, pairs.labels(partner))
 
 
 class _Shares(torch.utils.data.Dataset):
@@ -118,22 +132,26 @@ class _Shares(torch.utils.data.Dataset):
                 samples.append(self.stream.read(index, bad))
             except ReadError:
                 lost = True
-                empty = np.zeros(self.stream.pairs.shape, np.float16)
-                samples.append((empty, empty, self.stream.pairs.labels(0)))
+                empty, labels = np.zeros(self.stream.pairs.shape, np.float16), self.stream.pairs.labels(0)
+                samples.append(Sample(empty, empty, labels, labels))
         # numpy takes six times as long as torch to widen float16
-        target = torch.from_numpy(np.stack([target for _, target, _ in samples])).float()
-        source = torch.from_numpy(np.stack([source for source, _, _ in samples[:-1]])).float()
-        labels = {name: torch.tensor([labels[name] for _, _, labels in samples]) for name in samples[0][2]}
+        target = torch.from_numpy(np.stack([sample.target for sample in samples])).float()
+        source = torch.from_numpy(np.stack([sample.input for sample in samples[:-1]])).float()
         return Batch(
             source,
             target[:-1],
             target[1:],
             indices[:-1],
-            {name: value[:-1] for name, value in labels.items()},
-            {name: value[1:] for name, value in labels.items()},
+            _joined([sample.labels for sample in samples[:-1]]),
+            _joined([sample.target_labels for sample in samples[1:]]),
             bad,
             lost,
         )
+
+
+def _joined(rows: list[Mapping[str, float]]) -> dict[str, Tensor]:
+    """Labels [B] by name."""
+    return {name: torch.tensor([row[name] for row in rows]) for name in rows[0]}
 
 
 def rank_indices(start: int, per_rank: int, rank: int, world: int) -> list[int]:

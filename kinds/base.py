@@ -3,7 +3,8 @@
 A new kind is a class that follows `Kind`, its options (a `KindOptions`), and one line in `kinds/options.py`. Training
 reads it through this protocol alone.
 
-Legend: B samples, D channels, T positions of the last axis; samples may have more axes in between.
+Legend: B samples, D channels, T positions of the last axis; samples may have more axes in between (masks and agents of
+`models/` take [B, D, T] alone).
 """
 
 from collections.abc import Callable, Mapping

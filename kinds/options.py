@@ -1,7 +1,8 @@
 """Kinds of data and conditions by name, and the options of all kinds. Nothing here imports torch.
 
 A kind is built as `definition(options, choices)`, from its own options and the parts that these choose in turn: see
-`kinds.base.Kind`. A condition is called as `definition(options, alpha_B, labels)` and gives a tensor [B] or [B, K].
+`kinds.base.Kind`. A condition is called as `definition(options, alpha_B, labels)` and gives a tensor [B] or [B, K];
+generation from noise knows the labels that its user gives, so `labels` may lack names.
 """
 
 from kinds.audio.options import AudioOptions

@@ -1,4 +1,4 @@
-"""Processes, checkpoints, seeds, signals: what keeps a run alive and exact. The only home of torch.distributed."""
+"""Processes, checkpoints, seeds and signals. The only package that uses torch.distributed."""
 
 import lazy_loader
 

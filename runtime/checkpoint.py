@@ -1,7 +1,7 @@
-"""Checkpoints on disk: whole or not at all, checked by digest, tensors and plain types only.
+"""Checkpoints on disk: written atomically, verified by digest, tensors and plain types only.
 
-A file is torch's own zip of tensors followed by a trailer of 40 bytes: the mark `N2MUSIC1` and the SHA-256 of all that
-stands before it. `torch.load` reads the file as it is; `load` checks the digest first.
+A file is torch's own zip of tensors followed by a trailer of 40 bytes: the mark `N2MUSIC1` and the SHA-256 of the bytes
+before it. `torch.load` can read the file directly; `load` checks the digest first.
 """
 
 import hashlib
@@ -26,12 +26,12 @@ _CHUNK = 4 << 20
 
 
 class DamagedCheckpoint(UserError):
-    """The file is cut short or changed: an older checkpoint may serve."""
+    """The file is truncated or modified: an older checkpoint may be usable."""
 
 
 class _Hashed:
-    """Hashes what it writes. The first error is kept and not raised: torch's zip writer, left in the middle by an
-    exception, would end the process."""
+    """Hashes what it writes. The first error is stored instead of raised: an exception inside torch's zip writer would
+    end the process."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._sha = file, hashlib.sha256()
@@ -63,7 +63,7 @@ def _write_to(file: BinaryIO, state: dict[str, Any]) -> None:
 
 @contextmanager
 def _no_second_checksum() -> Iterator[None]:
-    """Spares the zip's own checksums, which take half as long again as the digest of everything."""
+    """Turns off the zip's own checksums: the digest covers everything, and they would take half as long again."""
     before = torch.serialization.get_crc32_options()
     torch.serialization.set_crc32_options(False)
     try:
@@ -83,14 +83,14 @@ def save(state: dict[str, Any], path: Path) -> None:
     """Saves a state of tensors and plain types, atomically.
 
     Raises:
-        OSError: the disk is full or read-only; what stood under that name is intact.
+        OSError: the disk is full or read-only; an earlier file of that name is intact.
     """
     with atomic_file(path) as file:
         _write_to(file, state)
 
 
 def is_whole(path: Path) -> bool:
-    """Whether the digest fits, read piece by piece."""
+    """Whether the digest matches; the file is read in chunks."""
     try:
         with open(path, "rb") as file:
             left, sha = os.fstat(file.fileno()).st_size - _TRAILER, hashlib.sha256()
@@ -109,8 +109,8 @@ def load(path: str | Path) -> dict[str, Any]:
     """Reads a checkpoint; nothing in the file is ever executed.
 
     Raises:
-        DamagedCheckpoint: the digest does not fit.
-        UserError: no such file, no checkpoint of this program, or of another schema.
+        DamagedCheckpoint: the digest does not match.
+        UserError: no such file, not a checkpoint of this program, or of another schema.
     """
     try:
         data = Path(path).read_bytes()
@@ -141,17 +141,18 @@ def decode(data: bytes, path: str | Path) -> dict[str, Any]:
 
 
 def _as_current(state: Any) -> dict[str, Any] | None:
-    """The state in today's schema; None where it has none that this version knows."""
+    """The state converted to the current schema; None if its schema is unknown."""
     if not isinstance(state, dict) or state.get("schema") not in (1, SCHEMA):
         return None
     try:
         return upgraded(state) if state["schema"] == 1 else state
-    except (KeyError, TypeError, AttributeError, ValueError):  # it lacks what such a file holds
+    except (KeyError, TypeError, AttributeError, ValueError):  # required entries are missing
         return None
 
 
 def peek(path: Path) -> dict[str, Any] | None:
-    """The state with its tensors left on disk, digest unchecked: to rank files by their counters. None: unreadable."""
+    """The state with its tensors left on disk and its digest unchecked, to rank files by their counters. None if
+    unreadable."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -162,7 +163,7 @@ def peek(path: Path) -> dict[str, Any] | None:
 
 
 def plain(value: Any) -> Any:
-    """Nested tuples as lists and numbers as themselves, so that `weights_only` loading takes them."""
+    """Converts nested tuples to lists, so that `weights_only` loading accepts them."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""The ranks of a run: who am I, what do we all say. The only room beside the worker that names torch.distributed."""
+"""The ranks of a run, and how they communicate. Apart from the worker, only this module uses torch.distributed."""
 
 import inspect
 import os
@@ -20,18 +20,18 @@ _PIECE = 64 << 20
 
 
 class ReportedElsewhere(UserError):
-    """An error that another rank tells the user; this rank only ends with it."""
+    """An error that another rank reports to the user; this rank ends silently."""
 
 
 class Interrupted(Exception):
-    """A stop was asked for while the ranks were at work before training; there is nothing to save."""
+    """A stop was requested before training began; there is nothing to save."""
 
 
 @dataclass(frozen=True)
 class Ranks:
     """This process among the run's processes.
 
-    `control` is a gloo group for decisions taken on the host: they never wait for a device.
+    `control` is a gloo group for decisions made on the host: they never wait for a device.
     """
 
     rank: int
@@ -46,7 +46,7 @@ class Ranks:
         return self.rank == 0
 
     def vote(self, *flags: bool) -> list[bool]:
-        """Each flag is true on all ranks if it is true on one; one exchange for all of them."""
+        """Logical or over ranks, for all flags in one exchange."""
         if self.world == 1:
             return [bool(flag) for flag in flags]
         votes_K = torch.tensor(flags, dtype=torch.uint8)
@@ -86,7 +86,7 @@ class Ranks:
         return box[0]
 
     def bytes_from_main(self, data: bytes | None) -> bytes:
-        """Rank 0's bytes, on all ranks: a checkpoint need not lie on a disk that every machine sees."""
+        """Rank 0's bytes, on all ranks, so that a checkpoint need not be on a shared disk."""
         if self.world == 1:
             return data
         size = self.from_main(len(data) if self.is_main else None)
@@ -97,15 +97,15 @@ class Ranks:
         return data if self.is_main else bytes(whole)
 
     def while_in_touch(self, work: Callable[[], T] | None, stopping: Callable[[], bool] = bool) -> T | None:
-        """Some ranks work (in a thread) as long as they like, and no rank loses touch: all of them ask each other
-        several times a second, so that a dead rank, an error or a stop is known to all soon.
+        """Runs long work on some ranks (in a thread) without a timeout on the others: all ranks exchange their state
+        several times a second, so that a lost rank, an error or a stop is noticed soon.
 
         Returns:
-            This rank's result, None where it had no work.
+            This rank's result, None if it had no work.
 
         Raises:
             Interrupted: `stopping()` became true on some rank.
-            UserError: the work raised it here; ReportedElsewhere where it was raised on another rank.
+            UserError: the work raised it here; ReportedElsewhere if it was raised on another rank.
         """
         box: dict[str, object] = {}
         thread = threading.Thread(target=_into, args=(box, work), name="work", daemon=True) if work else None
@@ -116,14 +116,14 @@ class Ranks:
                 thread.join(0.2)
             busy, stop, failed = self.vote(bool(thread and thread.is_alive()), stopping(), "error" in box)
             if failed:
-                raise box.get("error") or ReportedElsewhere("another rank tells why")
+                raise box.get("error") or ReportedElsewhere("another rank reports the error")
             if stop:
                 raise Interrupted
             if not busy:
                 return box.get("result")
 
     def main_first(self, work: Callable[[], T]) -> T:
-        """Rank 0 does the work first, the others after it; a UserError on rank 0 ends all ranks, told once."""
+        """Rank 0 does the work first, the others after it; a UserError on rank 0 ends all ranks and is reported once."""
         if self.world == 1:
             return work()
         result, problem = None, None
@@ -144,13 +144,13 @@ class Ranks:
     def wrap(self, module: nn.Module) -> nn.Module:
         """The module with gradients averaged over ranks; with one rank, the module itself.
 
-        Buffers (spectral norm's vectors) follow from weights and step count alone, so they need no broadcast.
+        Buffers (spectral norm's vectors) depend on weights and step count alone, so they need no broadcast.
         """
         if self.world == 1 or not any(p.requires_grad for p in module.parameters()):
             return module
         devices = [self.device] if self.device.type == "cuda" else None
         known = inspect.signature(DistributedDataParallel).parameters
-        quiet = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # its older name
+        quiet = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # its name in older versions of torch
         return DistributedDataParallel(module, device_ids=devices, gradient_as_bucket_view=True, **{quiet: False})
 
 
@@ -166,7 +166,7 @@ def under_torchrun() -> bool:
 
 
 def start(num_threads: int = 0, timeout_minutes: float = 10.0) -> Ranks:
-    """Joins the run that torchrun describes in the environment; without torchrun, a run of one.
+    """Joins the run that torchrun describes in the environment; without torchrun, a run of one rank.
 
     Args:
         timeout_minutes: how long a rank waits for another in any exchange before it gives up.
@@ -200,7 +200,7 @@ def share_cores(num_threads: int, local_world: int) -> None:
 def _join(rank: int, world: int, device: torch.device, limit: timedelta) -> None:
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     store = dist.TCPStore(address, port, is_master=_hosts_store(rank), timeout=limit)
-    # A restarted worker must not meet addresses that a dead attempt left in the store: each attempt has its own prefix.
+    # A restarted worker must not read addresses that a failed attempt left in the store: each attempt has its own prefix.
     attempt = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{world}"
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(
@@ -219,12 +219,12 @@ def _hosts_store(rank: int) -> bool:
 
 
 def is_lost_peer(error: Exception) -> bool:
-    """Whether an error means that another rank is gone or out of reach."""
+    """Whether an error means that another rank is lost."""
     text = str(error).lower()
     return isinstance(error, dist.DistError) or any(sign in text for sign in ("gloo", "nccl", "peer", "timed out"))
 
 
 def stop(ranks: Ranks) -> None:
-    """Leaves the run in order."""
+    """Leaves the process group."""
     if ranks.world > 1 and dist.is_initialized():
         dist.destroy_process_group()

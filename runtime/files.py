@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one, and locking folders against a second writer."""
+"""Atomic writing of files, and locks against a second writer."""
 
 import contextlib
 import fcntl
@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-PARTIAL = ".partial"  # ends the names of files in the making
+PARTIAL = ".partial"  # suffix of unfinished files
 
 
 @contextlib.contextmanager
 def atomic_path(path: Path, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; on a normal exit it is flushed and renamed to `path`.
 
-    On an exception the temporary file is removed and `path` is as it was. `durable=False` leaves out the flush to disk:
-    for files that are made again if the machine fails.
+    On an exception the temporary file is removed and `path` is as it was. `durable=False` skips the flush to disk:
+    for files that can be made again if the machine fails.
     """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
     os.close(handle)
@@ -64,7 +64,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def remove_partial(folder: Path) -> int:
-    """Removes what a writer that was killed left half-written; returns how many files. Only for the folder's owner."""
+    """Removes unfinished files of a killed writer; returns how many. Only for the owner of the folder."""
     stale = list(folder.glob(f".*{PARTIAL}"))
     for path in stale:
         path.unlink(missing_ok=True)

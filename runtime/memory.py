@@ -1,4 +1,4 @@
-"""The host's memory: keep what a step frees for the next step."""
+"""Host memory: blocks that a step frees are kept for the next step."""
 
 import ctypes
 
@@ -8,10 +8,10 @@ _SIZES = (1 << 30, 32 << 20)  # older C libraries take no more than 32 MiB
 
 
 def keep_freed_memory() -> bool:
-    """Tells the C library to reuse large blocks instead of handing them back to the system after every use.
+    """Makes the C library reuse large blocks instead of returning them to the system after every use.
 
-    The activations of a step on a CPU are as large as those of the step before; mapping and clearing their pages anew
-    each time costs a tenth of a step. The peak stays what it was. Returns whether the C library knows how (glibc).
+    The activations of every step on a CPU have the same size; mapping and clearing their pages anew each time costs a
+    tenth of a step. Peak memory is unchanged. Returns whether the C library supports this (glibc).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:

@@ -1,4 +1,4 @@
-"""The folder of a run: one owner at a time, an earlier run moved out of the way, lines of figures never twice."""
+"""The folder of a run: one owner at a time, earlier runs are moved aside, no line of metrics is written twice."""
 
 import fcntl
 import json
@@ -21,10 +21,10 @@ _MARKS = ("metrics.jsonl", "config.yaml", "last.pt")
 
 
 class RunLock:
-    """Held by the one run that may write to a folder; the system frees it when the process dies, however it dies.
+    """Lock of the one run that may write to a folder; the system frees it when the process ends, even if it is killed.
 
     Args:
-        patience: seconds to wait for an owner that is on its way out: a dead rank's data readers outlive it a little.
+        patience: seconds to wait for an owner that is about to exit: data readers briefly outlive a killed rank.
     """
 
     def __init__(self, folder: Path, patience: float = 0.0) -> None:
@@ -55,7 +55,7 @@ class RunLock:
 
 
 def open_folder(path: str | Path, patience: float = 0.0) -> tuple[Path, RunLock]:
-    """The run's folder, made if need be, and its lock (see RunLock for `patience`).
+    """The run's folder, created if necessary, and its lock (see RunLock for `patience`).
 
     Raises:
         UserError: it cannot be made or written to, or another run is using it.
@@ -71,7 +71,7 @@ def open_folder(path: str | Path, patience: float = 0.0) -> tuple[Path, RunLock]
 
 
 def move_earlier_run(folder: Path) -> Path | None:
-    """Moves what an earlier run left into `earlier/<its start time>/`; returns where it is now, or None."""
+    """Moves the files of an earlier run into `earlier/<its start time>/`; returns that folder, or None."""
     if not any((folder / mark).exists() for mark in _MARKS) and not list(folder.glob("checkpoint_epoch_*.pt")):
         return None
     home = folder / "earlier" / _start_time(folder)
@@ -100,7 +100,7 @@ def _now() -> str:
 
 
 def attempt() -> int:
-    """How many attempts of this job came before: restarts by torchrun or by this program's own launcher."""
+    """The number of earlier attempts of this job: restarts by torchrun or by this program's own launcher."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) + int(os.environ.get("N2M_ATTEMPT", 0))
 
 
@@ -117,12 +117,12 @@ def _job() -> dict[str, str]:
 
 
 def claim(folder: Path) -> None:
-    """Notes in the folder which job it belongs to, so that the job's next attempt knows its own saves."""
+    """Records in the folder which job it belongs to, so that the job's next attempt recognises its own checkpoints."""
     files.write_bytes(folder / _JOB, json.dumps(_job()).encode())
 
 
 def is_ours(folder: Path) -> bool:
-    """Whether an earlier attempt of this very job has claimed the folder: what lies there is this run's own."""
+    """Whether an earlier attempt of this job has claimed the folder, so that its files belong to this run."""
     try:
         owner = json.loads((folder / _JOB).read_text(encoding="utf-8"))
         mine = _job()
@@ -132,11 +132,11 @@ def is_ours(folder: Path) -> bool:
         return False
 
 
-# --- which save to go on from --------------------------------------------------------------------------------------
+# --- which checkpoint to resume ------------------------------------------------------------------------------------
 
 
 def progress_of(state: dict[str, Any] | None) -> tuple[int, int, int]:
-    """How far a save is, to be compared: (times the run went back to an older save, samples, finished epochs)."""
+    """The progress of a checkpoint, for comparison: (returns to an older checkpoint, samples, finished epochs)."""
     try:
         c = state["counters"]
         return int(c.get("rewinds", 0)), int(c["samples_seen"]), int(c["finished_epochs"])
@@ -145,7 +145,7 @@ def progress_of(state: dict[str, Any] | None) -> tuple[int, int, int]:
 
 
 def saves(folder: str | Path) -> list[tuple[tuple[int, int, int], Path]]:
-    """The saves in a folder with their progress, unreadable ones first, then the furthest, the newest."""
+    """The checkpoints in a folder with their progress: unreadable ones first, then most advanced first, newest first."""
     found = [(progress_of(checkpoint.peek(path)), path) for path in Path(folder).glob("*.pt")]
     found.sort(key=lambda item: (item[0], item[1].stat().st_mtime_ns), reverse=True)
     return sorted(found, key=lambda item: item[0][0] >= 0)
@@ -154,7 +154,7 @@ def saves(folder: str | Path) -> list[tuple[tuple[int, int, int], Path]]:
 def furthest_good(
     folder: str | Path, warn: Callable[[str], object], accept: Callable[[dict], bool] = lambda state: True
 ) -> tuple[Path, dict[str, Any]] | None:
-    """Path and state of the furthest save that is whole and accepted; damaged ones are told through `warn`."""
+    """Path and state of the most advanced checkpoint that is intact and accepted; damaged ones are reported to `warn`."""
     for _, path in saves(folder):
         try:
             state = checkpoint.load(path)
@@ -169,7 +169,7 @@ def furthest_good(
 def load_for_resume(
     resume: str, folder: str | Path, warn: Callable[[str], object]
 ) -> tuple[Path, dict[str, Any]] | None:
-    """Path and state that `--resume` means: a path, or for `auto` the furthest good save in the folder (None: none).
+    """Path and state for `--resume`: a path, or for `auto` the most advanced intact checkpoint in the folder, if any.
 
     Raises:
         UserError: the named checkpoint is missing, damaged or foreign; or every checkpoint in the folder is.
@@ -185,9 +185,9 @@ def load_for_resume(
 
 
 def retain(folder: Path, keep_last: int) -> list[Path]:
-    """Deletes all but the newest `keep_last` of checkpoint_epoch_*.pt (0: none); returns what was deleted.
+    """Deletes all but the newest `keep_last` of checkpoint_epoch_*.pt (0: deletes none); returns the deleted ones.
 
-    Nothing is deleted unless one of those that stay is whole.
+    Nothing is deleted unless one of those that stay is intact.
     """
     epochs = [path for path in folder.glob("checkpoint_epoch_*.pt") if re.search(r"_\d+\.pt$", path.name)]
     epochs.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
@@ -199,13 +199,13 @@ def retain(folder: Path, keep_last: int) -> list[Path]:
     return going
 
 
-# --- figures -------------------------------------------------------------------------------------------------------
+# --- metrics -------------------------------------------------------------------------------------------------------
 
 
 def trim_metrics(path: Path, last_step: int, epoch_end_pending: bool = False) -> None:
     """Drops lines after `last_step` (and a half-written one): a resumed run writes them again.
 
-    With `epoch_end_pending` the validation figures of `last_step` will come again, so they go as well.
+    With `epoch_end_pending` the validation metrics of `last_step` will be computed again, so they are dropped as well.
     """
     if not path.exists():
         return

@@ -1,6 +1,6 @@
-"""Saving without keeping training waiting: a copy on the host, written by a thread.
+"""Saving in the background: the state is copied to the host, and a thread writes the copy.
 
-Training waits for the copy alone (and for the write before, if that is still going on: one is outstanding at most).
+Training waits for the copy only, and for the previous write if it is not finished: at most one write is in progress.
 """
 
 import threading
@@ -16,7 +16,7 @@ from runtime import checkpoint
 
 
 class HostCopy:
-    """Copies states into host memory that is kept from one save to the next; page-locked where they lie on a GPU."""
+    """Copies states into host memory that is reused by every save; page-locked for tensors on a GPU."""
 
     def __init__(self) -> None:
         self._buffers: dict[tuple, Tensor] = {}
@@ -43,11 +43,11 @@ class HostCopy:
 
 
 class Saver:
-    """Writes states in a thread of its own, one at a time.
+    """Writes states in a separate thread, one at a time.
 
     Attributes:
-        failed: names whose latest save did not succeed.
-        stalls: seconds that each call kept its caller waiting.
+        failed: names of files whose latest save failed.
+        stalls: seconds that each call blocked its caller.
     """
 
     def __init__(self) -> None:
@@ -71,19 +71,19 @@ class Saver:
             try:
                 checkpoint.save(state, path)
                 self.failed.discard(path.name)
-            except Exception as error:  # a save that fails costs a warning, never the run
+            except Exception as error:  # a failed save must not end the run
                 self.failed.add(path.name)
                 self._problems.append(f"{path} could not be saved ({getattr(error, 'strerror', None) or error})")
         if not self.failed.intersection(path.name for path in paths):
             then()
 
     def wait(self) -> None:
-        """Returns when nothing is outstanding."""
+        """Waits until nothing is left to write."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
 
     def problems(self) -> list[str]:
         """What went wrong since the last call, one sentence each."""
-        told, self._problems = self._problems, []
-        return told
+        problems, self._problems = self._problems, []
+        return problems

@@ -1,7 +1,7 @@
-"""Seeds as functions of counters: nothing that a run draws depends on a hidden generator's past.
+"""Seeds as functions of counters: no random number of a run depends on the hidden state of a generator.
 
-Noise belongs to a sample: it is drawn from (seed, purpose, global sample index), so one rank and many ranks see the
-same samples with the same noise, and a resumed run continues bit for bit.
+Noise is a function of (seed, purpose, global sample index), so one rank and many ranks see the same samples with the
+same noise, and a resumed run continues bit for bit.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ _MASK = (1 << 64) - 1
 
 
 class Purpose(IntEnum):
-    """What numbers are drawn for; each purpose has a stream of its own."""
+    """What random numbers are drawn for; each purpose has its own stream."""
 
     INPUT_NOISE = 1
     TARGET_NOISE = 2
@@ -49,7 +49,7 @@ def mix_seed(*parts: int) -> int:
 def seed_step(seed: int, step: int, rank: int) -> None:
     """Seeds torch's global generators, from which dropout draws, for one step of one rank.
 
-    The same as `torch.manual_seed`, which also walks through devices that are not there, for 0.2 ms.
+    The same as `torch.manual_seed`, which also checks devices that do not exist and takes 0.2 ms for it.
     """
     number = mix_seed(seed, Purpose.DROPOUT, step, rank)
     torch.default_generator.manual_seed(number)
@@ -60,14 +60,14 @@ def seed_step(seed: int, step: int, rank: int) -> None:
 def normal(
     seed: int, purpose: Purpose, indices: Iterable[int], shape: Sequence[int], device: str | torch.device
 ) -> Tensor:
-    """Standard normal numbers `[B, *shape]` (float32), row b a function of (seed, purpose, indices[b]) alone."""
+    """Standard normal numbers `[B, *shape]` (float32), row b depends on (seed, purpose, indices[b]) alone."""
     return _draw(torch.Tensor.normal_, seed, purpose, list(indices), shape, device)
 
 
 def uniform(
     seed: int, purpose: Purpose, indices: Iterable[int], shape: Sequence[int], device: str | torch.device
 ) -> Tensor:
-    """Uniform numbers in [0, 1) `[B, *shape]` (float32), row b a function of (seed, purpose, indices[b]) alone."""
+    """Uniform numbers in [0, 1) `[B, *shape]` (float32), row b depends on (seed, purpose, indices[b]) alone."""
     return _draw(torch.Tensor.uniform_, seed, purpose, list(indices), shape, device)
 
 

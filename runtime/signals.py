@@ -1,7 +1,7 @@
-"""SIGTERM and SIGINT ask for an orderly end; the ranks decide on it together (see runtime.distributed).
+"""SIGTERM and SIGINT request a clean shutdown; the ranks agree on it (see runtime.distributed).
 
-Exit code 128 + n after signal n, whether the end was orderly or not. The end may take `GRACE_SECONDS`: torchrun and
-most clusters kill 30 seconds after they asked.
+The exit code is 128 + n after signal n, whether the shutdown was clean or not. It may take `GRACE_SECONDS`: torchrun
+and most clusters kill a process 30 seconds after the signal.
 """
 
 import ctypes
@@ -12,14 +12,14 @@ import sys
 import threading
 import time
 
-EXIT_SIGNALLED = 143  # 128 + SIGTERM: what a shell reports of a process ended by SIGTERM
+EXIT_SIGNALLED = 143  # 128 + SIGTERM, as shells report a process ended by SIGTERM
 GRACE_SECONDS = 20.0
-SAME_SECONDS = 0.5  # clusters signal a worker and its launcher alike, and the launcher passes it on: one request
+SAME_SECONDS = 0.5  # clusters signal both worker and launcher, and the launcher forwards it: one request
 _ASKS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
-    """Remembers that somebody asked this process to stop. A second request leaves at once."""
+    """Records that this process was asked to stop. A second request ends it at once."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -46,12 +46,12 @@ class StopRequest:
 
 
 def _watch(reader: int) -> None:
-    """Sees signals even while the main thread is held up in a read or a collective, where its handler cannot run."""
+    """Notices signals even while the main thread is blocked in a read or a collective, where its handler cannot run."""
     first, since = None, 0.0
     while True:
         left = None if first is None else max(0.0, since + GRACE_SECONDS - time.monotonic())
         if not select.select([reader], [], [], left)[0]:
-            print(f"no orderly end within {GRACE_SECONDS:.0f} s: leaving without one", file=sys.stderr, flush=True)
+            print(f"no clean shutdown within {GRACE_SECONDS:.0f} s: exiting without one", file=sys.stderr, flush=True)
             os._exit(128 + first)
         for number in os.read(reader, 64):
             if number not in _ASKS:
@@ -63,14 +63,14 @@ def _watch(reader: int) -> None:
 
 
 def ignore_signals(_worker_id: int = 0) -> None:
-    """For processes that read data: they end with their rank, not before it."""
+    """For data loading processes: they end with their rank, not before it."""
     signal.set_wakeup_fd(-1)
     for number in _ASKS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def end_with_parent() -> None:
-    """Has the system send SIGTERM to this process when its launcher dies: no worker trains on without one."""
+    """Makes the system send SIGTERM to this process when its launcher dies, so that no worker keeps training alone."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, int(signal.SIGTERM))

@@ -6,7 +6,7 @@ of one field of noise. Neighbours see the same noise where they overlap, but in 
 part; the cross-fade therefore measures how far they agree and keeps the variance, where a linear one would blur and
 one of equal power would be too loud.
 
-Legend: B clips, C channels, T frames, S samples of a fade.
+Legend: B clips, C channels, T frames, S samples of a fade; more axes between channels and frames are welcome.
 """
 
 import math
@@ -49,7 +49,7 @@ def join_windows(
     piece = make(0, stops[0])
     if len(starts) == 1:
         return piece
-    whole = piece.new_empty(*piece.shape[:2], frames * rate)
+    whole = piece.new_empty(*piece.shape[:-1], frames * rate)
     whole[..., : stops[0] * rate] = piece
     for start, stop, ended in zip(starts[1:], stops[1:], stops, strict=False):
         before, piece = piece, make(start, stop)
@@ -57,7 +57,7 @@ def join_windows(
         first = (start + ended - length) // 2  # centred in the overlap
         left, right = first * rate, (first + length) * rate
         fresh = piece[..., left - start * rate :]
-        mean_BC1 = torch.cat([before, piece], dim=2).mean(2, keepdim=True)
+        mean_BC1 = torch.cat([before, piece], dim=-1).mean(-1, keepdim=True)
         whole[..., left:right] = cross_fade(whole[..., left:right], fresh[..., : right - left], mean_BC1)
         whole[..., right : stop * rate] = fresh[..., right - left :]
     return whole
@@ -73,7 +73,8 @@ def cross_fade(old_BCS: Tensor, new_BCS: Tensor, mean_BC1: Tensor) -> Tensor:
     S = old_BCS.shape[-1]
     angle_S = (torch.arange(S, device=old_BCS.device, dtype=old_BCS.dtype) + 0.5) * (math.pi / 2 / S)
     old_BCS, new_BCS = old_BCS - mean_BC1, new_BCS - mean_BC1
-    power_B = old_BCS.square().sum((1, 2)) * new_BCS.square().sum((1, 2))
-    r_B = (old_BCS * new_BCS).sum((1, 2)) / power_B.sqrt().clamp(min=1e-12)
-    gain_B1S = (1 + 2 * angle_S.cos() * angle_S.sin() * r_B.clamp(0, 1)[:, None, None]).rsqrt()
+    axes = tuple(range(1, old_BCS.ndim))
+    power_B11 = old_BCS.square().sum(axes, keepdim=True) * new_BCS.square().sum(axes, keepdim=True)
+    r_B11 = (old_BCS * new_BCS).sum(axes, keepdim=True) / power_B11.sqrt().clamp(min=1e-12)
+    gain_B1S = (1 + 2 * angle_S.cos() * angle_S.sin() * r_B11.clamp(0, 1)).rsqrt()
     return mean_BC1 + gain_B1S * (angle_S.cos() * old_BCS + angle_S.sin() * new_BCS)

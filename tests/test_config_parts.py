@@ -110,7 +110,7 @@ def test_a_size_gives_way_to_options_beside_it_and_beats_the_file(tmp_path):
 def test_options_beside_resume_wait_for_the_checkpoint():
     """Which parts are chosen only the checkpoint knows, unless the command line chooses them."""
     config = parse(["--resume", "auto", "--width", "64", "--lr", "0.5"])
-    assert config.deferred == {"width": "64"}
+    assert config.deferred == {"width": 64}
     with pytest.raises(UserError, match="width is an option of --generator patch, not of cascade"):
         config.for_a_new_run()
     assert parse(["--resume", "auto", "--lr", "0.5"]).for_a_new_run().optimizer.lr == 0.5

@@ -1,6 +1,7 @@
 """Where a run is."""
 
 from dataclasses import asdict, dataclass
+from math import isnan
 from typing import Any
 
 
@@ -32,7 +33,7 @@ class Counters:
         if phase != self.phase or self.best is None:
             self.phase, self.best, self.since_best = phase, loss, 0
             return True
-        if loss < self.best:
+        if loss < self.best or (isnan(self.best) and not isnan(loss)):
             self.best, self.since_best = loss, 0
             return True
         self.since_best += 1

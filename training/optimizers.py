@@ -85,6 +85,12 @@ class Updater:
         """Of the optimizer, as tensors and plain types."""
         return plain(self.optimizer.state_dict())
 
+    @torch.no_grad()
     def load(self, optimizer_state: dict[str, Any], bad: Tensor, bad_in_row: Tensor) -> None:
         self.optimizer.load_state_dict(optimizer_state)
+        for p, state in self.optimizer.state.items():
+            # The fused optimizers walk through memory: what belongs to a weight must be laid out as the weight is.
+            for name, value in state.items():
+                if isinstance(value, Tensor) and value.shape == p.shape and value.stride() != p.stride():
+                    state[name] = torch.empty_like(p).copy_(value)
         self.bad, self.bad_in_row = bad.to(self.bad), bad_in_row.to(self.bad)

@@ -116,26 +116,32 @@ def resumed_config(given: RunConfig, state: dict[str, Any], source: str) -> tupl
     Raises:
         UserError: an option given now contradicts one that shaped the run's past.
     """
-    saved, remarks = current_options(state["config"], source)
+    saved, remarks = current_options(state["config"], source, for_training=True)
     known = known_options()
     saved = {name: value for name, value in saved.items() if name in known}
-    explicit = {name: value for name, value in given.flat().items() if name in given.given} | given.deferred
-    for name, value in explicit.items():
-        if name in saved and is_marked(name, "shapes_run") and not _goes_with(known[name].field, value, saved[name]):
-            raise UserError(
-                f"--{name} {value} contradicts the checkpoint, which was trained with {saved[name]}: "
-                "leave it out, or start a new run without --resume"
-            )
+    explicit = {name: value for name, value in given.flat().items() if name in given.given}
+    explicit |= given.deferred
+    _check_shapes(explicit, saved)
     passing = {name for name in saved if is_marked(name, "per_call")}
+    base = {name: value for name, value in saved.items() if name not in passing}
+    config, _ = resolve(base | explicit, frozenset(explicit), frozenset(base) - set(explicit), may_defer=False)
     changed = [
         f"changed: {name} {saved[name]} -> {value}"
         for name, value in explicit.items()
         if name in saved and name not in passing and saved[name] != value
     ]
-    base = {name: value for name, value in saved.items() if name not in passing}
-    values = base | explicit
-    config, _ = resolve(values, frozenset(values), inherited=frozenset(base) - set(explicit))
     return config, remarks + changed
+
+
+def _check_shapes(given: dict[str, Any], saved: dict[str, Any]) -> None:
+    """Raises UserError where an option contradicts one that shaped the run's past."""
+    for name, value in given.items():
+        field_info = known_options()[name].field
+        if name in saved and is_marked(name, "shapes_run") and not _goes_with(field_info, value, saved[name]):
+            raise UserError(
+                f"--{name} {value} contradicts the checkpoint, which was trained with {saved[name]}: "
+                "leave it out, or start a new run without --resume"
+            )
 
 
 def _goes_with(field_info: Any, value: Any, saved: Any) -> bool:

@@ -90,7 +90,8 @@ class Trainer:
         sources = self.sources.mixed(clean[0], clean[1], alpha, batch.indices, self.seed)
         device = self.ranks.device
         labels, real_labels = (
-            {name: value.to(device) for name, value in some.items()} for some in (batch.labels, batch.real_labels)
+            {name: value.to(device, non_blocking=True) for name, value in some.items()}
+            for some in (batch.labels, batch.real_labels)
         )
         conditions = self.conditioning(alpha, labels, clean[0]), self.conditioning(alpha, real_labels, clean[0])
         return View(*sources, *clean, batch.indices, *conditions)

@@ -22,7 +22,8 @@ Points = list[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Clip:
-    """One sample: a picture and a sound, as data URLs. `title` says what it is, `epoch` when it was made (0: real)."""
+    """One sample: a picture and a sound (empty where its kind of data has none), as data URLs. `title` says what it
+    is, `epoch` when it was made (0: real)."""
 
     title: str
     epoch: int
@@ -152,10 +153,7 @@ def load_run(folder: Path) -> RunData:
 
 def options_of(written: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     """What a `config.yaml` says, of this version or an earlier one."""
-    try:
-        values, _ = current_options(written, "the run")
-    except UserError:  # networks that this version no longer has; the report needs none
-        values = written
+    values, _ = current_options(written)
     if isinstance(values.get("health"), dict):
         values["health"] = defaults["health"] | values["health"]
     return values
@@ -165,13 +163,13 @@ def load_clips(folder: Path, most_epochs: int = 6) -> list[Clip]:
     """The run's samples: real clips, their round trip, and of at most `most_epochs` epochs spread over the run."""
     home = folder / "samples"
     by_epoch: dict[int, list[Path]] = {}
-    for path in sorted(home.glob("epoch_*_*.wav")):
+    for path in sorted(home.glob("epoch_*_*.png")):
         number = path.stem.split("_")[1]
         if number.isdigit():
             by_epoch.setdefault(int(number), []).append(path)
     wanted = [(f"epoch {epoch}", epoch, by_epoch[epoch]) for epoch in spread(sorted(by_epoch), most_epochs)]
     for stem, title in (("round_trip", "real, through the codec"), ("real", "real")):
-        wanted.insert(0, (title, 0, sorted(home.glob(f"{stem}_*.wav"))))
+        wanted.insert(0, (title, 0, sorted(home.glob(f"{stem}_*.png"))))
     made = [_clip(title, epoch, k, path) for title, epoch, paths in wanted for k, path in enumerate(paths)]
     return [clip for clip in made if clip is not None]
 
@@ -190,14 +188,16 @@ def _clip(title: str, epoch: int, number: int, path: Path) -> Clip | None:
 
     from monitoring.images import encoded
 
+    wav, sound = path.with_suffix(".wav"), ""
     try:
-        wav_N, rate = soundfile.read(path, dtype="float32", frames=-1)
-        with Image.open(path.with_suffix(".png")) as image:
+        with Image.open(path) as image:
             picture = encoded(np.asarray(image.convert("RGB")), "jpeg")
+        if wav.exists():
+            wav_N, rate = soundfile.read(wav, dtype="float32", frames=-1)
+            sound = _sound(wav_N[: int(HEARD_SECONDS * rate)], rate)
     except (OSError, soundfile.SoundFileError):
-        return None  # a sample that is not there, or only half
-    wav_N = wav_N[: int(HEARD_SECONDS * rate)]
-    return Clip(title, epoch, number, _data_url("image/jpeg", picture), _sound(wav_N, rate))
+        return None  # a sample of which only half is there
+    return Clip(title, epoch, number, _data_url("image/jpeg", picture), sound)
 
 
 def _sound(wav_N, rate: int) -> str:

@@ -100,10 +100,8 @@ def render_clips(clips: list[Clip]) -> str:
 def _clip(clip: Clip) -> str:
     kind = "sample real" if clip.epoch == 0 else "sample"
     label = escape(f"{clip.title}, clip {clip.number + 1}")
-    return (
-        f'<figure class="{kind}"><img src="{clip.picture}" alt="spectrogram: {label}">'
-        f'<audio controls preload="none" src="{clip.sound}" aria-label="{label}"></audio></figure>'
-    )
+    sound = f'<audio controls preload="none" src="{clip.sound}" aria-label="{label}"></audio>' if clip.sound else ""
+    return f'<figure class="{kind}"><img src="{clip.picture}" alt="{label}">{sound}</figure>'
 
 
 def command_list(run: RunData) -> str:

@@ -259,6 +259,13 @@ def test_slow_noise_forgets():
     assert (noise_BDT[:, 0] * noise_BDT[:, 1]).mean() == pytest.approx(0.0, abs=0.02)
 
 
+def test_slow_noise_wanders_along_the_last_axis():
+    """Each row of an image by itself, whatever lies before its last axis."""
+    white = torch.randn(2, 3, 4, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    wanted = slow_noise(white.view(2, 12, 50), 10).view_as(white)
+    torch.testing.assert_close(slow_noise(white, 10), wanted)
+
+
 def fade(name):
     return FADES[name].load()
 

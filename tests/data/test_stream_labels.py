@@ -60,7 +60,6 @@ def test_labels_of_reals_are_those_of_the_real(count, per_rank):
         assert labels_of(batch.real_labels) == numbers(batch.real_BDT)
 
 
-@pytest.mark.xfail(strict=True, reason="a shuffled real comes with the labels of the pair that gives the input")
 def test_labels_of_shuffled_reals_are_those_of_the_real():
     for batch in take(Labelled(9), 4, shuffle_targets=True):
         assert labels_of(batch.real_labels) == numbers(batch.real_BDT)

@@ -173,16 +173,16 @@ def test_broken_weights_are_told(exported, tmp_path, capsys):
     assert "NaN" in capsys.readouterr().err
 
 
-def test_noise_too_hot_to_hear_is_told(exported, tmp_path, capsys, monkeypatch):
-    from synthesis import render
+def test_noise_too_hot_to_hear_is_reported(exported, tmp_path, capsys, monkeypatch):
+    from synthesis.sources import Sources
 
-    monkeypatch.setattr(render, "noise_sources", lambda *_: (torch.full((1, 128, 30), torch.inf),) * 2)
+    monkeypatch.setattr(Sources, "from_noise", lambda *_: (torch.full((1, 128, 30), torch.inf),) * 2)
     options = ["--checkpoint", str(exported), "--output_dir", str(tmp_path), "--num", "1", "--duration", "0.4"]
     assert generate.main(options) == 2
     assert "NaN or infinite" in capsys.readouterr().err
 
 
-def test_wrong_options_are_told_before_torch_is_loaded():
+def test_wrong_options_are_reported_before_torch_is_loaded():
     import subprocess
 
     code = "import sys, generate as g; assert g.main(['--num=0', '--checkpoint=x']) == 2 and 'torch' not in sys.modules"

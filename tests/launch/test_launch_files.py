@@ -23,7 +23,7 @@ def check_command(words: list[str]) -> None:
     """Both torchrun and the program accept a command line."""
     arguments = get_args_parser().parse_args(words[1:])
     assert words[0] == "torchrun" and arguments.training_script == "train_simple_ddp.py"
-    assert arguments.rdzv_backend == "c10d" and "resume" in parse(arguments.training_script_args).model_fields_set
+    assert arguments.rdzv_backend == "c10d" and "resume" in parse(arguments.training_script_args).given
 
 
 @pytest.mark.parametrize("path", SHELL, ids=lambda path: path.name)

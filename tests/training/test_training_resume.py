@@ -2,45 +2,22 @@
 
 import pytest
 import torch
-from fake_latents import FakePairs
-from training_parts import ALONE, CHANNELS, FRAMES, TINY, tiny_config, tiny_trainer
+from training_parts import CHANNELS, FRAMES, TINY, WholePairs, tiny_config, tiny_trainer, train_on
 
-import kinds.audio.kind
+from command_line import parse
 from config import make_config
 from errors import UserError
 from runtime import checkpoint
-from runtime.signals import StopRequest
-from train_simple_worker import finish, train
-from training.builder import build
 from training.resume import changed_sizes, resumed_config
-
-
-class Pairs(FakePairs):
-    """Whole clips, as the audio kind asks for them."""
-
-    def crop_to(self, frames: int) -> None:
-        self.crop_frames = frames or self.frames
-
-
-def run_with(pairs: FakePairs, monkeypatch, **options):
-    held_out = Pairs(4, FRAMES, CHANNELS, random=True, seed=99)
-    monkeypatch.setattr(kinds.audio.kind, "open_pairs", lambda *_, **__: (pairs, held_out))
-    run = build(tiny_config(**options), ALONE, StopRequest())
-    try:
-        train(run)
-        finish(run)
-    finally:
-        run.lock.release()
-    return run
 
 
 def test_a_run_keeps_its_own_view_of_latents_when_music_is_added(monkeypatch, tmp_path, capsys):
     """Training, validation and generation go on with the statistics that the networks grew up with."""
     options = {"checkpoint_dir": str(tmp_path), "epochs": 2, "sample_every": 0, "num_threads": 1, "log_every": 1}
-    before, more = (Pairs(count, FRAMES, CHANNELS, random=True, seed=count) for count in (8, 12))
-    first = run_with(before, monkeypatch, **options)
+    before, more = (WholePairs(count, FRAMES, CHANNELS, random=True, seed=count) for count in (8, 12))
+    first = train_on(before, monkeypatch, tiny_config(**options))
     assert "note:" not in capsys.readouterr().out
-    second = run_with(more, monkeypatch, **options | {"epochs": 3, "resume": "auto"})
+    second = train_on(more, monkeypatch, tiny_config(**options | {"epochs": 3, "resume": "auto"}))
     said = capsys.readouterr().out
     assert "changed: epochs 2 -> 3" in said and "had 8 training pairs and has 12 now" in said
     assert second.counters.step > first.counters.step
@@ -155,8 +132,34 @@ def test_options_of_a_part_that_was_replaced_go_with_it():
     state = saved_with(gan_loss="lsgan", label_smoothing=0.9, lr_schedule="plateau", plateau_patience=3)
     config, remarks = resumed({"gan_loss": "hinge", "lr_schedule": "cosine"}, state)
     assert not {"label_smoothing", "plateau_patience"} & config.flat().keys()
-    assert remarks == ["changed: gan_loss lsgan -> hinge", "changed: lr_schedule plateau -> cosine"]
+    assert sorted(remarks) == ["changed: gan_loss lsgan -> hinge", "changed: lr_schedule plateau -> cosine"]
     assert resumed({"gan_loss": "bce"}, state)[0].chosen("gan_loss").options.label_smoothing == 0.9
+
+
+LATER = saved_with(gan_loss="rpgan", centring_weight=0.25, generator="patch", width=96, patch_frames=3, nhead=6)
+
+
+def on_the_command_line(*words: str):
+    return resumed_config(parse(["--resume", "auto", *words]), LATER, "last.pt")
+
+
+def test_options_of_parts_that_the_checkpoint_chooses_may_be_given_alone():
+    """The command line does not know yet which parts those are."""
+    config, remarks = on_the_command_line("--centring_weight", "0.5")
+    assert config.chosen("gan_loss").options.centring_weight == 0.5
+    assert remarks == ["changed: centring_weight 0.25 -> 0.5"]
+    with pytest.raises(UserError, match="--width 64 contradicts the checkpoint, which was trained with 96"):
+        on_the_command_line("--width", "64")
+    with pytest.raises(UserError, match="label_smoothing is an option of --gan_loss bce or lsgan, not of rpgan"):
+        on_the_command_line("--label_smoothing", "0.9")
+    with pytest.raises(UserError, match="--centring_weight much is not possible"):
+        on_the_command_line("--centring_weight", "much")
+
+
+def test_options_of_parts_that_the_checkpoint_chooses_may_be_given_again():
+    config, remarks = on_the_command_line("--width", "96", "--centring_weight", "0.25", "--patch_frames", "3")
+    assert config.chosen("generator").options.width == 96
+    assert remarks == []
 
 
 def test_unknown_options_of_an_older_program_are_passed_over():

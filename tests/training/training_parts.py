@@ -20,7 +20,8 @@ from monitoring.progress import ProgressLine
 from runtime.distributed import Ranks
 from runtime.signals import StopRequest
 from synthesis.space import Space, measure_space
-from training.builder import build_trainer
+from train_simple_worker import finish, train
+from training.builder import build, build_trainer
 from training.counters import Counters
 from training.diversity import DiversityGauge
 from training.run import Run
@@ -123,6 +124,26 @@ def go_on(run: Run, steps: int) -> None:
             alpha = run.schedules.alpha(epoch)
             c.is_best(1 / epoch, run.schedules.phase(alpha))
             run.schedules.end_of_epoch(epoch, alpha, {"val/current": 1 / epoch, "val/d_loss": 0.7})
+
+
+class WholePairs(FakePairs):
+    """Pairs as the audio kind opens them."""
+
+    def crop_to(self, frames: int) -> None:
+        self.crop_frames = frames or self.frames
+
+
+def train_on(pairs: WholePairs, monkeypatch, config: RunConfig) -> Run:
+    """The worker's run, new or resumed, to its end, on these pairs instead of files."""
+    held_out = WholePairs(4, pairs.frames, pairs.channels, random=True, seed=99)
+    monkeypatch.setattr("kinds.audio.kind.open_pairs", lambda *_, **__: (pairs, held_out))
+    run = build(config, ALONE, StopRequest())
+    try:
+        train(run)
+        finish(run)
+    finally:
+        run.lock.release()
+    return run
 
 
 def weights_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
