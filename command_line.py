@@ -71,7 +71,9 @@ def _parser(known: dict[str, Known]) -> OneSentenceParser:
         description="Trains a generator that first turns music into music and in the end makes music from noise.",
         allow_abbrev=False,
     )
-    parser.add_argument("--config", metavar="FILE.yaml", help="read options from this file; the command line overrides it")
+    parser.add_argument(
+        "--config", metavar="FILE.yaml", help="read options from this file; the command line overrides it"
+    )
     parser.add_argument("--print_config", action="store_true", help="print the resolved configuration and exit")
     for model in SECTIONS.values():
         section = parser.add_argument_group(model.__doc__)

@@ -44,7 +44,7 @@ def current_options(
 
     Args:
         source: the file that they are from, for messages; None where nothing will be built from them.
-        for_training: the run is to go on, its optimizers with it.
+        for_training: the run is to be resumed, with its optimizers.
 
     Raises:
         UserError: the networks were trained in a way that this version no longer has.

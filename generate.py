@@ -46,7 +46,11 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--checkpoint", required=True, help="a checkpoint (.pt), an exported folder, or a run's folder")
     add("--num", type=int, help="number of clips (default: 8; with --input_audio: 1)")
-    add("--duration", type=float, help="length of each clip in seconds (default: 10; with --input_audio: that of the recording)")
+    add(
+        "--duration",
+        type=float,
+        help="length of each clip in seconds (default: 10; with --input_audio: that of the recording)",
+    )
     add("--output_dir", default="samples", help="folder for the wav files (default: samples)")
     add("--seed", type=int, default=0, help="random seed; clip k depends on the seed and k alone (default: 0)")
     add("--passes", type=int, help="sampling steps from noise to music (default: as in the recipe)")
@@ -60,11 +64,19 @@ def _parser() -> argparse.ArgumentParser:
     add("--interpolate", type=int, metavar="SEED_B", help="interpolate from clip 0 of --seed to clip 0 of this seed")
     add("--steps", type=int, help="number of clips of --interpolate, both ends included (default: 5)")
     add("--variations", type=int, metavar="K", help="make K variations of clip 0 of --seed")
-    add("--variation_strength", type=float, help="strength of --variations; 0: the clip itself, 1: an unrelated clip (default: 0.2)")
+    add(
+        "--variation_strength",
+        type=float,
+        help="strength of --variations; 0: the clip itself, 1: an unrelated clip (default: 0.2)",
+    )
     add("--input_audio", help="transform this recording instead of noise alone")
     add("--target_audio", help="second recording, the generator's target input (default: the same as --input_audio)")
     add("--noise_fraction", type=float, help="noise level alpha of both recordings, 0 to 1 (default: 0)")
-    add("--noise_channels", metavar="FIRST:END", help="add noise to these latent channels only, e.g. 0:64 (default: all)")
+    add(
+        "--noise_channels",
+        metavar="FIRST:END",
+        help="add noise to these latent channels only, e.g. 0:64 (default: all)",
+    )
     add("--codec_weights", help="EnCodec weights, if their path differs from that in training")
     add("--device", help="cpu or cuda (default: cuda if available)")
     return parser
@@ -78,7 +90,7 @@ def _check(args: argparse.Namespace) -> None:
             raise UserError(f"--{name} {value} is not possible: give {low} to {high}")
     for name, needed in NEEDS.items():
         if getattr(args, name) is not None and getattr(args, needed) is None:
-            raise UserError(f"--{name} needs --{needed} beside it")
+            raise UserError(f"--{name} needs --{needed} as well")
     for one, other in EXCLUDES:
         if getattr(args, one) is not None and getattr(args, other) is not None:
             raise UserError(f"--{one} and --{other} exclude each other: leave one out")
@@ -101,7 +113,7 @@ def _channels(text: str | None) -> tuple[int, int] | None:
     except ValueError:
         first = end = -1
     if not 0 <= first < end:
-        raise UserError(f"--noise_channels {text} is no range: give FIRST:END, as 0:64 for the lower half of 128")
+        raise UserError(f"--noise_channels {text} is not a range: give FIRST:END, e.g. 0:64 for the lower half of 128")
     return first, end
 
 
@@ -172,7 +184,6 @@ def _write(args: argparse.Namespace, path: Path, wav: np.ndarray, sample_rate: i
 
 def run(args: argparse.Namespace) -> int:
     from kinds.audio.files import read_audio
-    from kinds.audio.render import open_generators_codec
 
     _check(args)
     find_generator(args.checkpoint)
@@ -183,6 +194,8 @@ def run(args: argparse.Namespace) -> int:
     channels = loaded.space.shape[0]
     if args.noise_channels and args.noise_channels[1] > channels:
         raise UserError(f"--noise_channels goes past the generator's {channels} channels")
+    from kinds.audio.render import open_generators_codec
+
     codec = open_generators_codec(loaded, args.codec_weights, device)
     folder = _folder(args.output_dir)
     name, draws = _draws(args)

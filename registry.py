@@ -47,7 +47,7 @@ def opt(
     shapes_run: weights or samples of a run depend on it, so a resumed run rejects another value.
     per_call: it applies to one call of the program and is not restored on resume.
     per_machine: every machine of a run may set its own value.
-    without_effect: kept for users who type it.
+    without_effect: accepted for compatibility, but has no effect.
     """
     marks = {"shapes_run": shapes_run, "per_call": per_call, "per_machine": per_machine}
     marks["without_effect"] = without_effect
@@ -150,7 +150,7 @@ class Registry(Mapping[str, Part]):
             known = [repr(name) for name in self._parts]
             listed = f"{', '.join(known[:-1])} or {known[-1]}" if len(known) > 1 else known[0]
             joined = ", or some of them joined by +" if self.joinable else ""
-            raise ValueError(f"{listed}{joined}" + (f"; {unknown[0]} is none of them" if len(names) > 1 else ""))
+            raise ValueError(f"{listed}{joined}" + (f"; {unknown[0]} is not one of them" if len(names) > 1 else ""))
         if len(set(names)) < len(names):
             raise ValueError("different names joined by +")
         return [self._parts[name] for name in names]

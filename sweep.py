@@ -107,9 +107,15 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--config", help="recipe (YAML file of options) of all runs")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="OPTION=V,V", help="an option and the values to try; may be repeated"
+        "--set",
+        action="append",
+        default=[],
+        metavar="OPTION=V,V",
+        help="an option and the values to try; may be repeated",
     )
-    parser.add_argument("--output", default="checkpoints_sweep", help="folder for all runs (default: checkpoints_sweep)")
+    parser.add_argument(
+        "--output", default="checkpoints_sweep", help="folder for all runs (default: checkpoints_sweep)"
+    )
     parser.add_argument("common", nargs="*", help="after --: options for every run")
     given = parser.parse_args(argv)
     try:

@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
 
 
 def work(config: RunConfig) -> int:
-    """Runs one rank and ends the process at once: threads of a process group that lost a peer would abort a normal exit.
+    """Runs one rank and exits at once: threads of a process group that lost a peer would abort a normal exit.
 
     An unexpected error is printed and reported to torchrun.
     """
@@ -111,7 +111,7 @@ def launch(config: RunConfig, argv: list[str]) -> int:
 
 
 def _run_agent(workers: int, argv: list[str], run_id: str) -> int:
-    """Exit code of one attempt: a worker's own, 128 + n if asked to stop by signal n, -n if it killed a worker."""
+    """Exit code of one attempt: that of a worker, 128 + n if stopped by signal n, -n if signal n killed a worker."""
     import logging
     import signal
 

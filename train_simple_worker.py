@@ -68,7 +68,10 @@ def main(config: RunConfig) -> int:
     except RuntimeError as error:
         if not distributed.is_lost_peer(error):
             raise
-        print(f"train_simple_worker.py: lost the connection to another rank: {str(error).splitlines()[0]}", file=sys.stderr)
+        print(
+            f"train_simple_worker.py: lost the connection to another rank: {str(error).splitlines()[0]}",
+            file=sys.stderr,
+        )
         leave(EXIT_LOST)
     if run.collapsed:
         return EXIT_DIVERGED

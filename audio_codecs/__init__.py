@@ -1,7 +1,7 @@
 """Codecs by name: audio [B, 1, N] at 24 kHz <-> latents [B, 128, ceil(N / 320)] at 75 frames a second.
 
 A new codec is one class that follows `audio_codecs.base.Codec`, its options, and one line in `audio_codecs/options.py`.
-(The room cannot be called `codecs`: Python's standard library has a module of that name, loaded before any of ours.)
+(The package cannot be called `codecs`: Python's standard library has a module of that name.)
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""What every codec offers: audio to latents and back.
+"""The interface of every codec: audio to latents and back.
 
 Shapes: B batch, N audio samples (24 kHz), D latent channels, T latent frames; `wav_B1N`, `latents_BDT`.
 """
@@ -17,7 +17,7 @@ class Codec(Protocol):
 
     Attributes:
         name: the key in `audio_codecs.options.CODECS`.
-        identity: names the latent space; two codecs of equal identity encode alike, so that latents may be shared.
+        identity: names the latent space; codecs of equal identity encode identically, so that latents can be shared.
         sample_rate: audio samples a second (24000).
         frame_rate: latent frames a second (75).
         hop: audio samples to a frame (`sample_rate / frame_rate`, 320).
@@ -33,12 +33,12 @@ class Codec(Protocol):
 
     @classmethod
     def open(cls, weights: str | Path | None, device: str, options: Options) -> Self:
-        """Build the codec on `device`; raises UserError where `weights` are wrong or cannot be had."""
+        """Build the codec on `device`; raises UserError if `weights` are wrong or not available."""
         ...
 
     @classmethod
     def identify(cls, weights: str | Path | None, options: Options) -> str:
-        """The identity that `open(weights, ...)` would carry, without building a network."""
+        """The identity of the codec from `open(weights, ...)`, without building a network."""
         ...
 
     def encode(self, wav_B1N: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ LOGGER = logging.getLogger(__name__)
 class EncodecCodec:
     """Frozen EnCodec encoder and decoder, without the quantiser between them; see `audio_codecs.base.Codec`.
 
-    Latents are the encoder's output before quantisation, so a bandwidth has no bearing on them. Runs in float32, also
+    Latents are the encoder's output before quantisation, so they do not depend on a bandwidth. Runs in float32, also
     under autocast. The weights' licence is non-commercial.
     """
 
@@ -40,7 +40,7 @@ class EncodecCodec:
     def open(
         cls, weights: str | Path | None = None, device: str = "cpu", options: Options | None = None
     ) -> "EncodecCodec":
-        """Find and load the weights; raises UserError where they are missing, damaged or of another model.
+        """Find and load the weights; raises UserError if they are missing, damaged or of another model.
 
         `weights`: a Hugging Face folder (config.json, model.safetensors) or the original encodec_24khz-d7cc33bc.th;
         None: the Hugging Face cache, torch hub's cache, a download.
@@ -72,7 +72,7 @@ def _identity(digest: str) -> str:
 
 
 def _build(weights: EncodecWeights) -> tuple[nn.Module, nn.Module]:
-    # The import takes seconds, so only a program that runs the codec pays for it.
+    # The import takes seconds, so it is done only where the codec is used.
     from transformers.models.encodec.configuration_encodec import EncodecConfig
     from transformers.models.encodec.modeling_encodec import EncodecDecoder, EncodecEncoder
 

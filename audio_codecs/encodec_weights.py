@@ -1,6 +1,6 @@
-"""EnCodec's 24 kHz weights: where they lie, whether they are whole, and one form for both published formats.
+"""EnCodec's 24 kHz weights: where to find them, whether they are intact, and one form for both published formats.
 
-Nothing here runs code from a weights file: pickles are read with `weights_only=True`, and only after their digest fits.
+Nothing here runs code from a weights file: pickles are read with `weights_only=True`, after their digest was checked.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from torch import Tensor
 from errors import UserError
 
 HUB_REPOSITORY = "facebook/encodec_24khz"
-ORIGINAL_NAME = "encodec_24khz-d7cc33bc.th"  # the digits begin the file's sha256, torch hub's convention
+ORIGINAL_NAME = "encodec_24khz-d7cc33bc.th"  # with the first digits of the file's sha256, as in torch hub
 ORIGINAL_URL = f"https://dl.fbaipublicfiles.com/encodec/v0/{ORIGINAL_NAME}"
 CONNECT_SECONDS = 3.0
 ARCHITECTURE = {
@@ -68,7 +68,7 @@ def weights_digest(weights: str | Path | None) -> str:
 
 
 def load_weights(weights: str | Path | None) -> EncodecWeights:
-    """Find, check and read the weights; raises UserError where they are missing, damaged or of another model."""
+    """Find, check and read the weights; raises UserError if they are missing, damaged or of another model."""
     path = find_weights(weights)
     stamp = _stamp(path)
     tensors = _read_safetensors(path) if path.name == "model.safetensors" else _read_original(path)
@@ -86,8 +86,8 @@ def load_weights(weights: str | Path | None) -> EncodecWeights:
 def find_weights(weights: str | Path | None) -> Path:
     """The weights' file: `model.safetensors` (its config.json checked) or an original `encodec_24khz-<8 hex>.th`.
 
-    Where `weights` names none: the Hugging Face cache, torch hub's cache, then a download into the latter, unless
-    HF_HUB_OFFLINE=1 forbids it. Raises UserError within 5 seconds where there is no network.
+    Without `weights`: the Hugging Face cache, torch hub's cache, then a download into the latter, unless
+    HF_HUB_OFFLINE=1 forbids it. Raises UserError within 5 seconds if there is no network.
     """
     if weights is not None:
         return _given(Path(weights).expanduser())
@@ -130,7 +130,7 @@ def _check_config(file: Path) -> None:
 
 
 def _in_hugging_face_cache() -> Path | None:
-    if importlib.util.find_spec("huggingface_hub") is None:  # it comes with transformers, which is an extra
+    if importlib.util.find_spec("huggingface_hub") is None:  # installed with transformers, an optional dependency
         return None
     from huggingface_hub import try_to_load_from_cache
 
@@ -154,12 +154,12 @@ def _download(target: Path) -> None:
         OSError,
         http.client.HTTPException,
         RuntimeError,
-    ) as error:  # no network or no room; a digest that does not fit
+    ) as error:  # no network, no disk space, or a digest that does not match
         raise _not_found(target, f"cannot be downloaded ({error}; HF_HUB_OFFLINE=1 skips the attempt)") from error
 
 
 def _why_unreachable(url: str) -> str | None:
-    """None if `url` answers in time. In a thread, because looking up a host's name knows no time limit."""
+    """None if `url` answers in time. In a thread, because looking up a host name has no time limit."""
     outcome = ["no answer"]
 
     def ask() -> None:
@@ -209,7 +209,7 @@ def _read_original(path: Path) -> dict[str, Tensor]:
         raise UserError(f"The EnCodec weights {path} are damaged (their sha256 is not {digits}...); fetch them anew.")
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # a file made by a stranger can fail to parse in any way; none of them is ours
+    except Exception as error:  # an unknown file can fail to parse in any way
         raise UserError(f"{path} does not hold plain tensors and was not opened; give {ORIGINAL_NAME}.") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path} does not hold a table of tensors; give {ORIGINAL_NAME}.")

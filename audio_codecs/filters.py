@@ -1,4 +1,4 @@
-"""Triangular filters over the bins of a Fourier transform, and the mel scales along which they are laid.
+"""Triangular filters over the bins of a Fourier transform, spaced along mel scales.
 
 Shapes: M bands, F frequency bins (n_fft / 2 + 1).
 """

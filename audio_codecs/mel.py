@@ -29,7 +29,7 @@ PARAMETERS = {
 }
 SAMPLE_RATE, N_FFT, HOP, BANDS = (PARAMETERS[key] for key in ("sample_rate", "n_fft", "hop", "bands"))
 LOG_FLOOR = math.log(PARAMETERS["floor"])
-LOG_CEILING = 8.0  # a full-scale sine stays below 4; anything above this only serves to overflow exp
+LOG_CEILING = 8.0  # a full-scale sine is below 4; larger values would only overflow exp
 MARGIN = (N_FFT - HOP) // 2  # padding at each end, so that frame t is centred on samples 320 t .. 320 t + 319
 HOPS_PER_WINDOW = -(-N_FFT // HOP)
 ROUNDS, MOMENTUM, PHASE_SEED = 32, 0.99, 0  # of Griffin-Lim
@@ -39,8 +39,8 @@ RESCALINGS = 8
 class MelCodec:
     """Natural logarithm of a mel spectrogram of magnitudes, floored at 1e-5; see `audio_codecs.base.Codec`.
 
-    Latents lie in about [-11.5, 4]; silence is exactly log(1e-5). The ends of the audio are mirrored, so that cutting a
-    clip out of music leaves no click in its first and last frames.
+    Latents lie in about [-11.5, 4]; silence is exactly log(1e-5). The ends of the audio are mirrored, so that a clip
+    cut from music has no click in its first and last frames.
     """
 
     name = "mel"
@@ -65,7 +65,7 @@ class MelCodec:
 
     @classmethod
     def identify(cls, weights: str | Path | None = None, options: Options | None = None) -> str:
-        """'mel-' and a digest of all that decides what `encode` returns."""
+        """'mel-' and a digest of all parameters of `encode`."""
         if weights is not None:
             raise UserError(
                 f"The codec 'mel' has no weights, but --codec_weights {weights} was given; "
@@ -87,8 +87,8 @@ class MelCodec:
 
         Magnitudes come from the filters' pseudo-inverse, phases from fast Griffin-Lim. The same latents give the same
         audio, whatever else is in the batch. The gradient is that of the last rescaling of magnitudes and of the last
-        inverse transform, all before them taken as constant: smooth and as cheap as one round, where differentiating
-        32 rounds would be neither.
+        inverse transform, with everything before them constant: smooth and as cheap as one iteration, unlike the
+        gradient through 32 iterations.
         """
         assert latents_BDT.ndim == 3 and latents_BDT.shape[1] == BANDS and latents_BDT.shape[2] > 0, latents_BDT.shape
         with torch.autocast(latents_BDT.device.type, enabled=False):
@@ -102,11 +102,11 @@ class MelCodec:
         return wav_BL[:, None, MARGIN:-MARGIN]
 
     def _invert_filters(self, mel_BTD: Tensor) -> Tensor:
-        """Magnitudes of which the filters nearly show `mel_BTD`, nowhere below zero.
+        """Non-negative magnitudes whose mel spectrogram is nearly `mel_BTD`.
 
-        The pseudo-inverse is exact but partly negative; clamped, it misses bands by 5 % on average. A few rescalings
-        bring that to 0.6 %, which lowers the round trip's error from 0.13 to 0.09. They cannot revive a zero, so
-        the start is kept above a tenth of the smooth spectrum that one rescaling makes of a flat one.
+        The pseudo-inverse is exact but partly negative; clamped, it is wrong by 5 % per band on average. A few
+        rescalings reduce that to 0.6 %, and the round trip's error from 0.13 to 0.09. They cannot change a zero, so the
+        start is kept above a tenth of the smooth spectrum that one rescaling makes from a flat one.
         """
         flat_BTF = torch.ones_like(mel_BTD[..., :1]).expand(*mel_BTD.shape[:2], N_FFT // 2 + 1)
         magnitude_BTF = torch.maximum(mel_BTD @ self._inverse_DF, 0.1 * self._rescale(flat_BTF, mel_BTD))
@@ -121,7 +121,7 @@ class MelCodec:
         return magnitude_BTF * (missing_BTD @ self._filters_FD.T) / self._filter_sums_F
 
     def _griffin_lim(self, magnitude_BTF: Tensor) -> Tensor:
-        """Phases (unit complex numbers) for which the magnitudes are nearly those of a signal.
+        """Phases (unit complex numbers) with which the magnitudes are nearly those of a signal.
 
         Perraudin, Balazs, Sondergaard: A fast Griffin-Lim algorithm (WASPAA 2013), algorithm 2.
         """
@@ -140,14 +140,14 @@ class MelCodec:
         """Least-squares inverse (Griffin, Lim 1984, equation 6): windowed overlap-add over the windows' energy."""
         wav_BL = _overlap_add(torch.fft.irfft(spectrum_BTF, n=N_FFT) * self._window_W)
         energy_L = _overlap_add((self._window_W**2).expand(1, spectrum_BTF.shape[1], N_FFT))
-        return wav_BL / energy_L.clamp(min=1e-6)  # the outermost samples alone are that weak, and `decode` drops them
+        return wav_BL / energy_L.clamp(min=1e-6)  # only the outermost samples, which `decode` drops, are that small
 
 
 def _first_phase(magnitude_BTF: Tensor) -> Tensor:
     """Random phases, the same for each item of a batch and on each device, from a generator of their own."""
     generator = torch.Generator().manual_seed(PHASE_SEED)
-    turns_TF = torch.rand(magnitude_BTF.shape[1:], generator=generator).to(magnitude_BTF.device)
-    return torch.polar(torch.ones_like(turns_TF), 2 * math.pi * turns_TF).expand_as(magnitude_BTF)
+    phases_TF = torch.rand(magnitude_BTF.shape[1:], generator=generator).to(magnitude_BTF.device)
+    return torch.polar(torch.ones_like(phases_TF), 2 * math.pi * phases_TF).expand_as(magnitude_BTF)
 
 
 def _mirror_ends(wav_BN: Tensor) -> Tensor:
@@ -159,7 +159,7 @@ def _mirror_ends(wav_BN: Tensor) -> Tensor:
 
 
 def _overlap_add(frames_BTW: Tensor) -> Tensor:
-    """Sum of windows, each a hop after the one before: [B, T, W] -> [B, L]; adds whole hops at a time."""
+    """Sum of windows, each one hop after the previous one: [B, T, W] -> [B, L]; adds whole hops at a time."""
     batch, frames, window = frames_BTW.shape
     rows = functional.pad(frames_BTW, (0, HOPS_PER_WINDOW * HOP - window)).view(batch, frames, HOPS_PER_WINDOW, HOP)
     total = rows.new_zeros(batch, frames + HOPS_PER_WINDOW - 1, HOP)

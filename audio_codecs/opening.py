@@ -14,9 +14,9 @@ def open_codec(
 ) -> Codec:
     """The codec `name`, frozen, on `device`.
 
-    `weights` is a path that the codec understands; without it the codec looks where its weights usually lie. `options`
-    are the codec's own, by default their defaults. Raises UserError for an unknown name, and for weights that are
-    wrong, not found, or not wanted.
+    `weights` is a path in a form that the codec accepts; without it the codec searches the usual places. `options` are
+    the codec's own, None for their defaults. Raises UserError for an unknown name, and for weights that are wrong, not
+    found, or not used by the codec.
 
     >>> codec = open_codec("mel")
     >>> codec.decode(codec.encode(torch.zeros(1, 1, 24000))).shape

@@ -12,10 +12,10 @@ class EncodecOptions(Options):
     """EnCodec"""
 
     encodec_sr: int = opt(
-        24000, "sample rate in Hz; EnCodec 24 kHz knows this one only", ge=24000, le=24000, without_effect=True
+        24000, "sample rate in Hz; EnCodec 24 kHz supports only this one", ge=24000, le=24000, without_effect=True
     )
     encodec_bandwidth: float = opt(
-        6.0, "kept for compatibility: latents are taken before quantisation", gt=0, without_effect=True
+        6.0, "no effect, kept for compatibility: latents are taken before quantisation", gt=0, without_effect=True
     )
 
 

@@ -1,6 +1,6 @@
-"""Runs rows, each in a process of its own, and prints figures beside their bars.
+"""Runs benchmarks, each in its own process, and prints measurements with their targets.
 
-Exit code: 0 whatever the timings; 1 where a row's script broke; 2 for an unknown row.
+Exit code: 0 whatever the timings; 1 if a benchmark failed; 2 for an unknown benchmark.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench.figures import Figure, table
 
-# Row -> where its function is, and when to give it up (seconds; three times what it takes on two busy cores).
+# Benchmark -> its function, and its time limit (seconds; three times what it takes on two busy cores).
 ROWS = {
     "step": ("bench.step_rows:step", 720),
     "library": ("bench.step_rows:library", 540),
@@ -39,13 +39,13 @@ LATEST = Path("bench") / "latest.json"
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
     parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(ROWS))
-    parser.add_argument("--quick", action="store_true", help="each script once, small: for broken scripts, not timings")
-    parser.add_argument("--json", type=Path, help=f"where the figures go (default: {LATEST}; --quick: nowhere)")
+    parser.add_argument("--quick", action="store_true", help="run each benchmark once, small: to find errors only")
+    parser.add_argument("--json", type=Path, help=f"file for the measurements (default: {LATEST}; with --quick: none)")
     parser.add_argument("--inside", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     unknown = set(options.rows) - set(ROWS)
     if unknown:
-        print(f"python -m bench: no row is called {', '.join(sorted(unknown))}: choose from {', '.join(ROWS)}",
+        print(f"python -m bench: no benchmark is called {', '.join(sorted(unknown))}: choose from {', '.join(ROWS)}",
               file=sys.stderr)  # fmt: skip
         return 2
     if options.inside:
@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
 
 
 def inside(row: str, quick: bool, out: Path) -> int:
-    """One row, in its own process: its figures as JSON in `out`."""
+    """Runs one benchmark in its own process and writes its measurements as JSON to `out`."""
     import importlib
 
     module, function = ROWS[row][0].split(":")
@@ -86,7 +86,7 @@ def run_all(rows: list[str], quick: bool, json_path: Path | None, command: list[
 
 
 def run_row(row: str, quick: bool, work: Path) -> list[Figure] | None:
-    """The row's figures, or None where its script broke."""
+    """The measurements of a benchmark, or None if it failed."""
     out = work / f"{row}.json"
     call = [sys.executable, "-m", "bench", row, "--inside", str(out), *(["--quick"] if quick else [])]
     environment = (
@@ -105,7 +105,7 @@ def run_row(row: str, quick: bool, work: Path) -> list[Figure] | None:
 
 
 def device() -> dict[str, object]:
-    """What the figures were measured on."""
+    """The machine of the measurements."""
     import torch
 
     found: dict[str, object] = {
@@ -136,7 +136,7 @@ def write_json(path: Path, figures: list[Figure], kind: str, command: list[str])
         "figures": [asdict(figure) | {"verdict": figure.verdict(kind)} for figure in figures],
     }
     path.write_text(json.dumps(described, indent=1) + "\n")
-    print(f"figures in {path}")
+    print(f"measurements in {path}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What a checkpoint costs the run: the copy that training waits for, and the writing beside it.
+"""The cost of a checkpoint: the copy that training waits for, and the writing in the background.
 
-python -m bench.checkpoint            the demo's networks and a generator of 100 M parameters
+python -m bench.checkpoint            the demo's networks, and a generator of 100 M parameters
 """
 
 import argparse
@@ -16,7 +16,7 @@ LARGE = {"width": 960, "num_layers": 9, "global_batch_size": 2, "crop_seconds": 
 
 
 def stall(quick: bool) -> list[Figure]:
-    """Steps with a save of the whole state among them against the same number without, at the default interval."""
+    """Steps with one save of the whole state against the same number without, at the default interval."""
     figures = measure("the demo", 1 if quick else 3, 1 if quick else 7)
     if not quick:
         figures += measure("100 M parameters", 2, 3, **LARGE)
@@ -24,7 +24,7 @@ def stall(quick: bool) -> list[Figure]:
 
 
 def measure(title: str, steps: int, rounds: int, **changes) -> list[Figure]:
-    """Time that one save takes from training: what rounds with a save last longer, the end of the writing included."""
+    """Training time that one save costs: how much longer rounds with a save take, until the writing has finished."""
     from training.checkpointing import save
 
     run = open_run("demo", **changes)
@@ -34,7 +34,7 @@ def measure(title: str, steps: int, rounds: int, **changes) -> list[Figure]:
         advance(run, steps)
         run.saver.wait()
 
-    saving()  # the first one allocates what later ones use again
+    saving()  # the first save allocates memory that later ones reuse
     result = compare(saving, lambda: advance(run, steps), rounds)
     lost = sorted(a - b for a, b in zip(result.a, result.b, strict=True))[len(result.a) // 2]
     waited = sorted(run.saver.stalls[-rounds:])[rounds // 2]

@@ -1,5 +1,5 @@
-"""The step as a system without a latent cache makes it: in every step EnCodec encodes both clips and decodes the
-output, and the regression and spectral losses are measured on audio. Same networks, same adversarial part.
+"""The training step of a system without a latent cache: in every step EnCodec encodes both clips and decodes the
+output, and regression and spectral losses are measured on audio. Networks and adversarial losses are the same.
 
 B samples, N audio samples.
 """

@@ -1,4 +1,4 @@
-"""What a row measures, its bars, and the table."""
+"""A measurement with its targets ("bars"), and the table of measurements."""
 
 import operator
 from dataclasses import dataclass, field
@@ -13,9 +13,9 @@ class Figure:
     """One line of the table.
 
     Attributes:
-        value: what was measured; None where this machine cannot (`note` says why).
-        bar_cpu, bar_gpu: "<= 1.03", "" where there is none.
-        details: readings behind the value, for the JSON.
+        value: the result; None if this machine cannot measure it (`note` says why).
+        bar_cpu, bar_gpu: targets such as "<= 1.03", "" for none.
+        details: further data for the JSON file.
     """
 
     name: str
@@ -43,8 +43,8 @@ def meets(value: float, bar: str) -> bool:
 
 
 def table(figures: list[Figure], kind: str) -> str:
-    """All figures with the bars of this kind of device ("cpu" or "cuda"), then the bars that need the other kind."""
-    rows = [("figure", "measured", f"bar ({kind})", "", "")]
+    """All measurements with the targets for this kind of device ("cpu" or "cuda"), then those for the other kind."""
+    rows = [("measurement", "measured", f"target ({kind})", "", "")]
     for f in figures:
         measured = NOT_HERE if f.value is None else f"{f.value:.4g}{f.unit}"
         verdict = "" if f.value is None else f.verdict(kind)

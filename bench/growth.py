@@ -1,4 +1,4 @@
-"""Growth curves: how the step grows with its sizes, and how start and memory grow with the dataset."""
+"""Growth curves: how step time grows with sizes, and how start-up time and memory grow with the dataset."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from bench.step_rows import seconds_per_step
 from bench.timing import exponent
 from bench.workloads import open_run, work_folder
 
-CURVES = {  # option of the demo recipe -> its values; the others as the recipe has them, but for a smaller batch
+CURVES = {  # option of the demo recipe -> its values; other options as in the recipe, but with a smaller batch
     "global_batch_size": [4, 8, 16, 28],
     "crop_seconds": [1.0, 2.0, 4.0],
     "width": [96, 192, 384],
@@ -52,7 +52,7 @@ def _curve(title: str, sizes: list, values: list[float], unit: str) -> Figure:
 
 
 def dataset_curve(quick: bool) -> list[Figure]:
-    """Opening a dataset of N pairs whose latents are cached, and the memory that it takes, in a process of its own."""
+    """Opening a dataset of N pairs whose latents are cached, and the memory that it takes, in a separate process."""
     counts = [100, 1000] if quick else PAIRS
     opened = []
     for count in counts:
@@ -88,7 +88,7 @@ def synthetic_dataset(pairs: int) -> Path:
         index.pairs[split] = []
         for number in range(count):
             name, digests = f"pair_{number:06d}", []
-            if number % 20_000 == 0:  # a file system bounds the names of one file
+            if number % 20_000 == 0:  # file systems limit the number of links to a file
                 original = root / f"{split}_{number}.wav"
                 write_wav(original, np.zeros(CLIP_SAMPLES, np.float32), 24_000)
                 status = original.stat()
@@ -112,7 +112,7 @@ def synthetic_dataset(pairs: int) -> Path:
 
 
 def measure_opening(folder: str) -> dict[str, float]:
-    """What a rank does with a dataset before and in its first steps."""
+    """Times the opening of a dataset and the first batches."""
     from bench.program_rows import _resident
     from data.stream import SampleStream, batches
     from kinds.audio.latent_pairs import open_pairs
@@ -132,8 +132,8 @@ def measure_opening(folder: str) -> dict[str, float]:
 
 
 def raw_batch_s(shards: list[Path]) -> float:
-    """Seconds in which 34 rows, as many as a batch of 16 takes, are copied out of bare memory maps opened for it; in a
-    small dataset some of their pages are warm by now."""
+    """Seconds to copy 34 rows, as many as a batch of 16 needs, from newly opened memory maps; in a small dataset some
+    of their pages are in the page cache already."""
     rng, maps = np.random.default_rng(0), {}
     begun = time.perf_counter()
     for shard in rng.integers(0, len(shards), 20 * 34):

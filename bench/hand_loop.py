@@ -1,5 +1,5 @@
-"""A bare loop as one would write it by hand: the same networks, losses, penalties, optimizers, clipping, noise and
-weight average as a run; data in memory, no log, no checkpoint, no schedule, no guard against bad values.
+"""A minimal hand-written training loop: the same networks, losses, penalties, optimizers, clipping, noise and EMA as a
+run; data in memory, no logging, checkpoints, schedules or handling of non-finite values.
 
 B samples, D latent channels, T frames.
 """
@@ -31,9 +31,9 @@ def _own_optimizer(config: RunConfig, network, lr: float) -> torch.optim.Optimiz
 
 
 class HandLoop:
-    """`step()` trains both networks once, on `batch` clips at half noise.
+    """`step()` trains both networks once, on `batch` clips at noise level 0.5.
 
-    `prepare`, `backward` and `clip` are where a trainer library takes hold; by default they are torch's own.
+    `prepare`, `backward` and `clip` are the hooks for a trainer library; by default they are torch's own.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Generation, preparation of a dataset, reading of latents."""
+"""Benchmarks of generation, preparation of a dataset, and reading of latents."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from bench.workloads import ROOT, dataset, open_run, work_folder
 
 
 def generation(quick: bool) -> list[Figure]:
-    """Seconds of audio per second of the demo generator: a single pass, and all that the recipe asks for, decoded."""
+    """Seconds of audio per second of the demo generator: with one sampling step, and with the recipe's and decoding."""
     from audio_codecs import open_codec
     from kinds.audio.render import generate_from_noise
     from synthesis.loading import export_generator, load_generator
@@ -47,7 +47,7 @@ def generation(quick: bool) -> list[Figure]:
 
 
 class _NoCodec:
-    """Silence for any latents: what is left is the generator."""
+    """Returns silence for any latents, so that only the generator is timed."""
 
     name, identity, sample_rate, frame_rate, hop, channels = "none", "none", 24000, 75, 320, 128
 
@@ -85,7 +85,7 @@ def prepare_rate(quick: bool) -> list[Figure]:
 
 
 def _find_ffmpeg() -> str | None:
-    """The system's ffmpeg, else the one in the package imageio-ffmpeg, else none."""
+    """The system's ffmpeg, else that of the package imageio-ffmpeg, else None."""
     try:
         import imageio_ffmpeg
 

@@ -1,4 +1,4 @@
-"""The programs as users start them: time to the first step, and memory over a thousand steps."""
+"""Benchmarks of whole programs: time to the first step, and memory over a thousand steps."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ LAUNCHERS = {
 
 
 def _start(launcher: str, **options: object) -> tuple[subprocess.Popen, Path]:
-    """A tiny training, and where it logs."""
+    """Starts a tiny training; returns its process and its metrics file."""
     folder = Path(tempfile.mkdtemp(prefix="program-", dir=work_folder()))
     call = [*LAUNCHERS[launcher], "--dataset_folder", str(dataset()), "--checkpoint_dir", str(folder)]
     call += [word for name, value in (TINY | options).items() for word in (f"--{name}", str(value))]
@@ -50,7 +50,7 @@ def _wait_for(process: subprocess.Popen, metrics: Path, step: int) -> None:
 
 
 def startup(quick: bool) -> list[Figure]:
-    """From the command line to the end of the first optimizer step, the latents being cached."""
+    """From the command line to the end of the first optimizer step, with cached latents."""
     dataset()
     found = []
     for launcher in LAUNCHERS:
@@ -98,7 +98,7 @@ def _growth(readings: list[tuple[int, int]], first: int, last: int) -> float:
 
 
 def _tree(pid: int) -> list[int]:
-    """A process and all that descend from it."""
+    """A process and all its descendants."""
     found = [pid]
     with contextlib.suppress(OSError):
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
@@ -107,7 +107,7 @@ def _tree(pid: int) -> list[int]:
 
 
 def _resident(pid: int) -> int:
-    """Bytes of its own that a process holds in memory; mapped files, the latents among them, are left out."""
+    """Private resident memory of a process in bytes, without mapped files such as latents."""
     with contextlib.suppress(OSError, ValueError):
         resident, shared = Path(f"/proc/{pid}/statm").read_text().split()[1:3]
         return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")

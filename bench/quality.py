@@ -1,11 +1,11 @@
-"""Quality of the demo recipe beside `classic`, the reference's recipe, at equal wall-clock and equal data.
+"""Quality of the demo recipe compared with `classic`, the baseline recipe, at equal wall-clock time and equal data.
 
-python -m bench.quality                        about 24 minutes on two cores; everything lands in results/
+python -m bench.quality                        about 24 minutes on two cores; results are written to results/
 
-Makes the demo's music and more of it that no run sees, trains the demo under several seeds and `classic` for as long
-as the demo took, measures all of them in one table, and draws real music, its round trip, `classic` and the demo side
-by side. The same command again goes on where it was stopped. `classic` keeps everything but its number of epochs: a
-quarter of them music, half transition, a quarter noise, as in its recipe, and as many as fit.
+Makes demo music for training and for evaluation, trains the demo with several seeds and `classic` for as long as the
+demo took, evaluates all of them in one table, and draws spectrograms of real music, its round trip, `classic` and the
+demo. After an interruption run the same command again. `classic` keeps its options except the number of epochs, which
+is chosen to fit the time: a quarter of them music, half transition, a quarter noise, as in its recipe.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def program(name: str, *options: object) -> float:
 
 
 def music(folder: Path, songs: int, held_out_songs: int) -> None:
-    """The demo's songs, and others to judge against."""
+    """Makes the demo's songs, and others for evaluation."""
     for name, number, seed in (("music", songs, SEED), ("held_out", held_out_songs, SEED + 1)):
         if not (folder / name / "dataset.yaml").exists():
             options = ("--demo_songs", number, "--seed", seed, "--output_dir", folder / name)
@@ -47,7 +47,7 @@ def music(folder: Path, songs: int, held_out_songs: int) -> None:
 
 
 def train(folder: Path, name: str, recipe: str, *options: object) -> float:
-    """One run from the beginning; its seconds, which a second call reads instead of training again."""
+    """Trains one run and returns its seconds; a second call reads them from a file instead."""
     run, clock = folder / name, folder / name / "wall_clock.json"
     if not (clock.exists() and (run / FINISHED).exists()):
         fixed = ("--dataset_folder", folder / "music", "--checkpoint_dir", run)
@@ -57,7 +57,7 @@ def train(folder: Path, name: str, recipe: str, *options: object) -> float:
 
 
 def classic_schedule(folder: Path, seconds: float, more: list[str]) -> list[object]:
-    """Options that make `classic` fill `seconds`, from the speed of a short rehearsal."""
+    """Options with which `classic` takes `seconds`, from the speed of a short trial run."""
     rehearsal, begun = folder / "rehearsal", time.monotonic()
     options = (*more, "--max_steps", REHEARSAL_STEPS, "--log_every", 1, "--sample_every", 0)
     fixed = ("--dataset_folder", folder / "music", "--checkpoint_dir", rehearsal)
@@ -72,7 +72,7 @@ def classic_schedule(folder: Path, seconds: float, more: list[str]) -> list[obje
 
 
 def schedule(epochs: int) -> list[object]:
-    """The reference's curriculum, 50 + 100 + 50 epochs, in `epochs` of them; saved and shown rarely, as the demo is."""
+    """The baseline's curriculum, 50 + 100 + 50 epochs, scaled to `epochs`; rarely validated and saved, as the demo."""
     begin, transition = round(epochs / 4), max(1, round(epochs / 2))
     curriculum = ["--gan_curriculum_start_epoch", begin + 1, "--pure_gan_mode", round(1 / transition, 4)]
     rarely = ["--val_every", max(1, epochs // 10), "--save_every", epochs, "--sample_every", 0, "--patience", 0]
@@ -80,7 +80,7 @@ def schedule(epochs: int) -> list[object]:
 
 
 def draw(folder: Path, runs: list[Path], seed: int) -> None:
-    """`spectrograms.png` and its clips as wav files: held-out music, its round trip, each run's out of noise."""
+    """`spectrograms.png` and its clips as wav files: held-out music, its round trip, clips of each run from noise."""
     from audio_codecs import open_codec
     from kinds.audio.files import read_audio, write_wav
     from kinds.audio.pictures import save_grid
@@ -94,7 +94,7 @@ def draw(folder: Path, runs: list[Path], seed: int) -> None:
     rows["codec round trip"] = [decode(codec, encode(codec, wav, "cpu"))[0][: len(wav)] for wav in real]
     for run in runs:
         clips = generate_from_noise(load_generator(run), codec, COLUMNS, len(real[0]) / codec.sample_rate, seed)
-        rows[f"{run.name}, out of noise"] = list(clips)
+        rows[f"{run.name}, from noise"] = list(clips)
     save_grid(rows, codec.sample_rate, folder / "spectrograms.png")
     (folder / "wav").mkdir(exist_ok=True)
     for name, clips in rows.items():
@@ -104,12 +104,12 @@ def draw(folder: Path, runs: list[Path], seed: int) -> None:
 
 
 def summary(folder: Path, runs: dict[str, float]) -> str:
-    """What docs/results.md shows, as Markdown: every set's figures with their intervals, and the runs' wall-clock."""
+    """The Markdown table of docs/results.md: metrics of every set with intervals, and the runs' wall-clock times."""
     report = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
     names = ["gap_closed", "frechet", "kernel", "density", "coverage", "diversity", "nearest_train"]
     lines = [f"| set | {' | '.join(name.replace('_', ' ') for name in names)} |", "|---" * (len(names) + 1) + "|"]
-    for title, figures in report["sets"].items():
-        cells = [f"{f['value']:.2f} ({f['low']:.2f} to {f['high']:.2f})" for f in map(figures.get, names)]
+    for title, values in report["sets"].items():
+        cells = [f"{v['value']:.2f} ({v['low']:.2f} to {v['high']:.2f})" for v in map(values.get, names)]
         lines.append(f"| {title} | {' | '.join(cells)} |")
     wall = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in runs.items())
     about = ", ".join(f"{key} {report[key]}" for key in ("clips", "clip_seconds", "seed", "device_name", "torch"))
@@ -119,11 +119,11 @@ def summary(folder: Path, runs: dict[str, float]) -> str:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.quality", description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--output", type=Path, default=Path("results"), help="where everything lands (default: results)")
-    add("--seeds", default="42,43,44", help="of the demo's runs (default: 42,43,44)")
+    add("--output", type=Path, default=Path("results"), help="folder for all results (default: results)")
+    add("--seeds", default="42,43,44", help="random seeds of the demo's runs (default: 42,43,44)")
     add("--num", type=int, default=256, help="clips in each set (default: 256)")
-    add("--songs", type=int, default=26, help="of the demo's music (default: 26)")
-    add("--held_out_songs", type=int, default=60, help="that no run sees (default: 60)")
+    add("--songs", type=int, default=26, help="number of songs of the demo's music (default: 26)")
+    add("--held_out_songs", type=int, default=60, help="number of further songs for evaluation (default: 60)")
     add("--classic_options", default="", metavar="'--OPTION V'", help="further options for `classic`, in one string")
     add("options", nargs="*", help="after --: further options for the demo's runs")
     args = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""Two ranks of one thread over one rank of one thread, in turns, within one pair of processes."""
+"""Speed of two ranks of one thread over one rank of one thread, measured alternately in one pair of processes."""
 
 import json
 import os
@@ -12,11 +12,11 @@ from bench.timing import Comparison, seconds
 from bench.workloads import advance, dataset, open_run, work_folder
 
 TITLE = "2 ranks x 1 thread / 1 rank x 1 thread"
-CEILING = "the same, two programs that know nothing of each other"
+CEILING = "the same, two independent programs"
 
 
 def ranks(quick: bool) -> list[Figure]:
-    """Samples per second, the batch per rank being the same."""
+    """Samples per second, at the same batch per rank."""
     import torch
 
     if len(os.sched_getaffinity(0)) < 2 or torch.cuda.device_count() == 1:
@@ -30,9 +30,9 @@ def ranks(quick: bool) -> list[Figure]:
 
 
 def worker(out: str, quick: bool) -> None:
-    """One of the two ranks. In turns: rank 0 trains while rank 1 waits; both train, each for itself; both together.
+    """One of the two ranks. Alternately: rank 0 trains while rank 1 waits; both train independently; both together.
 
-    Each for itself shows what two cores of this machine are worth: they share memory, caches and often clock or core.
+    Independent training shows the speed-up that two cores allow: they share memory, caches and often clock or core.
     """
     from runtime import distributed
     from runtime.memory import keep_freed_memory
@@ -69,7 +69,7 @@ def worker(out: str, quick: bool) -> None:
 
 
 def agreement_s(ranks, times: int) -> float:
-    """Seconds that an agreement between ranks takes when all arrive at once, on average."""
+    """Mean seconds of an agreement between ranks that all arrive at the same time."""
     ranks.any(False)
     started = time.perf_counter()
     for _ in range(times):

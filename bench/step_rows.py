@@ -1,4 +1,4 @@
-"""The step: against a bare loop, against a trainer library, against the codec in the loop, against the hardware."""
+"""Benchmarks of the step: against a bare loop, a trainer library, the codec in the loop, and the hardware."""
 
 import importlib.util
 import json
@@ -23,7 +23,7 @@ def _steps(loop: HandLoop, count: int) -> None:
 
 
 def step(quick: bool) -> list[Figure]:
-    """Our step / a bare hand-written loop."""
+    """Our step / a minimal hand-written loop."""
     found = []
     for name, steps in STEPS.items():
         run = open_run(name)
@@ -72,7 +72,7 @@ def codec(quick: bool) -> list[Figure]:
 
 
 def flops(quick: bool) -> list[Figure]:
-    """Model FLOPs per second / those of a matrix product, in turns."""
+    """Model FLOPs per second / those of a matrix product, measured alternately."""
     from torch.utils.flop_counter import FlopCounterMode
 
     size = 1024 if quick else 2048
@@ -101,13 +101,13 @@ def data(quick: bool) -> list[Figure]:
 
 
 def amp(quick: bool) -> list[Figure]:
-    """What `--amp bf16` is worth here; no bar, since few CPUs multiply in bf16."""
+    """The speed-up by `--amp bf16`; without target, since few CPUs have bf16 units."""
     plain, half = open_run("demo"), open_run("demo", amp="bf16")
     result = compare(lambda: advance(plain, 1), lambda: advance(half, 1), 1 if quick else 2)
     return [Figure("step in float32 / with --amp bf16, demo", result.ratio, details=result.details())]
 
 
 def seconds_per_step(run, steps: int, rounds: int) -> float:
-    """The least of some rounds: what the step costs when nothing else runs."""
+    """The minimum over some rounds: the time of a step when nothing else runs."""
     advance(run, 1)
     return min(seconds(lambda: advance(run, steps)) for _ in range(rounds)) / steps

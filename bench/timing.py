@@ -1,4 +1,4 @@
-"""Clocks: two things are timed in turns, so that whatever else the machine does falls on both."""
+"""Timing: two functions are timed alternately, so that other load on the machine affects both."""
 
 import math
 import time
@@ -15,7 +15,7 @@ def synchronise() -> None:
 
 
 def seconds(work: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
-    """Wall-clock seconds of one call, device work included; `clock` for others than the wall's."""
+    """Wall-clock seconds of one call, device work included; `clock` selects another clock."""
     synchronise()
     start = clock()
     work()
@@ -27,7 +27,7 @@ def seconds(work: Callable[[], object], clock: Callable[[], float] = time.perf_c
 class Comparison:
     """Seconds of each round of A and of B; neighbours in time are compared with each other.
 
-    `cpu_a` and `cpu_b` are seconds of processor time: what to look at where other programs are busy as well.
+    `cpu_a` and `cpu_b` are seconds of processor time, which other programs disturb less.
     """
 
     a: list[float]
@@ -54,7 +54,7 @@ class Comparison:
 def compare(
     a: Callable[[], object], b: Callable[[], object], rounds: int, warm: bool = True, budget: float = 25.0
 ) -> Comparison:
-    """Times A and B in turns: A B, B A, A B, ...; three rounds at least, none once `budget` seconds are over."""
+    """Times A and B alternately: A B, B A, A B, ...; three rounds at least, no new one after `budget` seconds."""
     if warm:
         a()
         b()
@@ -63,9 +63,9 @@ def compare(
     for k in range(rounds):
         if k >= 3 and time.perf_counter() - begun > budget:
             break
-        turns = [(result.a, result.cpu_a, a), (result.b, result.cpu_b, b)]
-        for turn in turns if k % 2 == 0 else turns[::-1]:
-            record(*turn)
+        pair = [(result.a, result.cpu_a, a), (result.b, result.cpu_b, b)]
+        for one in pair if k % 2 == 0 else pair[::-1]:
+            record(*one)
     return result
 
 

@@ -1,4 +1,4 @@
-"""What is measured: real runs on a small dataset, as the programs build them."""
+"""The measured runs: real ones on a small dataset, built as in the programs."""
 
 import functools
 import os
@@ -17,7 +17,7 @@ from training.run import Run
 
 ROOT = Path(__file__).parent.parent
 SEED = 42
-# Nothing but steps, all alike: no validation, samples or checkpoints among them; half noise, half music throughout.
+# Only identical training steps: no validation, samples or checkpoints; noise level 0.5 throughout.
 _STEPS_ONLY = {
     "epochs": 10**6, "patience": 0, "val_every": 10**6, "save_every": 10**6, "save_every_minutes": 0, "sample_every": 0,
     "pure_gan_mode": 0.5, "gan_curriculum_start_epoch": 1, "gan_noise_ceiling": 0.5, "penalty_every": 1, "seed": SEED,
@@ -26,7 +26,7 @@ _STEPS_ONLY = {
 
 
 def work_folder() -> Path:
-    """Where a bench keeps its files; the parent process names one for all rows."""
+    """The folder of temporary files; the parent process sets one for all benchmarks."""
     return Path(os.environ.get("BENCH_WORK") or _own_folder())
 
 
@@ -36,7 +36,7 @@ def _own_folder() -> str:
 
 
 def dataset() -> Path:
-    """A dataset of made-up music with its latent cache: 28 training pairs of 4 s."""
+    """A dataset of synthesised music with its latent cache: 28 training pairs of 4 s."""
     from kinds.audio.preparing.prepare import Options, prepare
 
     folder = work_folder() / "dataset"
@@ -47,8 +47,8 @@ def dataset() -> Path:
 
 
 def config(name: str, **changes: Any) -> RunConfig:
-    """ "demo": the recipe at twice its batch; "classic": every default (the reference networks) at half of it; steps
-    only."""
+    """ "demo": the recipe at twice its batch; "classic": all defaults (the baseline networks) at half the batch;
+    training steps only."""
     values = {"batch_size": 4}
     if name == "demo":
         values = with_presets(read_yaml(ROOT / "recipes" / "demo.yaml")) | {"global_batch_size": 16}
@@ -60,13 +60,13 @@ def config(name: str, **changes: Any) -> RunConfig:
 
 @functools.cache
 def one_rank() -> distributed.Ranks:
-    """This process as the worker sets itself up."""
+    """This process as a single rank, set up as in the worker."""
     keep_freed_memory()
     return distributed.start(int(os.environ.get("BENCH_THREADS", "0")))
 
 
 def open_run(name: str, ranks: distributed.Ranks | None = None, **changes: Any) -> Run:
-    """A run as the worker builds it, in a folder of its own."""
+    """A run built as in the worker, in its own folder."""
     ranks = ranks or one_rank()
     torch.set_float32_matmul_precision("high")
     folder = ranks.from_main(tempfile.mkdtemp(prefix=f"{name}-", dir=work_folder()) if ranks.is_main else None)
@@ -74,7 +74,7 @@ def open_run(name: str, ranks: distributed.Ranks | None = None, **changes: Any) 
 
 
 def advance(run: Run, steps: int) -> None:
-    """So many steps of the worker's own loop: plan, data, both updates, average, log."""
+    """Runs steps of the worker's own loop: plan, data, both updates, EMA, logging."""
     from train_simple_worker import train
 
     run.config = run.config.replace(max_steps=run.counters.step + steps)

@@ -1,4 +1,4 @@
-"""Curriculum: what a run asks of the networks at a given count of epochs or samples, as pure functions.
+"""Curriculum: noise level, weights and learning rates as functions of the number of epochs or samples.
 
 A new fade, shape or learning-rate schedule is one definition, its options, and one line in `curriculum/options.py`.
 """

@@ -1,4 +1,4 @@
-"""The adaptive curriculum as a run keeps it: validation sets the pace at which noise comes."""
+"""The adaptive curriculum: validation sets the pace at which noise is added."""
 
 from dataclasses import asdict
 from typing import Any
@@ -6,15 +6,15 @@ from typing import Any
 from curriculum.options import CurriculumOptions
 from curriculum.pure_gan import AdaptiveAlpha, adapt_alpha
 
-RISE = 0.5  # of the validation loss since noise began, over which the curriculum slows down
+RISE = 0.5  # relative rise of the validation loss since noise began, above which the curriculum slows down
 
 
 class AdaptiveCurriculum:
-    """Alpha of the present epoch, moved on once at the end of every epoch.
+    """Alpha of the current epoch, updated at the end of every epoch.
 
     Attributes:
         state: alpha and speed.
-        began: validation loss when noise began, which the default threshold refers to.
+        began: validation loss when noise began, the basis of the default threshold.
     """
 
     def __init__(self, options: CurriculumOptions) -> None:
@@ -24,12 +24,12 @@ class AdaptiveCurriculum:
 
     @property
     def threshold(self) -> float | None:
-        """The validation loss that slows the curriculum; None while there is nothing to compare with."""
+        """The validation loss above which the curriculum slows down; None while it is unknown."""
         given = self._options.adaptive_alpha_threshold
         return given if given is not None or self.began is None else (1 + RISE) * self.began
 
     def end_of_epoch(self, epoch: int, alpha: float, loss: float | None) -> None:
-        """Takes in the validation loss after `epoch`, measured at `alpha`; None where there was no validation."""
+        """Records the validation loss after `epoch`, measured at `alpha`; None if there was no validation."""
         if loss is not None and (alpha == 0 or self.began is None):
             self.began = loss
         if self._options.adaptive_alpha:

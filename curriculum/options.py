@@ -1,8 +1,8 @@
 """Schedules by name, and the options of the curriculum. Nothing here imports torch.
 
-A fade is called as `definition(alpha)` (a number or [B]) and gives what is left of a weight of 1; a shape as
+A fade is called as `definition(alpha)` (a number or [B]) and returns the factor on a weight; a shape is called as
 `definition(share)`, from 0 to 1. A learning-rate schedule is built as `definition(options, network)`, network "g" or
-"d"; see `curriculum.schedules.Rate`.
+"d"; see `curriculum.schedules.ConstantRate`.
 """
 
 from registry import Options, Registry, opt
@@ -15,17 +15,17 @@ DECAYS = Registry("learning-rate schedule")
 class CurriculumOptions(Options):
     """curriculum"""
 
-    pure_gan_mode: float = opt(0.0, "noise added per epoch: alpha grows by this; 0 = no curriculum", ge=0)
-    gan_curriculum_start_epoch: int = opt(1, "first epoch with noise, from 1 (0 means the same)", ge=0)
-    gan_noise_ceiling: float = opt(1.0, "alpha never passes this", ge=0, le=1)
+    pure_gan_mode: float = opt(0.0, "noise curriculum: alpha (noise level) grows by this per epoch; 0 = off", ge=0)
+    gan_curriculum_start_epoch: int = opt(1, "first epoch with noise, counted from 1 (0 means 1)", ge=0)
+    gan_noise_ceiling: float = opt(1.0, "largest alpha of the curriculum", ge=0, le=1)
     easy_share: float = opt(
-        0.0, "share of samples whose alpha is drawn evenly from 0 to the schedule's, to the end", ge=0, le=1
+        0.0, "share of samples whose alpha is drawn uniformly from 0 to that of the curriculum", ge=0, le=1
     )
-    adaptive_alpha: bool = opt(False, "validation slows the curriculum (x 0.9) or speeds it up (x 1.1)")
+    adaptive_alpha: bool = opt(False, "let the validation loss slow the curriculum (x 0.9) or speed it up (x 1.1)")
     adaptive_alpha_threshold: float | None = opt(
-        None, "validation loss that slows it; default: half as much again as when noise began", gt=0
+        None, "validation loss above which it slows down; default: 1.5 x the loss when noise began", gt=0
     )
-    adaptive_alpha_floor: float = opt(0.0, "alpha is at least this once noise has begun", ge=0, le=1)
+    adaptive_alpha_floor: float = opt(0.0, "smallest alpha once noise has begun", ge=0, le=1)
 
     def check(self, config) -> None:
         if self.adaptive_alpha and self.pure_gan_mode == 0:
@@ -38,43 +38,47 @@ class CurriculumOptions(Options):
 class RateOptions(Options):
     """learning-rate schedules"""
 
-    lr_schedule: str = DECAYS.choice("constant", "learning rates after their warm-up")
-    g_warmup_steps: int = opt(0, "steps over which the generator's learning rate rises", ge=0)
-    d_warmup_steps: int = opt(0, "steps over which the discriminator's learning rate rises", ge=0)
-    warmup_shape: str = SHAPES.choice("linear", "shape of the warm-ups")
+    lr_schedule: str = DECAYS.choice("constant", "learning-rate schedule of both networks after warm-up")
+    g_warmup_steps: int = opt(0, "steps of learning-rate warm-up of the generator", ge=0)
+    d_warmup_steps: int = opt(0, "steps of learning-rate warm-up of the discriminator", ge=0)
+    warmup_shape: str = SHAPES.choice("linear", "shape of the learning-rate warm-ups")
 
 
 class WeightOptions(Options):
-    """weights over a run"""
+    """loss weights over a run"""
 
-    recon_fade: str = FADES.choice("off", "what is left of the regression at a sample's alpha")
-    gan_fade: str = FADES.choice("off", "weight of a sample in the adversarial losses at its alpha")
-    g_pretrain_steps: int = opt(0, "steps before the discriminator joins", ge=0)
-    adv_ramp_steps: int = opt(0, "steps over which gan_weight rises once it has joined", ge=0)
-    adv_ramp_shape: str = SHAPES.choice("linear", "shape of that rise")
-    instance_noise_std: float = opt(0.0, "noise on all that the discriminator sees, in standard deviations", ge=0)
-    instance_noise_decay: float = opt(1.0, "factor on instance noise per epoch, step by step", gt=0, le=1)
+    recon_fade: str = FADES.choice(
+        "off",
+        "factor on a sample's regression loss by its alpha; off: 1; linear: 1 - alpha; "
+        "known: k = (1 - alpha)^2 / ((1 - alpha)^2 + alpha^2); between: 4 k (1 - k)",
+    )
+    gan_fade: str = FADES.choice("off", "the same for a sample's adversarial losses")
+    g_pretrain_steps: int = opt(0, "steps of training the generator alone, before the discriminator joins", ge=0)
+    adv_ramp_steps: int = opt(0, "steps over which gan_weight rises from 0 after that", ge=0)
+    adv_ramp_shape: str = SHAPES.choice("linear", "shape of the rise of gan_weight")
+    instance_noise_std: float = opt(0.0, "standard deviation of noise on the discriminator's inputs", ge=0)
+    instance_noise_decay: float = opt(1.0, "factor on instance noise per epoch, applied gradually", gt=0, le=1)
 
     def check(self, config) -> None:
         fade = config.chosen("gan_fade").part.facts
         if fade.get("fades") and config.curriculum.easy_share == 0:
-            raise ValueError(f"gan_fade {self.gan_fade} needs easy_share over 0: in full noise no other sample counts")
+            raise ValueError(f"gan_fade {self.gan_fade} needs easy_share over 0: at alpha 1 all weights are 0")
         if fade.get("needs_noise") and config.curriculum.pure_gan_mode == 0:
-            raise ValueError(f"gan_fade {self.gan_fade} needs pure_gan_mode over 0: without noise no sample counts")
+            raise ValueError(f"gan_fade {self.gan_fade} needs pure_gan_mode over 0: without noise all weights are 0")
 
 
 class PlateauOptions(Options):
     """reduce on plateau"""
 
     plateau_metric: str = opt(
-        "current", "the validation figure that the generator's rate waits for: current, clean, ceiling or d_loss"
+        "current", "validation metric of the generator's learning rate: current, clean, ceiling or d_loss"
     )
-    disc_plateau_metric: str = opt("d_loss", "the figure that the discriminator's rate waits for")
-    plateau_factor: float = opt(0.5, "factor on a learning rate where its figure stands still", gt=0, lt=1)
-    plateau_patience: int = opt(10, "validations without improvement before a reduction", ge=0)
+    disc_plateau_metric: str = opt("d_loss", "validation metric of the discriminator's learning rate")
+    plateau_factor: float = opt(0.5, "factor on a learning rate when its metric stops improving", gt=0, lt=1)
+    plateau_patience: int = opt(10, "validations without improvement before the learning rate is reduced", ge=0)
 
     def metric(self, network: str) -> str:
-        """The figure that a network's rate waits for; network "g" or "d"."""
+        """The metric that a network's learning rate follows; network "g" or "d"."""
         return {"g": self.plateau_metric, "d": self.disc_plateau_metric}[network]
 
     def check(self, config) -> None:

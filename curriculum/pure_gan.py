@@ -1,7 +1,7 @@
-"""The pure-GAN curriculum: how much of the generator's input is noise, epoch by epoch.
+"""The pure-GAN curriculum: the noise level of the generator's sources, epoch by epoch.
 
-Shapes: B batch, D latent channels, T frames. Epochs are counted from 1, as users say them. `alpha` is the share of
-noise, 0 (music) to 1 (noise).
+Shapes: B batch, D latent channels, T frames. Epochs are counted from 1. `alpha` is the noise level, 0 (music) to 1
+(noise).
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from torch import Tensor
 def alpha_at(epoch: int, rate: float, start_epoch: int, ceiling: float) -> float:
     """min(ceiling, rate * max(0, epoch - max(start_epoch, 1) + 1)): the first noisy epoch is `start_epoch` itself.
 
-    A start of 0 means 1; a rate of 0 keeps the music for ever.
+    A start of 0 means 1; with a rate of 0, alpha stays 0.
     """
     assert epoch >= 1, f"epochs count from 1, not {epoch}"
     return min(ceiling, rate * max(0, epoch - max(start_epoch, 1) + 1))
@@ -24,36 +24,36 @@ def phase_at(alpha: float, ceiling: float, rate: float) -> str:
     """ "music" before the curriculum begins (or where its rate is 0), "noise" at its ceiling, "transition" between."""
     if rate <= 0 or alpha <= 0:
         return "music"
-    rounding = 1e-9  # rate * epochs may stop short of the ceiling by a last bit
+    rounding = 1e-9  # rate * epochs may miss the ceiling by a rounding error
     return "noise" if alpha >= ceiling - rounding else "transition"
 
 
 def sample_std(x_BDT: Tensor) -> Tensor:
     """Standard deviation of each sample over (D, T), [B], float32 at least.
 
-    The population's (divided by D T, not D T - 1): a mean of squares stays one, and a single value has 0, not NaN.
-    In two passes, which are vectorised; torch's own `std` is not, and takes sixteen times as long on a CPU.
+    The population's (divided by D T, not D T - 1): a mean square of 1 means 1, and a single value has 0, not NaN.
+    The two operations are vectorised; torch's own `std` is not, and takes sixteen times as long on a CPU.
     """
     wide_BX = (x_BDT.float() if x_BDT.dtype.itemsize < 4 else x_BDT).flatten(1)
     return torch.linalg.vector_norm(wide_BX - wide_BX.mean(1, keepdim=True), dim=1) / wide_BX.shape[1] ** 0.5
 
 
 def offset_noise(noise_BDT: Tensor, lasting_BDX: Tensor, share: float) -> Tensor:
-    """sqrt(1 - share^2) noise + share lasting: noise of variance 1 of which a part lasts, X = 1: over the whole clip,
-    X = T: as long as `slow_noise` says.
+    """sqrt(1 - share^2) noise + share lasting: noise of variance 1 with a part that is constant over the clip (X = 1)
+    or varies slowly (X = T, see `slow_noise`).
 
-    White noise hides what lasts, such as a clip's timbre, worst of all: it averages out over the frames. So what lasts
-    would be settled in the very first step from noise, alike for all clips (offset noise: Guttenberg 2023,
+    White noise averages out over frames, so it barely hides properties of the whole clip, such as its timbre. They
+    would be determined in the first sampling step, and alike for all clips (offset noise: Guttenberg 2023,
     "Diffusion with Offset Noise"). share: [0, 1); 0 gives the white noise itself.
     """
     return noise_BDT if share == 0 else (1 - share * share) ** 0.5 * noise_BDT + share * lasting_BDX
 
 
 def slow_noise(white_BDT: Tensor, frames: float) -> Tensor:
-    """Noise that wanders: mean 0, variance 1, the correlation of two frames t apart is exp(-t / frames); from white.
+    """Slowly varying noise from white noise: mean 0, variance 1, correlation exp(-t / frames) of frames t apart.
 
-    x_t = r x_(t-1) + sqrt(1 - r^2) white_t, r = exp(-1 / frames), x_0 = white_0: an Ornstein-Uhlenbeck process, sampled
-    (Uhlenbeck & Ornstein 1930). Summed up by doubling (Kogge & Stone 1973): log2 T sums, not T in a row.
+    x_t = r x_(t-1) + sqrt(1 - r^2) white_t, r = exp(-1 / frames), x_0 = white_0: a sampled Ornstein-Uhlenbeck
+    process (Uhlenbeck & Ornstein 1930). Computed by doubling (Kogge & Stone 1973): log2 T sums instead of T.
     """
     r = exp(-1 / frames)
     x_BDT = torch.cat([white_BDT[..., :1], (1 - r * r) ** 0.5 * white_BDT[..., 1:]], dim=-1)
@@ -68,7 +68,7 @@ def mix_noise(x_BDT: Tensor, alpha: float | Tensor, noise_BDT: Tensor) -> Tensor
     """(1 - alpha) x + alpha std(x) noise, with std per sample and noise ~ N(0, I).
 
     alpha: one number, or one for each sample [B]. Samples with alpha = 0 come back bit for bit (a number 0: x itself).
-    The mix shrinks the standard deviation to sqrt((1 - alpha)^2 + alpha^2), 0.71 at a half.
+    The mix reduces the standard deviation to sqrt((1 - alpha)^2 + alpha^2), 0.71 at alpha = 0.5.
     """
     assert x_BDT.shape == noise_BDT.shape, f"noise {tuple(noise_BDT.shape)} for {tuple(x_BDT.shape)}"
     if isinstance(alpha, Tensor):
@@ -83,14 +83,14 @@ def _mix(x_BDT: Tensor, alpha: float | Tensor, noise_BDT: Tensor) -> Tensor:
 
 
 def _per_sample(value_B: Tensor, like: Tensor) -> Tensor:
-    """[B] -> [B, 1, 1], as many ones as `like` has dimensions beside the batch."""
+    """[B] -> [B, 1, 1], with one 1 for each further dimension of `like`."""
     return value_B.view(-1, *[1] * (like.ndim - 1))
 
 
 def remix_noise(x_BDT: Tensor, made_BDT: Tensor, alpha: float, lower: float) -> Tensor:
-    """What the generator made of x, with the same noise as in x, but less of it: alpha -> `lower` < alpha, in (0, 1].
+    """The generator's output for x, with the noise of x at a lower level: alpha -> `lower` < alpha, in (0, 1].
 
-    x is taken for (1 - alpha) made + alpha std noise, as `mix_noise` would have mixed it; the answer is
+    x is interpreted as (1 - alpha) made + alpha std noise, as in `mix_noise`; the result is
     (1 - lower) made + lower std noise. This is the deterministic step of DDIM (Song et al. 2021, eq. 12) for this mix.
     """
     assert 0 <= lower < alpha, f"noise is taken away, so {lower} must lie in [0, {alpha})"
@@ -98,10 +98,10 @@ def remix_noise(x_BDT: Tensor, made_BDT: Tensor, alpha: float, lower: float) -> 
 
 
 def mean_alpha(alpha: float, lower: float) -> float:
-    """The mean share of noise on the way from alpha to `lower`, 0 < lower < alpha <= 1, as `remix_noise` weighs it.
+    """The mean alpha of a step from alpha to `lower`, 0 < lower < alpha <= 1, weighted as in `remix_noise`.
 
-    With less and less noise, x / alpha moves by made d((1 - alpha) / alpha); so this is the mean of alpha over
-    (1 - alpha) / alpha. Where what is made goes along a line in alpha, its value at this share makes the step exact.
+    As alpha decreases, x / alpha changes by made d((1 - alpha) / alpha); so this is the mean of alpha over
+    (1 - alpha) / alpha. If the output is linear in alpha, its value at this alpha makes the step exact.
     """
     assert 0 < lower < alpha <= 1, f"no way from {alpha} to {lower}"
     ratio, area = lambda share: (1 - share) / share, lambda share: -log(share)
@@ -111,8 +111,8 @@ def mean_alpha(alpha: float, lower: float) -> float:
 def ease_alpha(alpha_B: Tensor, uniform_B2: Tensor, share: float) -> Tensor:
     """With probability `share` a sample's alpha is drawn evenly from 0 to its own instead, from uniforms in [0, 1).
 
-    So the network goes on seeing easy cases when the schedule has reached noise; one trained with share 1 knows every
-    mixture, and generation may then walk from noise to music in several passes.
+    So the network still sees lower noise levels when the schedule has reached pure noise. With share 1 it is trained at
+    all noise levels, and generation may use several sampling steps.
     """
     return torch.where(uniform_B2[:, 0] < share, uniform_B2[:, 1] * alpha_B, alpha_B)
 
@@ -128,20 +128,20 @@ def linear_fade(alpha: float | Tensor) -> float | Tensor:
 
 
 def known_fade(alpha: float | Tensor) -> float | Tensor:
-    """k = (1 - alpha)^2 / ((1 - alpha)^2 + alpha^2): the share of the target's variance that the linear mix still
-    explains (its R^2)."""
+    """k = (1 - alpha)^2 / ((1 - alpha)^2 + alpha^2): the share of the target's variance that the linear mix explains
+    (R^2)."""
     return (1 - alpha) ** 2 / ((1 - alpha) ** 2 + alpha**2)
 
 
 def between_fade(alpha: float | Tensor) -> float | Tensor:
-    """4 k (1 - k): 1 at alpha = 0.5, where half of the target is known, 0 at both ends."""
+    """4 k (1 - k): 1 at alpha = 0.5, where half of the target's variance is explained, 0 at both ends."""
     known = known_fade(alpha)
     return 4 * known * (1 - known)
 
 
 @dataclass(frozen=True)
 class AdaptiveAlpha:
-    """State of the adaptive curriculum; plain numbers, so a checkpoint holds it (`dataclasses.asdict`)."""
+    """State of the adaptive curriculum; plain numbers, so that checkpoints can hold it (`dataclasses.asdict`)."""
 
     alpha: float = 0.0
     speed: float = 1.0
@@ -164,8 +164,8 @@ def adapt_alpha(
     """The state for `epoch` (from 1), given the state of the epoch before and its validation loss (None: none yet).
 
     Once the curriculum has begun, a loss over the threshold (or NaN) multiplies its speed by `slow`, one under it by
-    `fast`, within `speed_range`; then alpha moves by rate * speed, up to the ceiling. It never moves backwards (unless
-    the run goes on with a lower ceiling), and is never under `floor` from `start_epoch` on.
+    `fast`, within `speed_range`; then alpha moves by rate * speed, up to the ceiling. It never decreases (unless
+    the run is resumed with a lower ceiling), and is never below `floor` from `start_epoch` on.
     At speed 1 this is `alpha_at`.
     """
     if rate <= 0 or epoch < max(start_epoch, 1):

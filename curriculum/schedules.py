@@ -1,8 +1,8 @@
-"""Schedules: what a learning rate or a weight is multiplied by, as functions of how far the run has come.
+"""Schedules: factors on learning rates and weights, as functions of the progress of the run.
 
-Counters. `seen` is what lies behind the present step, 0 at the first one: samples seen by all ranks, so that a schedule
-means the same on 1 and on 64 devices (or steps of one network, where an option counts them). A length is in the
-same unit. `stride` is what one step adds: the global batch where samples are counted, 1 where steps are.
+Counters. `seen` is the number of samples that all ranks have seen before the current step, so that a schedule means the
+same on 1 and on 64 devices (or the number of steps of one network, where an option counts steps). A length is in the
+same unit. `stride` is the increment of one step: the global batch if samples are counted, 1 if steps are.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Shape = Callable[[float], float]
 
 
 def linear(share: float) -> float:
-    """From 0 to 1 along a line."""
+    """From 0 to 1, linear."""
     return share
 
 
@@ -27,15 +27,15 @@ def cosine(share: float) -> float:
 
 
 def share_of(seen: float, length: float) -> float:
-    """Part of the way, 0 to 1; a length of 0 is over at once."""
+    """Progress, 0 to 1; a length of 0 is complete at once."""
     return min(1.0, max(0.0, seen / length)) if length > 0 else 1.0
 
 
 def warmup(seen: int, length: int, shape: Shape = linear, stride: int = 1) -> float:
-    """Factor of a learning rate, in (0, 1]: linear is (seen + stride) / length, so the first step already learns.
+    """Factor of a learning rate, in (0, 1]: linear is (seen + stride) / length, which is not 0 at the first step.
 
-    Other shapes join the same two ends, stride / length at the first step and 1 from seen = length - stride on. A
-    length of 0 turns the warm-up off.
+    Other shapes have the same ends: stride / length at the first step and 1 from seen = length - stride on. A length
+    of 0 disables the warm-up.
     """
     first = share_of(stride, length)
     if first == 1.0:
@@ -45,14 +45,14 @@ def warmup(seen: int, length: int, shape: Shape = linear, stride: int = 1) -> fl
 
 
 def is_pretraining(seen: int, length: int) -> bool:
-    """Whether the generator still learns alone, the discriminator untouched: the first `length` of the run."""
+    """Whether the generator still trains alone, without the discriminator: the first `length` of the run."""
     return seen < length
 
 
 def adversarial_ramp(seen: int, length: int, shape: Shape = linear, pretraining: int = 0) -> float:
     """Factor of the adversarial weight: 0 while pre-training, then from 0 to 1 over `length` (0: 1 at once).
 
-    Counted once for each batch, whatever the number of discriminator updates in it.
+    It advances once per batch, whatever the number of discriminator updates.
     """
     if is_pretraining(seen, pretraining):
         return 0.0
@@ -60,10 +60,10 @@ def adversarial_ramp(seen: int, length: int, shape: Shape = linear, pretraining:
 
 
 def instance_noise(epochs_done: float, std: float, rate: float) -> float:
-    """Standard deviation of the noise on what the discriminator sees, real and fake alike: std * rate^epochs_done.
+    """Standard deviation of the noise on the discriminator's inputs, real and fake: std * rate^epochs_done.
 
-    Counted in epochs behind the present step: 0 in the first one; a fraction (samples seen / samples of an epoch)
-    decays smoothly. rate: 0 to 1, what is left after an epoch (1: constant).
+    epochs_done: samples seen / samples per epoch, a fraction, so that the decay is smooth. rate: factor per epoch, 0
+    to 1 (1: constant).
     """
     return std * rate**epochs_done
 
@@ -72,13 +72,13 @@ def instance_noise(epochs_done: float, std: float, rate: float) -> float:
 
 
 class ConstantRate:
-    """A learning rate that stays as it is; what other schedules start from.
+    """A constant learning rate; the base class of the other schedules.
 
     Args:
         network: "g" or "d".
 
     Attributes:
-        multiplier: factor on the rate, warm-up included, that validations have led to.
+        multiplier: factor on the learning rate (warm-up included) that depends on validations.
     """
 
     multiplier: float = 1.0
@@ -87,11 +87,11 @@ class ConstantRate:
         self.options, self.network = options, network
 
     def decay(self, share: float) -> float:
-        """Factor after `share` (0 to 1) of the way from the end of the warm-up to the end of the run."""
+        """Factor at `share` (0 to 1) of the time from the end of the warm-up to the end of the run."""
         return 1.0
 
     def observe(self, alpha: float, metrics: dict[str, float]) -> None:
-        """Takes in the metrics of a validation that was made at `alpha`."""
+        """Receives the metrics of a validation at `alpha`."""
 
     def state_dict(self) -> dict[str, Any]:
         return {}
@@ -108,12 +108,12 @@ class CosineRate(ConstantRate):
 
 
 class PlateauRate(ConstantRate):
-    """Reduced where a validation metric stands still.
+    """Reduced when a validation metric stops improving.
 
-    A validation at another alpha measures another task, so the count begins anew from there.
+    Validations at different alphas measure different tasks, so a change of alpha restarts the count.
     """
 
-    LEAST = 0.01  # share of the learning rate that is never gone under
+    LEAST = 0.01  # smallest multiplier
 
     def __init__(self, options: PlateauOptions, network: str) -> None:
         super().__init__(options, network)
@@ -142,7 +142,7 @@ class PlateauRate(ConstantRate):
 
 @dataclass
 class Plateau:
-    """Reduce a multiplier where a metric stands still; counts its own updates (one for each validation).
+    """Reduces a multiplier when a metric stops improving; counts its updates (one per validation).
 
     factor: what the multiplier is multiplied by after more than `patience` updates without an improvement of more than
     `threshold` (relative); minimum: of the multiplier. The rest is state.
@@ -159,8 +159,7 @@ class Plateau:
     _STATE = ("multiplier", "best", "stale")
 
     def update(self, metric: float) -> float:
-        """Count one value of the metric, the lower the better (NaN is no improvement); returns the multiplier from
-        now on."""
+        """Adds a value of the metric, lower is better (NaN is no improvement); returns the new multiplier."""
         if self._improved(metric):
             self.best, self.stale = metric, 0
         else:
@@ -178,6 +177,6 @@ class Plateau:
         return {name: getattr(self, name) for name in self._STATE}
 
     def load_state_dict(self, state: dict[str, float | int | None]) -> None:
-        """The settings stay this object's. Raises KeyError where the state lacks a field."""
+        """Restores the state; settings stay as they are. Raises KeyError if a field is missing."""
         for name in self._STATE:
             setattr(self, name, state[name])

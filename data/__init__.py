@@ -1,1 +1,1 @@
-"""What all kinds of data share: the endless stream of samples, work in several processes, progress bars."""
+"""Shared by all kinds of data: the endless stream of samples, work in several processes, progress bars."""

@@ -1,6 +1,6 @@
-"""Batches of clips through a torch function, side by side on a CPU's cores.
+"""Applies a torch function to batches of clips in parallel on a CPU's cores.
 
-One thread to a batch rather than several threads to each operation: these operations are small, and threads that wait
+Each batch has one thread, instead of several threads per operation: these operations are small, and threads that wait
 for each other in each of them lose most of their time as soon as a core is busy with something else.
 """
 

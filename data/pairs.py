@@ -1,4 +1,4 @@
-"""What the stream of samples reads: the pairs of one split, of whatever kind of data."""
+"""The interface of pairs that the sample stream reads, for any kind of data."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -7,7 +7,7 @@ import numpy as np
 
 
 class ReadError(RuntimeError):
-    """A sample vanished or changed on disk while in use; the message names it, as `sample` does."""
+    """A sample was removed or modified on disk while in use; the message and `sample` name it."""
 
     def __init__(self, message: str, sample: str = "") -> None:
         super().__init__(message)
@@ -22,7 +22,7 @@ class Pairs(Protocol):
 
     Attributes:
         names: of the pairs, as in their files.
-        shape: of a sample as it is cut for training, channels first.
+        shape: of a sample cut for training, channels first.
         mean, std: float32 [D], of the distinct TRAINING samples, whichever split this is.
     """
 
@@ -42,7 +42,7 @@ class Pairs(Protocol):
         ...
 
     def cut(self, whole: np.ndarray, draw: int | None = None) -> np.ndarray:
-        """A sample out of a whole input or target: where, the random number `draw` says; None: from its middle."""
+        """Cuts a sample from a whole input or target: where the random number `draw` says, or in the middle."""
         ...
 
     def labels(self, i: int) -> Mapping[str, float]:

@@ -1,4 +1,4 @@
-"""One progress bar, for people: drawn on a terminal, silent elsewhere."""
+"""A progress bar, drawn on a terminal only."""
 
 import contextlib
 import sys

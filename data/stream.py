@@ -1,8 +1,8 @@
-"""The endless stream of training samples, of which one integer is the whole state.
+"""The endless stream of training samples, whose whole state is one integer.
 
 Global sample index i belongs to epoch `i // n + 1` and is the `i % n`-th of that epoch's seeded order. What a sample
-holds (pair, partner, crop) follows from (seed, i) alone: ranks share a batch by taking consecutive pieces of it, and a
-resumed or resized run goes on at the next index, no sample twice or left out.
+holds (pair, partner, crop) depends on (seed, i) alone: each rank takes a consecutive part of a batch, and a run that is
+resumed, with any number of ranks, continues at the next index, so no sample is repeated or left out.
 
 Legend: B samples of this rank, D channels, T positions (audio: frames); samples may have more axes.
 """
@@ -25,12 +25,12 @@ _TRIES = 64  # samples tried in place of one that cannot be read
 
 @dataclass
 class Batch:
-    """One rank's share of a global batch; samples as the kind of data gives them, clean, float32.
+    """One rank's share of a global batch; samples as the kind of data provides them, clean, float32.
 
-    `real_BDT` are targets of other items: the next item's in the global batch, so that what the discriminator sees
-    does not depend on how the batch is shared among ranks. `labels` and `real_labels` are [B] by name. `bad` says of
-    samples that could not be read and were replaced (name -> why); `lost` is true where no replacement could be read
-    either, and the batch is of no use.
+    `real_BDT` holds the target of the next item in the global batch, so that the discriminator's reals do not depend
+    on how the batch is divided among ranks. `labels` and `real_labels` are [B] by name. `bad` holds samples that could
+    not be read and were replaced (name -> why); `lost` is true if no replacement could be read either; the batch is
+    then unusable.
     """
 
     input_BDT: Tensor
@@ -69,7 +69,7 @@ class SampleStream(torch.utils.data.Dataset):
     """Samples by global index: `stream[i] -> (input, target)`, float32.
 
     Args:
-        shuffle_targets: pair each input with the target of another pair, anew each epoch.
+        shuffle_targets: pair each input with the target of another pair, newly drawn each epoch.
         unity_test: the target is the input.
     """
 
@@ -97,9 +97,9 @@ class SampleStream(torch.utils.data.Dataset):
         return sample.input.astype(np.float32), sample.target.astype(np.float32)
 
     def read(self, index: int, bad: dict[str, str]) -> Sample:
-        """Sample `index`, in the precision it is stored in. In place of a sample that
-        cannot be read comes the epoch's next one, on all ranks and in every resumed run the same; it is entered in
-        `bad` (name -> why).
+        """Sample `index`, in the precision it is stored in. A sample that
+        cannot be read is replaced by the epoch's next one, identically on all ranks and in every resumed run; it is
+        added to `bad` (name -> why).
 
         Raises:
             ReadError: the samples that would replace it cannot be read either.
@@ -120,7 +120,7 @@ class SampleStream(torch.utils.data.Dataset):
 
 
 class _Shares(torch.utils.data.Dataset):
-    """Whole batches, asked for by their indices (see `rank_indices`)."""
+    """Whole batches, selected by their indices (see `rank_indices`)."""
 
     def __init__(self, stream: SampleStream) -> None:
         self.stream = stream
@@ -134,7 +134,7 @@ class _Shares(torch.utils.data.Dataset):
                 lost = True
                 empty, labels = np.zeros(self.stream.pairs.shape, np.float16), self.stream.pairs.labels(0)
                 samples.append(Sample(empty, empty, labels, labels))
-        # numpy takes six times as long as torch to widen float16
+        # numpy takes six times as long as torch to convert float16
         target = torch.from_numpy(np.stack([sample.target for sample in samples])).float()
         source = torch.from_numpy(np.stack([sample.input for sample in samples[:-1]])).float()
         return Batch(
@@ -186,8 +186,8 @@ def batches(
 
 
 def close(supply: Iterator[Batch]) -> None:
-    """Ends the processes behind `batches`. They ignore SIGTERM, by which Python would end them at its own exit, so a
-    supply that is left open would keep a process that failed from ever ending."""
+    """Ends the processes behind `batches`. They ignore SIGTERM, which Python sends them at its own exit, so a failed
+    process with an open supply would never end."""
     shut_down = getattr(supply, "_shutdown_workers", None)
     if shut_down is not None:
         shut_down()

@@ -1,4 +1,4 @@
-"""Running one function over many items in several processes that never outlive their parent."""
+"""Applies a function to many items in several processes that never outlive their parent."""
 
 import multiprocessing
 import os
@@ -36,8 +36,8 @@ def run_all(
                 process.terminate()
             if isinstance(error, BrokenProcessPool):
                 raise UserError(
-                    "A worker process was killed, perhaps for want of memory; run the same command again with "
-                    "--workers 1, which goes on where this stopped."
+                    "A worker process was killed, perhaps because memory ran out; run the same command again with "
+                    "--workers 1 to continue."
                 ) from None
             raise
 
@@ -58,7 +58,7 @@ def _follow(futures: list[Future], progress: Callable[[int, int], None]) -> None
 
 
 def _tie_to(parent: int) -> None:
-    """Have this process leave quietly on Ctrl-C, and within a second of its parent's death."""
+    """Makes this process exit quietly on Ctrl-C, and within a second of its parent's death."""
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
     def watch() -> None:

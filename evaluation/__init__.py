@@ -1,4 +1,4 @@
-"""How near one set of samples is to another: metrics, the ladder that they must rank rightly, intervals, tables."""
+"""How close one set of samples is to another: metrics, the ladder that validates them, intervals, tables."""
 
 import lazy_loader
 

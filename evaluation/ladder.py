@@ -1,22 +1,22 @@
-"""The ladder: sets of clips whose order from music to noise is known, and the figures that must put them in it.
+"""The ladder: reference sets of clips (rungs) whose order from music to noise is known. Metrics must reproduce it.
 
-A figure of quality means nothing by itself. Beside the same figure for real music, for the codec's round trip and for
-several kinds of noise it does, provided that it ranks these rightly: `ORDER` says what rightly is, and `misordered`
-tells where a ladder breaks it. Every rung is made from the same training clips, so each has the same number of clips
-and the rungs differ in one thing only; all are measured against held-out clips.
+The value of a quality metric means little by itself. It is compared with its values for real music, for the codec's
+round trip and for several kinds of noise, provided that it ranks these correctly: `ORDER` holds the required order, and
+`misordered` reports where it is violated. Every rung is made from the same training clips, so all have the same number
+of clips and differ in one respect only; all are measured against held-out clips.
 
-    floor             training clips as they are: what is left when nothing is wrong
-    round_trip        encoded and decoded by the codec: no generator of its latents does better
-    time_shuffled     grains of 85 ms in random order: each moment is music, their order is not
+    floor             training clips as they are: the best that can be reached
+    round_trip        encoded and decoded by the codec: the best that a generator of its latents can reach
+    time_shuffled     grains of 85 ms in random order: each grain is music, their order is not
     phase_randomised  the clip's spectrum with random phases: its notes, all sounding all the time
     gaussian          latent frames drawn from a Gaussian of their mean and full covariance: coloured noise
-    one_clip          one clip, repeated: the extreme of mode collapse
-    white_noise       level matched
+    one_clip          one clip, repeated: complete mode collapse
+    white_noise       white noise of the same level
 
 The rungs of audio are made in `kinds.audio.rungs`.
 """
 
-TIE = 0.05  # share of the way from floor to white noise by which a "no better than" may be missed
+TIE = 0.05  # tolerance of "<=", as a share of the distance from floor to white noise
 
 RUNGS = ("floor", "round_trip", "time_shuffled", "phase_randomised", "gaussian", "one_clip", "white_noise")
 
@@ -26,13 +26,13 @@ _DISTANCES = [
     *(("round_trip", "<", rung) for rung in (*_BROKEN, "one_clip")),
     *((rung, "<", "white_noise") for rung in _BROKEN),
 ]
-# What music has and noise lacks may be used up before white noise is reached, hence "<=" at that end.
+# Qualities that noise lacks may already be at their minimum before white noise, hence "<=" at that end.
 _QUALITIES = [
     ("round_trip", "<=", "floor"),
     *((rung, "<", "round_trip") for rung in _BROKEN),
     *(("white_noise", "<=", rung) for rung in _BROKEN),
 ]
-# The floor holds training clips themselves, so it is the positive control of copying.
+# The floor consists of training clips, so it is the positive control for copying.
 _NOVELTY = [
     ("floor", "<", "round_trip"),
     ("one_clip", "<", "round_trip"),
@@ -47,7 +47,8 @@ _VARIETY = [
 ORDER = {
     "frechet": _DISTANCES,
     "kernel": _DISTANCES,
-    # Density asks whether clips look real, not whether they differ: one real clip may score above music (Naeem et al.).
+    # Density measures whether clips are realistic, not whether they differ: one real clip may score above music
+    # (Naeem et al.).
     "density": _QUALITIES,
     "coverage": [*_QUALITIES, ("one_clip", "<", "round_trip")],
     "diversity": _VARIETY,
@@ -56,17 +57,17 @@ ORDER = {
 
 
 def misordered(rungs: dict[str, dict[str, float]], order: dict[str, list] | None = None) -> dict[str, list[str]]:
-    """Where a ladder breaks the required order -> {figure: sentences}, empty for a sound ladder.
+    """Violations of the required order -> {metric: sentences}, empty if there are none.
 
-    rungs: {rung: {figure: value}}. Figures that were not measured are left out. `<=` forgives TIE of the span.
+    rungs: {rung: {metric: value}}. Metrics that were not measured are left out. `<=` has a tolerance of TIE x the span.
     """
     broken: dict[str, list[str]] = {}
-    for figure, rules in (order or ORDER).items():
-        if figure not in rungs["floor"]:
+    for metric, rules in (order or ORDER).items():
+        if metric not in rungs["floor"]:
             continue
-        span = abs(rungs["floor"][figure] - rungs["white_noise"][figure])
+        span = abs(rungs["floor"][metric] - rungs["white_noise"][metric])
         for low, relation, high in rules:
-            a, b = rungs[low][figure], rungs[high][figure]
+            a, b = rungs[low][metric], rungs[high][metric]
             if not (a < b if relation == "<" else a <= b + TIE * span):
-                broken.setdefault(figure, []).append(f"{low} {a:.4g} is not {relation} {high} {b:.4g}")
+                broken.setdefault(metric, []).append(f"{low} {a:.4g} is not {relation} {high} {b:.4g}")
     return broken

@@ -1,7 +1,7 @@
-"""Figures of how near one set of clips is to another: pure functions of feature matrices, in float64.
+"""Metrics of how close one set of clips is to another: pure functions of feature matrices, in float64.
 
-N, M number of clips; F features; D whitened dimensions. Rows are clips, as `features.clip_features` gives them.
-In the style of k-diffusion's `evaluation.py`: matrices in, numbers out, no state.
+N, M number of clips; F features; D whitened dimensions. Rows are clips, as from `kinds.audio.features.clip_features`.
+In the style of k-diffusion's `evaluation.py`: functions of matrices, without state.
 """
 
 from collections.abc import Callable
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 SILENT_RMS = 1e-3  # -60 dBFS
-FULL_SCALE = 0.999  # what a 16-bit file holds of a clipped sample, less rounding
-CLIPPED_SHARE = 1e-3  # of the samples; a single full-scale peak is no distortion
+FULL_SCALE = 0.999  # value of a clipped sample in a 16-bit file, less rounding
+CLIPPED_SHARE = 1e-3  # of the samples; a single full-scale peak is not distortion
 
 
 @dataclass(frozen=True)
 class Whitening:
-    """Map of features [N, F] -> [N, D] under which the reference has mean 0 and about unit covariance."""
+    """Maps features [N, F] -> [N, D] so that the reference has mean 0 and about unit covariance."""
 
     mean_F: np.ndarray
     std_F: np.ndarray
@@ -30,9 +30,9 @@ class Whitening:
 def squash(z: np.ndarray, limit: float = 3.0) -> np.ndarray:
     """limit * tanh(z / limit): nearly z within one standard deviation of real music, bounded far outside it.
 
-    Robust statistics' answer to gross errors (a smooth winsorising; Huber 1981). Without it one extreme outweighs being
-    wrong in everything: a Gaussian in log-mel latents flickers 7 standard deviations more than recorded music does, and
-    by that alone came out farther from it than white noise.
+    Limits the weight of outliers (a smooth winsorising; Huber 1981). Without it one extreme feature outweighs all
+    others: a Gaussian in log-mel latents flickers 7 standard deviations more than recorded music does, and for that
+    reason alone was farther from it than white noise.
     """
     return limit * np.tanh(z / limit)
 
@@ -40,7 +40,7 @@ def squash(z: np.ndarray, limit: float = 3.0) -> np.ndarray:
 def fit_whitening(reference_NF: np.ndarray, clips_per_dimension: int = 8) -> Whitening:
     """Standardise, squash, shrink the covariance (Ledoit & Wolf 2004), rotate to principal axes, scale to variance one.
 
-    Keeps the D = min(F, N // clips_per_dimension) widest axes, so that a covariance [D, D] of N clips is no guess.
+    Keeps the D = min(F, N // clips_per_dimension) widest axes, so that N clips suffice to estimate a covariance [D, D].
     Features that are constant in the reference are centred and left at their own scale. ValueError under 8 clips.
     """
     from sklearn.covariance import ledoit_wolf
@@ -117,7 +117,7 @@ def neighbour_radii(squared_MM: np.ndarray, k: int = 5) -> np.ndarray:
 def density_coverage(x_ND: np.ndarray, y_MD: np.ndarray, k: int = 5) -> tuple[float, float]:
     """Density and coverage of generated x against real y (Naeem et al. 2020, eqs. 3 and 4).
 
-    Density: in how many real neighbourhoods a generated clip lies, over k (about 1 for real music, not bounded).
+    Density: number of real neighbourhoods that a generated clip lies in, over k (about 1 for real music, unbounded).
     Coverage: share of real clips with a generated clip in their neighbourhood, 0..1.
     """
     radii_M = neighbour_radii(squared_distances(y_MD, y_MD), k)
@@ -125,7 +125,7 @@ def density_coverage(x_ND: np.ndarray, y_MD: np.ndarray, k: int = 5) -> tuple[fl
 
 
 def density_coverage_of(inside_NM: np.ndarray, k: int = 5) -> tuple[float, float]:
-    """`density_coverage` from which generated clip lies in the neighbourhood of which real one."""
+    """`density_coverage` from a matrix that says which generated clip lies in which real neighbourhood."""
     return float(inside_NM.sum(1).mean() / k), float(inside_NM.any(0).mean())
 
 
@@ -149,7 +149,7 @@ def nearest_distances(x_ND: np.ndarray, train_MD: np.ndarray) -> np.ndarray:
 def nearest_train_ratio(x_ND: np.ndarray, held_out_KD: np.ndarray, train_MD: np.ndarray) -> float:
     """Median distance of generated clips to their nearest training clip, over that of held-out real clips.
 
-    0: copies of training clips; 1: as new as other music is; above: farther from the training set than music is.
+    0: copies of training clips; 1: as far from the training set as held-out music; above 1: farther.
     """
     return float(np.median(nearest_distances(x_ND, train_MD)) / np.median(nearest_distances(held_out_KD, train_MD)))
 
@@ -167,25 +167,26 @@ def clipped_clips(audio_BN: np.ndarray) -> np.ndarray:
 def gap_closed(generated: float, floor: float, gaussian: float) -> float:
     """1 - (FD(generated) - FD(floor)) / (FD(gaussian) - FD(floor)): 0 is coloured noise, 1 is real music.
 
-    ValueError when the Gaussian is not above the floor: such a ladder measures nothing.
+    ValueError if the Gaussian is not above the floor: the scale is then undefined.
     """
     if not gaussian > floor:
-        raise ValueError(f"the moment-matched Gaussian ({gaussian:.3g}) does not lie above real music ({floor:.3g})")
+        raise ValueError(f"the moment-matched Gaussian ({gaussian:.3g}) is not above real music ({floor:.3g})")
     return 1 - (generated - floor) / (gaussian - floor)
 
 
 def bootstrap_intervals(
-    figures: Callable[[np.ndarray], dict[str, float]], count: int, rounds: int = 100, seed: int = 0, level: float = 0.95
+    measure: Callable[[np.ndarray], dict[str, float]], count: int, rounds: int = 100, seed: int = 0, level: float = 0.95
 ) -> dict[str, tuple[float, float]]:
-    """Bootstrap intervals by clip of several figures at once (Efron & Tibshirani 1993, chapter 13).
+    """Bootstrap intervals of several metrics at once, resampling clips (Efron & Tibshirani 1993, chapter 13).
 
-    figures: takes indices [count] of the judged clips, with repetition, and returns named numbers; the reference stays.
-    A set drawn with repetition holds fewer different clips, which pushes most of these figures one way by more than
-    they scatter. So the quantiles are taken about the median of the draws and laid about the value of the full set.
+    measure: takes indices [count] of the evaluated clips, with repetition, and returns metrics by name; the reference
+        set is not resampled.
+    A set drawn with repetition holds fewer different clips, which biases most of these metrics by more than their
+    spread. So quantiles are taken relative to the median of the draws and added to the value of the full set.
     """
     rng = np.random.default_rng(seed)
-    value = figures(np.arange(count))
-    draws = [figures(rng.integers(0, count, count)) for _ in range(rounds)]
+    value = measure(np.arange(count))
+    draws = [measure(rng.integers(0, count, count)) for _ in range(rounds)]
     tails = [(1 - level) / 2, (1 + level) / 2]
     intervals = {}
     for name, centre in value.items():

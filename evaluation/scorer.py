@@ -1,4 +1,4 @@
-"""The scorer: holds the reference, and gives every set of clips the same figures with their intervals.
+"""The scorer: holds the reference set and computes metrics with intervals for sets of clips.
 
 N measured clips, M reference clips, K training clips, F features, D whitened dimensions.
 """
@@ -9,7 +9,7 @@ import numpy as np
 
 from evaluation import metrics
 
-# Where the ends of an interval must stay.
+# Range of each metric; intervals are clamped to it.
 BOUNDS = {
     "frechet": (0, np.inf),
     "kernel": (-np.inf, np.inf),
@@ -24,7 +24,7 @@ BOUNDS = {
 
 @dataclass(frozen=True)
 class Described:
-    """All that is kept of a set of clips: features [N, F], and which clips are silent and clipped."""
+    """Description of a set of clips: features [N, F], and which clips are silent or clipped."""
 
     features_NF: np.ndarray
     silent_N: np.ndarray
@@ -33,7 +33,7 @@ class Described:
 
 @dataclass(frozen=True)
 class MeasuredSet:
-    """What the figures are made of, clip by clip, so that a bootstrap draw only picks rows."""
+    """Intermediate values of the metrics, clip by clip, so that a bootstrap draw only picks rows."""
 
     white_ND: np.ndarray
     distance_NN: np.ndarray
@@ -58,11 +58,11 @@ class MeasuredSet:
 
 
 class Scorer:
-    """Figures against one reference.
+    """Metrics against one reference set.
 
-    reference_MF: features of held-out real clips; whitening, bandwidth and neighbourhoods come from them alone, so that
-        no figure depends on the other sets of a table.
-    train_KF: features of training clips, for `nearest_train`; without them that figure is left out.
+    reference_MF: features of held-out real clips; whitening, bandwidth and neighbourhoods depend on them alone, so that
+        no metric depends on the other sets of a table.
+    train_KF: features of training clips, for `nearest_train`; without them that metric is left out.
     """
 
     def __init__(self, reference_MF: np.ndarray, train_KF: np.ndarray | None = None):
@@ -78,11 +78,11 @@ class Scorer:
             self.novelty = float(np.median(metrics.nearest_distances(self.reference_MD, self.train_KD)))
 
     def score(self, clips: Described, rounds: int = 100, seed: int = 0) -> dict[str, dict[str, float]]:
-        """Figures of a set of clips -> {figure: {"value", "low", "high"}}, 95 % bootstrap interval by clip."""
+        """Metrics of a set of clips -> {metric: {"value", "low", "high"}}, with 95 % bootstrap intervals over clips."""
         from threadpoolctl import threadpool_limits
 
         measured = self._measured(clips)
-        with threadpool_limits(1):  # matrices this small only lose by being shared among threads
+        with threadpool_limits(1):  # matrices this small are slower with several threads
             intervals = metrics.bootstrap_intervals(
                 lambda index: self._figures(measured.take(index)), len(clips.features_NF), rounds=rounds, seed=seed
             )
@@ -106,7 +106,7 @@ class Scorer:
 
     def _figures(self, measured):
         density, coverage = metrics.density_coverage_of(measured.inside_NM)
-        figures = {
+        values = {
             "frechet": metrics.frechet_distance(measured.white_ND, self.reference_MD),
             "kernel": metrics.kernel_distance_of(measured.kernel_NN, measured.kernel_NM, self.kernel_MM),
             "density": density,
@@ -116,8 +116,8 @@ class Scorer:
             "clipped": float(measured.clipped_N.mean()),
         }
         if measured.to_train_N is not None:
-            figures["nearest_train"] = float(np.median(measured.to_train_N)) / self.novelty
-        return figures
+            values["nearest_train"] = float(np.median(measured.to_train_N)) / self.novelty
+        return values
 
 
 def _within(interval, bounds):

@@ -1,11 +1,11 @@
-"""The table of a ladder: every figure of every set with its interval, and the gap closed.
+"""The table of `evaluate.py`: every metric of every set with its interval, and the gap closed.
 
-A set's figures are {figure: {"value", "low", "high"}}, as `judge.Judge.score` gives them.
+The metrics of a set are {metric: {"value", "low", "high"}}, as from `evaluation.scorer.Scorer.score`.
 """
 
 from evaluation import ladder, metrics
 
-HEADINGS = {  # figure -> heading, decimals
+HEADINGS = {  # metric -> heading, decimals
     "gap_closed": ("gap closed", 2),
     "frechet": ("Frechet", 1),
     "kernel": ("kernel", 3),
@@ -19,42 +19,42 @@ HEADINGS = {  # figure -> heading, decimals
 
 
 def add_gap_closed(sets: dict[str, dict]) -> None:
-    """Add "gap_closed" to every set, in place: its Frechet distance between that of the floor and the Gaussian.
+    """Add "gap_closed" to every set, in place: its Frechet distance on a scale from Gaussian (0) to floor (1).
 
-    The interval is that of the set's own distance; the two ends of the scale are taken as they are. Left out where the
-    Gaussian does not lie above the floor.
+    The interval is that of the set's own distance; the two ends of the scale count as exact. Left out if the Gaussian
+    is not above the floor.
     """
     floor, gaussian = (sets[rung]["frechet"]["value"] for rung in ("floor", "gaussian"))
     if not gaussian > floor:
         return
-    for figures in sets.values():
-        closed = {end: metrics.gap_closed(figures["frechet"][end], floor, gaussian) for end in ("value", "low", "high")}
-        figures["gap_closed"] = {"value": closed["value"], "low": closed["high"], "high": closed["low"]}
+    for values in sets.values():
+        closed = {end: metrics.gap_closed(values["frechet"][end], floor, gaussian) for end in ("value", "low", "high")}
+        values["gap_closed"] = {"value": closed["value"], "low": closed["high"], "high": closed["low"]}
 
 
 def broken_figures(sets: dict[str, dict]) -> dict[str, list[str]]:
-    """`ladder.misordered` for figures with intervals: which are not to be trusted in this table, and why."""
+    """`ladder.misordered` for metrics with intervals: metrics not to be trusted in this table, and why."""
     return ladder.misordered(
-        {name: {figure: entry["value"] for figure, entry in sets[name].items()} for name in ladder.RUNGS}
+        {name: {metric: entry["value"] for metric, entry in sets[name].items()} for name in ladder.RUNGS}
     )
 
 
 def render(sets: dict[str, dict], title: str, broken: dict[str, list[str]] | None = None):
-    """A rich table: one row a set, judged sets first, then the ladder from music to noise.
+    """A rich table: one row per set, evaluated sets first, then the ladder from music to noise.
 
-    A cell is the value and half its 95 % interval; figures in `broken` carry an exclamation mark in their heading.
+    A cell holds the value and half its 95 % interval; metrics in `broken` have an exclamation mark in their heading.
     """
     from rich.table import Table
 
-    shown = [figure for figure in HEADINGS if all(figure in figures for figures in sets.values())]
+    shown = [metric for metric in HEADINGS if all(metric in values for values in sets.values())]
     table = Table(title=title, title_justify="left")
     table.add_column("set", no_wrap=True)
-    for figure in shown:
-        table.add_column(HEADINGS[figure][0] + (" !" if figure in (broken or {}) else ""), justify="right")
-    judged = [name for name in sets if name not in ladder.RUNGS]
-    for name in (*judged, *ladder.RUNGS):
-        style = "bold" if name in judged else None
-        table.add_row(name, *(_cell(sets[name][figure], HEADINGS[figure][1]) for figure in shown), style=style)
+    for metric in shown:
+        table.add_column(HEADINGS[metric][0] + (" !" if metric in (broken or {}) else ""), justify="right")
+    evaluated = [name for name in sets if name not in ladder.RUNGS]
+    for name in (*evaluated, *ladder.RUNGS):
+        style = "bold" if name in evaluated else None
+        table.add_row(name, *(_cell(sets[name][metric], HEADINGS[metric][1]) for metric in shown), style=style)
     return table
 
 

@@ -1,4 +1,4 @@
-"""What every kind of data offers a run: from files to tensors and back.
+"""The interface of every kind of data: from files to tensors and back.
 
 A new kind is a class that follows `Kind`, its options (a `KindOptions`), and one line in `kinds/options.py`. Training
 reads it through this protocol alone.
@@ -24,11 +24,11 @@ DecodedLosses = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, dict[str, Tenso
 
 
 class Decoder(Protocol):
-    """From tensors back to what people see and hear."""
+    """From tensors back to files such as wav, and to TensorBoard."""
 
     def losses(self, regression: RegressionOptions, measure: Callable[[Tensor, Tensor], Tensor]) -> DecodedLosses:
         """Losses on decoded data: called with samples (denormalised) of output, clean input and clean target, they
-        return the weighted loss [B] and the single losses [B] by name. `measure` is the regression's."""
+        return the weighted loss [B] and the single losses [B] by name. `measure` is the regression loss."""
         ...
 
     def write(self, log: RunLog, name: str, samples_BDT: Tensor, step: int, stem: Path) -> None:
@@ -58,8 +58,8 @@ class Kind(Protocol):
     about: dict[str, Any]
 
     def open(self, data: DataOptions, build: bool) -> tuple[Pairs, Pairs]:
-        """Training and validation pairs, whatever is missing on disk made first; with `build=False` another process has
-        done that. Raises UserError, one sentence, for anything that training could not use."""
+        """Training and validation pairs; missing files are made first, unless `build=False` (another process has made
+        them). Raises UserError, one sentence, for anything that training could not use."""
         ...
 
     def features(self, x_BDT: Tensor) -> Tensor:
@@ -67,10 +67,10 @@ class Kind(Protocol):
         ...
 
     def open_decoder(self, space: Space, device: str) -> Decoder:
-        """Raises UserError where it cannot be had, for example for want of weights."""
+        """Raises UserError if it is not available, for example because weights are missing."""
         ...
 
 
 def build_kind(choices: Mapping[str, Chosen]) -> Kind:
-    """The kind that `--kind` chooses; it sees its own options and the parts that these choose in turn."""
+    """The kind that `--kind` selects, built from its own options and the parts that these select."""
     return choices["kind"].build(choices)

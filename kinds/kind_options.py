@@ -1,19 +1,19 @@
-"""What the options of every kind of data have. Nothing here imports torch."""
+"""Base class of the options of a kind of data. Nothing here imports torch."""
 
 from registry import Options
 
 
 class KindOptions(Options):
-    """A kind without losses of its own; see `kinds.base.Kind`."""
+    """Options of a kind without losses of its own; see `kinds.base.Kind`."""
 
     @property
     def loss_weight(self) -> float:
-        """Sum of the weights of losses that only this kind has and a generator could learn from."""
+        """Sum of the weights of the kind's own losses that alone would suffice to train a generator."""
         return 0.0
 
     @property
     def regresses_decoded(self) -> bool:
-        """Whether the regression is measured on decoded data instead of the tensors that the networks see."""
+        """Whether the regression loss is measured on decoded data instead of the latents."""
         return False
 
     def decodes(self, regression_weights: tuple[float, float]) -> bool:

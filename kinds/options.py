@@ -1,6 +1,6 @@
 """Kinds of data and conditions by name, and the options of all kinds. Nothing here imports torch.
 
-A kind is built as `definition(options, choices)`, from its own options and the parts that these choose in turn: see
+A kind is built as `definition(options, choices)`, from its own options and the parts that these select: see
 `kinds.base.Kind`. A condition is called as `definition(options, alpha_B, labels)` and gives a tensor [B] or [B, K];
 generation from noise knows the labels that its user gives, so `labels` may lack names.
 """
@@ -15,15 +15,15 @@ CONDITIONS = Registry("condition", joinable=True)
 class DataOptions(Options):
     """data"""
 
-    kind: str = KINDS.choice("audio", "what the data are", shapes_run=True)
+    kind: str = KINDS.choice("audio", "kind of data", shapes_run=True)
     dataset_folder: str = opt("dataset_pairs_wav", "folder with train/, val/ and dataset.yaml", per_machine=True)
-    train_dir: str | None = opt(None, "training pairs; default: train in dataset_folder", per_machine=True)
-    val_dir: str | None = opt(None, "validation pairs; default: val in dataset_folder", per_machine=True)
-    shuffle_targets: bool = opt(False, "pair each input with another pair's target, anew each epoch")
-    unity_test: bool = opt(False, "the target is the input itself: a test of copying, and what several steps need")
-    num_workers: int = opt(0, "processes that read data per rank; 0 = the rank itself", ge=0, le=64, per_machine=True)
+    train_dir: str | None = opt(None, "folder of training pairs; default: train/ in dataset_folder", per_machine=True)
+    val_dir: str | None = opt(None, "folder of validation pairs; default: val/ in dataset_folder", per_machine=True)
+    shuffle_targets: bool = opt(False, "pair each input with the target of another pair, newly drawn each epoch")
+    unity_test: bool = opt(False, "the target is the input itself; needed for --passes over 1")
+    num_workers: int = opt(0, "data loading processes per rank; 0 = none", ge=0, le=64, per_machine=True)
     conditions: str | None = CONDITIONS.choice(
-        None, "what networks that take conditions are told of a sample, joined by +", shapes_run=True
+        None, "conditions for networks that take them, joined by +; alpha: the noise level", shapes_run=True
     )
 
     def remarks(self, config) -> list[str]:

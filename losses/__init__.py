@@ -1,4 +1,4 @@
-"""Losses: what is minimised and what is shown beside it, as pure functions.
+"""Losses and logged metrics, as pure functions.
 
 A new objective or regression is one definition, its options, and one line in `losses/options.py`.
 """

@@ -1,8 +1,8 @@
-"""Adversarial objectives: what D and G minimise, given the logits of D.
+"""Adversarial objectives: the losses of D and G, given the logits of D.
 
-Shapes: B batch. A logit is one number per sample; a D that judges patches averages them first. Every function returns
-one loss per sample, in float32 at least, and never mixes samples of a batch: so the mean over ranks equals the mean
-over the joined batch.
+Shapes: B batch. There is one logit per sample; a D with logits per patch averages them first. Every function returns
+one loss per sample, at least in float32, and never mixes samples of a batch, so that the mean over ranks equals the
+mean over the joined batch.
 
 To add an objective: a function that builds it from its options, and one line in `losses/options.py`.
 
@@ -27,7 +27,7 @@ from registry import Options
 
 @dataclass(frozen=True)
 class Regulariser:
-    """A term of its own that an objective adds to the discriminator's loss.
+    """An additional term of an objective in the discriminator's loss.
 
     measure(critic, real_BDT, fake_BDT, real_logits_B, fake_logits_B, draw) -> value_B; `draw()` gives a uniform number
     in [0, 1) for each sample, [B].
@@ -40,15 +40,15 @@ class Regulariser:
 
 @dataclass(frozen=True)
 class Objective:
-    """What the two networks minimise, and what others must know of it.
+    """The losses of both networks, and their properties.
 
     discriminator(real_logits_B, fake_logits_B) -> loss_B; generator(real_logits_B or None, fake_logits_B) -> loss_B.
-    needs_real_in_generator: G's loss compares fakes with reals, so D must also judge reals in G's step.
-    baseline: the discriminator's loss when it cannot tell real from fake (its best constant logit).
-    boundary: the logit over which the discriminator says "real".
-    compares_pairs: a common shift of all logits changes nothing, so only pairs of a real and a fake say something.
-    undecided: the probability given by a discriminator that cannot tell real from fake.
-    regularisers: terms of its own.
+    needs_real_in_generator: G's loss compares fakes with reals, so G's step also needs D's logits of reals.
+    baseline: the discriminator's loss when it cannot distinguish real from fake (with the best constant logit).
+    boundary: logits above it are classified as real.
+    compares_pairs: a common shift of all logits changes nothing, so only pairs of a real and a fake are meaningful.
+    undecided: the probability from a discriminator that cannot distinguish real from fake.
+    regularisers: additional terms of the discriminator's loss.
     """
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
@@ -98,7 +98,7 @@ def _critic_discriminator(real_logits_B: Tensor, fake_logits_B: Tensor) -> Tenso
 
 
 def _critic_generator(real_logits_B: Tensor | None, fake_logits_B: Tensor) -> Tensor:
-    """Raise the critic's value: hinge (Miyato et al. 2018, eq. 17) and Wasserstein (Arjovsky et al. 2017) alike."""
+    """Maximise the critic's value: hinge (Miyato et al. 2018, eq. 17) and Wasserstein (Arjovsky et al. 2017) alike."""
     return -_wide(fake_logits_B)
 
 
@@ -183,7 +183,7 @@ def _centring(options: CentringOptions) -> Regulariser:
 
 
 def centring(real_logits_B: Tensor, fake_logits_B: Tensor) -> Tensor:
-    """Mean squared logit of each pair, [B]: keeps D's values near 0 where the objective does not see a common shift
+    """Mean squared logit of each pair, [B]: keeps D's logits near 0 if the objective does not depend on a common shift
     (rpgan, wgan-gp). The drift term of Karras et al. 2018, app. A.1, on reals and fakes; a weight of 0.01 or less.
     """
     real_B, fake_B = _pair(real_logits_B, fake_logits_B)

@@ -1,4 +1,4 @@
-"""Feature matching: the fake should look like the real to the discriminator's inner layers.
+"""Feature matching: fakes should have similar discriminator features to reals.
 
 Shapes: B batch; a feature is [B, ...], one for each layer.
 """
@@ -13,7 +13,7 @@ _SILENT_LAYER = 1e-5  # a layer whose mean |activation| is under this is dead; d
 
 def feature_matching(real_features: Sequence[Tensor], fake_features: Sequence[Tensor]) -> Tensor:
     """Mean over layers of mean |fake - real| / mean |real|, [B] (Defossez et al. 2022, sec. 3.4: relative, so that no
-    layer drowns the others). Sample i is compared with real i; reals are constants here, no gradient reaches them.
+    layer dominates). Sample i is compared with real i; reals are treated as constants, without gradient.
     """
     assert len(real_features) == len(fake_features) > 0, f"{len(real_features)} and {len(fake_features)} layers"
     return torch.stack([_layer(r, f) for r, f in zip(real_features, fake_features, strict=True)]).mean(0)

@@ -1,4 +1,4 @@
-"""Losses and figures of the two learned masks, m_i on the input and m_t on the target.
+"""Losses and metrics of the two learned masks, m_i on the input and m_t on the target.
 
 Shapes: B batch, D latent channels, T frames. Masks are [B, D, T] in [0, 1]; every function returns one value per
 sample.
@@ -7,7 +7,7 @@ sample.
 from torch import Tensor
 from torch.nn.functional import relu
 
-COMPLEMENTARITY_BASELINE = 0.75  # what constant masks of 0.5 score: show it beside the figure
+COMPLEMENTARITY_BASELINE = 0.75  # value for constant masks of 0.5, logged for comparison
 LEAST_VARIANCE = 0.05
 
 
@@ -20,7 +20,7 @@ def _too_still(mask_BDT: Tensor) -> Tensor:
 def mask_regularisation(input_mask_BDT: Tensor, target_mask_BDT: Tensor) -> Tensor:
     """10 mean(m_i m_t) + 0.5 mean((m_i + m_t - 1)^2) + 5 sum over both of relu(0.05 - Var_t m), [B].
 
-    Masks should not overlap, should add to one, and should move in time.
+    Masks should not overlap, should add up to one, and should vary over time.
     """
     overlap_B = (input_mask_BDT * target_mask_BDT).mean(dim=(1, 2))
     coverage_B = (input_mask_BDT + target_mask_BDT - 1).square().mean(dim=(1, 2))
@@ -28,11 +28,11 @@ def mask_regularisation(input_mask_BDT: Tensor, target_mask_BDT: Tensor) -> Tens
 
 
 def mask_balance(input_mask_BDT: Tensor, target_mask_BDT: Tensor) -> Tensor:
-    """(mean m_i - 0.5)^2 + (mean m_t - 0.5)^2, [B]: neither source may crowd out the other."""
+    """(mean m_i - 0.5)^2 + (mean m_t - 0.5)^2, [B]: both sources should be used equally."""
     means = (mask_BDT.mean(dim=(1, 2)) for mask_BDT in (input_mask_BDT, target_mask_BDT))
     return sum((mean_B - 0.5).square() for mean_B in means)
 
 
 def complementarity(input_mask_BDT: Tensor, target_mask_BDT: Tensor) -> Tensor:
-    """1 - mean(m_i m_t), [B], a figure for the log: 1 without overlap, `COMPLEMENTARITY_BASELINE` for masks of 0.5."""
+    """1 - mean(m_i m_t), [B], a logged metric: 1 without overlap, `COMPLEMENTARITY_BASELINE` for masks of 0.5."""
     return 1 - (input_mask_BDT * target_mask_BDT).mean(dim=(1, 2))

@@ -1,7 +1,7 @@
 """Objectives and regressions by name, and the options of all losses. Nothing here imports torch.
 
-An objective is built as `definition(options) -> losses.adversarial.Objective` and says in its facts whether it holds
-the discriminator's last bias (`final_bias`; one that only sees differences of logits leaves it free to drift). A
+An objective is built as `definition(options) -> losses.adversarial.Objective`. Its fact `final_bias` says whether the
+discriminator's last layer has a bias (objectives that depend on differences of logits alone would let it drift). A
 regression is called as `definition(output, target) -> loss_B`.
 """
 
@@ -12,11 +12,11 @@ RECONSTRUCTION = Registry("regression")
 
 
 class RegressionOptions(Options):
-    """regression"""
+    """regression (reconstruction)"""
 
-    loss_weight_input: float = opt(0.3, "regression to the clean input", ge=0)
-    loss_weight_target: float = opt(0.3, "regression to the clean target", ge=0)
-    loss_reconstruction: str = RECONSTRUCTION.choice("rmse", "what the regression measures")
+    loss_weight_input: float = opt(0.3, "weight of the regression loss to the clean input", ge=0)
+    loss_weight_target: float = opt(0.3, "weight of the regression loss to the clean target", ge=0)
+    loss_reconstruction: str = RECONSTRUCTION.choice("rmse", "regression loss")
 
     @property
     def weights(self) -> tuple[float, float]:
@@ -25,15 +25,15 @@ class RegressionOptions(Options):
 
     @property
     def shown_weights(self) -> tuple[float, float]:
-        """Those of the validation loss: equal ones where a run trains without regression but wants to see the loss."""
+        """Weights of the validation loss: equal if a run trains without regression loss."""
         return self.weights if sum(self.weights) > 0 else (0.5, 0.5)
 
 
 class MaskLossOptions(Options):
     """losses of learned masks"""
 
-    mask_reg_weight: float = opt(0.1, "creative agent: masks apart, complete and varied", ge=0)
-    balance_loss_weight: float = opt(5.0, "creative agent: both sources used alike", ge=0)
+    mask_reg_weight: float = opt(0.1, "creative agent: weight of the loss for complementary, varying masks", ge=0)
+    balance_loss_weight: float = opt(5.0, "creative agent: weight of the loss for equal use of both inputs", ge=0)
 
     def remarks(self, config) -> list[str]:
         given = [name for name in type(self).model_fields if name in config.given]
@@ -45,12 +45,12 @@ class MaskLossOptions(Options):
 class AdversarialOptions(Options):
     """adversarial training"""
 
-    gan_loss: str = OBJECTIVES.choice("bce", "the adversarial objective", shapes_run=True)
+    gan_loss: str = OBJECTIVES.choice("bce", "adversarial objective of both networks", shapes_run=True)
     gan_weight: float = opt(0.15, "weight of the generator's adversarial loss", ge=0)
-    r1_weight: float = opt(0.0, "gradient penalty on reals, per unit of length (audio: second)", ge=0)
-    r2_weight: float = opt(0.0, "gradient penalty on fakes, per unit of length", ge=0)
-    penalty_every: int = opt(1, "take R1 and R2 every so many steps, and that many times as heavily", ge=1)
-    feature_matching_weight: float = opt(0.0, "match the discriminator's features of fakes to reals", ge=0)
+    r1_weight: float = opt(0.0, "R1: gradient penalty on real samples, per unit of length (audio: second)", ge=0)
+    r2_weight: float = opt(0.0, "R2: gradient penalty on generated samples, per unit of length", ge=0)
+    penalty_every: int = opt(1, "compute R1 and R2 every this many steps, with that many times the weight", ge=1)
+    feature_matching_weight: float = opt(0.0, "weight of the feature matching loss of the generator", ge=0)
 
     def check(self, config) -> None:
         others = (
@@ -63,19 +63,19 @@ class AdversarialOptions(Options):
 class LabelOptions(Options):
     """labels of reals"""
 
-    label_smoothing: float = opt(1.0, "one-sided: the label of reals; 0.9 is usual", gt=0.5, le=1)
+    label_smoothing: float = opt(1.0, "one-sided label smoothing: label of real samples; 0.9 is usual", gt=0.5, le=1)
 
 
 class CentringOptions(Options):
     """objectives that compare logits"""
 
-    centring_weight: float = opt(0.0, "pulls the mean squared logit to zero", ge=0)
+    centring_weight: float = opt(0.0, "weight of the mean squared logit, which keeps logits near 0", ge=0)
 
 
 class WassersteinOptions(CentringOptions):
     """Wasserstein critic"""
 
-    gp_weight: float = opt(10.0, "weight of the interpolates' gradient penalty", ge=0)
+    gp_weight: float = opt(10.0, "weight of the gradient penalty on interpolates", ge=0)
 
 
 OBJECTIVES.add("bce", "losses.adversarial:bce", LabelOptions, final_bias=True)

@@ -1,11 +1,11 @@
 """Gradient penalties on the discriminator.
 
-Shapes: B batch, D latent channels, T frames, N = 2 B. D (the network) is written `critic` here; it must judge each
-sample by itself (no batch statistics), because the gradient of the summed logits is read as per-sample gradients.
+Shapes: B batch, D latent channels, T frames, N = 2 B. D (the network) is written `critic` here; its logits must not
+depend on other samples (no batch statistics), because gradients of the summed logits serve as per-sample ones.
 
 Length of a sample. A critic that averages over time spreads its gradient over the frames: the squared norm falls as
-1 / T. R1 and R2 are therefore multiplied by the sample's length in the unit of its kind (audio: seconds), and a weight
-found on 4 s clips holds on 16 s clips. A published weight w for the plain squared norm is w / length here.
+1 / T. R1 and R2 are therefore multiplied by the sample's length in the unit of its kind (audio: seconds), so that a
+weight tuned on 4 s clips is valid on 16 s clips. A published weight w for the plain squared norm is w / length here.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def _squared_gradient_norm(logits_B: Tensor, x_BDT: Tensor) -> Tensor:
 def exact_penalty(logits_B: Tensor, x_BDT: Tensor, length: float) -> Tensor:
     """R1 where x is real, R2 where x is fake (Mescheder et al. 2018, eq. 9; Roth et al. 2017), by double backward.
 
-    x_BDT must require a gradient and logits_B must come from it: `x = x.detach().requires_grad_()`, then `critic(x)`.
+    x_BDT must require a gradient and logits_B must depend on it: `x = x.detach().requires_grad_()`, then `critic(x)`.
     Reals and fakes may be joined in one batch. Returns length * ||grad||^2, [B].
     Neither fused attention nor torch.compile can be differentiated twice: use `finite_difference_penalty` there.
     """
@@ -39,8 +39,8 @@ def finite_difference_penalty(
 ) -> Tensor:
     """R1 or R2 without double backward: length * ((D(x + sigma e) - D(x)) / sigma)^2, e ~ N(0, I), [B].
 
-    Its expectation over e is `exact_penalty` up to O(sigma^2). Both logits must be float32 (the difference of two
-    bfloat16 values is rounding) and share D's dropout masks.
+    Its expectation over e is `exact_penalty` up to O(sigma^2). Both logits must be float32 (a difference of bfloat16
+    values is mostly rounding error) and share D's dropout masks.
     """
     assert logits_B.dtype.itemsize >= 4, f"a finite difference of {logits_B.dtype} logits is rounding: run D in float32"
     assert logits_B.shape == perturbed_logits_B.shape, f"{logits_B.shape} against {perturbed_logits_B.shape}"
@@ -58,7 +58,7 @@ def join_perturbed(real_BDT: Tensor, fake_BDT: Tensor, noise_NDT: Tensor, sigma:
 def split_penalties(
     joined_logits: Tensor, length: float, sigma: float = SIGMA
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The critic's answer to `join_perturbed`, [4 B] -> real_logits_B, fake_logits_B, r1_B, r2_B."""
+    """Splits the logits of `join_perturbed`, [4 B] -> real_logits_B, fake_logits_B, r1_B, r2_B."""
     clean_N, perturbed_N = joined_logits.chunk(2)
     penalty_N = finite_difference_penalty(clean_N, perturbed_N, length, sigma)
     return *clean_N.chunk(2), *penalty_N.chunk(2)
@@ -69,14 +69,14 @@ def interpolate_penalty(
 ) -> Tensor:
     """WGAN-GP: (sqrt(D T) ||grad D(x_hat)|| - 1)^2, [B], x_hat = u x + (1 - u) y, by double backward.
 
-    Gulrajani et al. 2017, eq. 3, has the norm alone, which holds D to slope 1 against the Euclidean distance of two
+    Gulrajani et al. 2017, eq. 3, has the norm alone, which keeps D at slope 1 against the Euclidean distance of two
     clips. That distance grows as sqrt(D T): the gap between real and fake would be of order 100, grow with the clip,
-    and overrule both lambda (the optimal slope is 1 + gap / (2 lambda)) and G's other losses. With the factor
+    and dominate both lambda (the optimal slope is 1 + gap / (2 lambda)) and G's other losses. With the factor
     sqrt(D T) the distance is the root mean square error of the latents. The gap is then a transport distance in the
-    unit of the RMSE loss, of order 1 for normalised latents whatever the clip's length, and lambda = 10 holds the slope
-    to a few percent as in the paper. (A fresh convolutional critic starts at a slope of 0.2 to 0.5 in this unit.)
+    unit of the RMSE loss, of order 1 for normalised latents whatever the clip's length, and lambda = 10 keeps the slope
+    at 1 to within a few percent, as in the paper. (An untrained convolutional critic has a slope of 0.2 to 0.5.)
 
-    uniform_B: u in [0, 1], one for each sample. Give what D is shown (instance noise included).
+    uniform_B: u in [0, 1], one for each sample. real_BDT and fake_BDT are D's inputs, instance noise included.
     """
     u_B11 = uniform_B.to(real_BDT.dtype).view(-1, *[1] * (real_BDT.ndim - 1))
     between_BDT = (u_B11 * real_BDT + (1.0 - u_B11) * fake_BDT).detach().requires_grad_(True)

@@ -1,4 +1,4 @@
-"""Regression of an output to what it should be: latents [B, D, T] or waveforms [B, 1, N] alike.
+"""Regression losses of an output against a target: latents [B, D, T] or waveforms [B, 1, N].
 
 Shapes: B batch. Each loss takes the mean over all but the batch and returns one value per sample. To add one: a
 function and a line in `losses/options.py`.
@@ -20,7 +20,7 @@ def mse(output: Tensor, target: Tensor) -> Tensor:
 
 
 def rmse(output: Tensor, target: Tensor) -> Tensor:
-    """Root mean square error of each sample, smooth at zero: sqrt(mse + 1e-8), [B]; so it reads 1e-4 at zero error."""
+    """Root mean square error of each sample, smooth at zero: sqrt(mse + 1e-8), [B]; so it is 1e-4 at zero error."""
     return (mse(output, target) + SMOOTHING).sqrt()
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 FFT_SIZES = (512, 1024, 2048)
 ENVELOPE_PARTS = 250
-SHORTEST_PART = 320  # samples; shorter parts would follow the waveform of a bass note instead of its envelope
+SHORTEST_PART = 320  # samples; shorter parts would follow the waveform of a bass note, not its envelope
 _TINY_POWER = 1e-10  # -100 dB: magnitudes stay differentiable, and their logarithms finite, in silence
 _TINY_MEL = 1e-7  # for a filter that covers no bin
 _TINY_CORRELATION = 1e-12
@@ -51,7 +51,7 @@ def _log_mel(wav_B1N: Tensor, mel_filters_MF: Tensor, n_fft: int) -> Tensor:
 def log_mel_l1(output_B1N: Tensor, target_B1N: Tensor, mel_filters_MF: Tensor) -> Tensor:
     """Mean absolute difference of log mel magnitudes, [B].
 
-    mel_filters_MF: the filter bank, [bands, n_fft / 2 + 1]; its width says n_fft, the hop is n_fft / 4.
+    mel_filters_MF: the filter bank, [bands, n_fft / 2 + 1]; its width determines n_fft, the hop is n_fft / 4.
     """
     n_fft = 2 * (mel_filters_MF.shape[1] - 1)
     output_BMS, target_BMS = (_log_mel(wav_B1N, mel_filters_MF, n_fft) for wav_B1N in (output_B1N, target_B1N))

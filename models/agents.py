@@ -13,11 +13,11 @@ from registry import Options
 
 
 class Prepared(NamedTuple):
-    """The sources as an agent hands them to the generator.
+    """The output of an agent: the sources for the generator.
 
     input, target: [B, D, T].
-    mask_input, mask_target: [B, D, T] in [0, 1], where the agent learned masks.
-    view_weights: [B, 6], non-negative, sum one, in the order of `VIEWS`, where it composed views.
+    mask_input, mask_target: [B, D, T] in [0, 1], if the agent learns masks.
+    view_weights: [B, 6], non-negative, sum one, in the order of `VIEWS`, if it composes views.
     """
 
     input: Tensor
@@ -28,7 +28,7 @@ class Prepared(NamedTuple):
 
 
 class CreativeAgent(nn.Module):
-    """Masks for both sources, learned: an analyser each, one cross-attention used both ways, a sigmoid head each.
+    """Learned masks for both sources: an analyser each, one shared cross-attention for both ways, a sigmoid head each.
 
     channels D; hidden E; nhead heads of the cross-attention (must divide E).
     """
@@ -50,7 +50,7 @@ class CreativeAgent(nn.Module):
         return cls(channels)
 
     def forward(self, input_BDT: Tensor, target_BDT: Tensor) -> Prepared:
-        """(noisy) input and (noisy) target [B, D, T], any T from 1; what is masked keeps its RMS per sample."""
+        """(noisy) input and (noisy) target [B, D, T], any T from 1; masked sources keep their RMS per sample."""
         input_BTE = self.norm(self.analyse_input(input_BDT).transpose(1, 2))
         target_BTE = self.norm(self.analyse_target(target_BDT).transpose(1, 2))
         mask_input = self.head_input(input_BTE + self.cross(input_BTE, target_BTE)).sigmoid().transpose(1, 2)
@@ -88,12 +88,12 @@ class CompositionalAgent(nn.Module):
         return cls(channels)
 
     def forward(self, input_BDT: Tensor, target_BDT: Tensor) -> Prepared:
-        """(noisy) input and (noisy) target [B, D, T], any T from 1. What is composed stands in the input's place and
-        has its RMS; the noisy target stays beside it."""
+        """(noisy) input and (noisy) target [B, D, T], any T from 1. The composed signal replaces the input and has its
+        RMS; the noisy target is unchanged."""
         sources = {"input": input_BDT, "target": target_BDT}
         views_BVCT = torch.stack([conv(sources[view.split("_")[0]]) for view, conv in self.views.items()], dim=1)
         weights_BV = self.score(views_BVCT.mean(dim=3).flatten(1)).softmax(dim=1)
-        # Times six: even weights leave the views as they are.
+        # Times six, so that uniform weights leave the views unchanged.
         weighted_BVCT = views_BVCT * (len(VIEWS) * weights_BV)[:, :, None, None]
         x_BTE = self.embed(weighted_BVCT.flatten(1, 2).transpose(1, 2))
         x_BTE = x_BTE + sinusoidal_positions(x_BTE.shape[1], x_BTE.shape[2], x_BTE.device)

@@ -52,8 +52,9 @@ def tiled_dropout(x: Tensor, p: float, training: bool, copies: int = 1) -> Tenso
 def _dropout_mask(shape: Sequence[int], p: float, like: Tensor) -> Tensor:
     """0 with probability p, else 1 / (1 - p).
 
-    Torch draws Bernoulli numbers on a CPU one at a time on one core, a fifth of the reference generator's step. Here 16
-    bits decide, a seventh of that; p is a multiple of 1 / 65536, and the factor fits it.
+    On a CPU torch draws Bernoulli numbers one at a time on one core, a fifth of a training step of the cascade. Here 16
+    random bits per element are used, in a seventh of that time; p is rounded to a multiple of 1 / 65536, and so is the
+    factor.
     """
     if like.device.type != "cpu":
         return torch.empty(shape, device=like.device, dtype=like.dtype).bernoulli_(1.0 - p).div_(1.0 - p)
@@ -95,7 +96,7 @@ def rotate(x_BLHE: Tensor, rotary_2L1E: Tensor) -> Tensor:
 
 
 def attend(q_BHLE: Tensor, k_BHSE: Tensor, v_BHSE: Tensor, dropout: float = 0.0) -> Tensor:
-    """`scaled_dot_product_attention`; no CPU kernel of torch's has dropout, so there it is written out, with ours."""
+    """`scaled_dot_product_attention`; written out for dropout on a CPU, for which torch has no fast kernel."""
     if dropout == 0.0 or q_BHLE.device.type != "cpu":
         return F.scaled_dot_product_attention(q_BHLE, k_BHSE, v_BHSE, dropout_p=dropout)
     weights_BHLS = ((q_BHLE * q_BHLE.shape[-1] ** -0.5) @ k_BHSE.transpose(-1, -2)).softmax(dim=-1)
@@ -105,7 +106,7 @@ def attend(q_BHLE: Tensor, k_BHSE: Tensor, v_BHSE: Tensor, dropout: float = 0.0)
 class Attention(nn.Module):
     """Multi-head attention through `scaled_dot_product_attention`.
 
-    forward(x_BLE, context_BSE=None, rotary=None): no context is self-attention; `rotary_positions` of L tokens turn
+    forward(x_BLE, context_BSE=None, rotary=None): no context is self-attention; `rotary_positions` of L tokens rotate
     query and key. `conv_kernel` > 0 adds a depthwise convolution of the values over time beside attention (before the
     output projection); `zero_output` starts the whole branch at zero.
     """
@@ -192,7 +193,7 @@ def _zero(layer: nn.Linear) -> None:
 class SpectralLinear(nn.Module):
     """A linear layer whose weight has a spectral norm of 1 (Miyato et al. 2018), [..., E] -> [..., D].
 
-    The power iteration runs outside autocast: in half precision the estimate would be off by a per cent.
+    The power iteration runs outside autocast: in half precision the estimate would be off by one percent.
     """
 
     def __init__(self, in_features: int, out_features: int):

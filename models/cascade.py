@@ -1,4 +1,4 @@
-"""The reference generator: a cascade of transformers over codec latents, each stage seeing what the earlier ones made.
+"""The baseline generator: a cascade of transformers over codec latents; a stage sees the outputs of earlier stages.
 
 Legend: B batch, D latent channels, T frames (75 per second), E stage width = D * number of the stage's sources.
 """
@@ -13,7 +13,7 @@ from models.options import CascadeOptions
 class CascadeStage(nn.Module):
     """Positions -> norm -> blocks -> norm -> spectrally normalised linear, plus the mean of the sources, RMS-bounded.
 
-    forward(seen, clean): two lists of [B, D, T], what attention sees and what the residual and the RMS refer to.
+    forward(seen, clean): two lists of [B, D, T], the inputs of attention, and those of the residual and the RMS.
     """
 
     def __init__(self, channels: int, sources: int, nhead: int, num_layers: int, dropout: float):
@@ -42,8 +42,8 @@ class CascadeGenerator(nn.Module):
     num_layers    transformer blocks per stage, from 1.
     num_stages    stages, from 1. Two stages of six blocks have 15.5 M parameters.
     dropout       in attention and feed-forward, [0, 1).
-    anti_cheating a >= 0: in training, what attention sees carries noise of a times each source's std per sample.
-                  Residual and RMS stay clean, or the noise would come out at the other end and be judged there.
+    anti_cheating a >= 0: in training, the inputs of attention get noise of a times each source's std per sample.
+                  Residual and RMS stay clean, or the noise would reach the output and its losses.
     Raises ValueError for sizes that do not fit together.
     """
 

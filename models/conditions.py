@@ -1,7 +1,7 @@
-"""Conditions: what a network may be told of each sample beside the sample itself, such as its noise level or a label.
+"""Conditions: additional inputs of a network for each sample, such as its noise level or a label.
 
-A network that takes them says so by an attribute `takes_conditions = True` and then gets `conditions`, a tensor [B] or
-[B, K] by name, as a keyword of its forward; the others are called as if there were none.
+A network that takes conditions has an attribute `takes_conditions = True` and gets `conditions`, tensors [B] or [B, K]
+by name, as a keyword argument of its forward; other networks are called without it.
 """
 
 import torch
@@ -11,12 +11,12 @@ Conditions = dict[str, Tensor]
 
 
 def takes_conditions(network: nn.Module) -> bool:
-    """Whether the network wants to be told."""
+    """Whether the network takes conditions."""
     return bool(getattr(network, "takes_conditions", False))
 
 
 def conditions_for(network: nn.Module, conditions: Conditions | None) -> dict[str, Conditions | None]:
-    """Keywords with which to call the network."""
+    """Keyword arguments for a call of the network."""
     return {"conditions": conditions} if takes_conditions(network) else {}
 
 

@@ -1,12 +1,12 @@
 """Discriminators: one logit per clip of latents, higher for real.
 
 All take forward(x_BDT, copies=1, return_features=False) -> logits_B, or (logits_B, features) with the activations of
-every convolution (before dropout) for feature matching. `copies`: the batch is that many stacked, slightly perturbed
-copies of the same B / copies samples and shares their dropout masks. Any T from 1 works: convolutions pad with zeros.
-No layer mixes samples of a batch, and all are twice differentiable, so that exact gradient penalties hold.
+every convolution (before dropout) for feature matching. `copies`: the batch consists of that many stacked, slightly
+perturbed copies of the same B / copies samples, which share dropout masks. Any T from 1 works: convolutions pad with
+zeros. No layer mixes samples of a batch, and all are twice differentiable, as exact gradient penalties need.
 
-Options of all: channels (D), width, dropout in [0, 1), spectral_norm (weights of norm 1), final_bias (False where the
-objective only sees differences of logits, which leave a bias free to drift).
+Options of all: channels (D), width, dropout in [0, 1), spectral_norm (weights of norm 1), final_bias (False if the
+objective depends on differences of logits alone, which would let a bias drift).
 
 Legend: B batch, D latent channels, T frames, C convolution channels, R rows (remaining frequencies).
 """
@@ -48,7 +48,7 @@ class ConvStack(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """What the discriminators have in common: how they are built from options."""
+    """Base class: how a discriminator is built from options."""
 
     @classmethod
     def from_options(cls, options: DiscriminatorOptions, channels: int, final_bias: bool = True) -> "Discriminator":
@@ -59,7 +59,7 @@ class Discriminator(nn.Module):
 
 
 class ConvDiscriminator(Discriminator):
-    """The reference: Conv1d D -> w -> 2w -> 2w -> w, kernels 3/5/7/9, strides 2/2/2/1, mean over time, -> w/2 -> 1.
+    """The baseline: Conv1d D -> w -> 2w -> 2w -> w, kernels 3/5/7/9, strides 2/2/2/1, mean over time, -> w/2 -> 1.
 
     With D = 128 and w = 256 it has 3.8 M parameters.
     """
@@ -91,10 +91,10 @@ class ConvDiscriminator(Discriminator):
 
 
 class SpectrogramDiscriminator(Discriminator):
-    """2-D convolutions over the latents as an image [1, D, T]; right where neighbouring channels are related (log-mel).
+    """2-D convolutions over the latents as an image [1, D, T], for latents with related neighbour channels (log-mel).
 
-    Conv2d 1 -> w (5x5) -> 2w -> 4w -> 4w (3x3), strides 2; then one kernel over all remaining rows (a harmonic means
-    something else at another pitch) and three columns -> 4w, and a 1x1 convolution to a logit per remaining column.
+    Conv2d 1 -> w (5x5) -> 2w -> 4w -> 4w (3x3), strides 2; then one kernel over all remaining rows (the meaning of a
+    harmonic depends on its pitch) and three columns -> 4w, and a 1x1 convolution to a logit per remaining column.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
-"""Average of a module's weights over training, for validation and generation.
+"""EMA (exponential moving average) of a module's weights, for validation and generation.
 
-A separate averaged copy and not a swap into the live module: there is no state in which the live weights are away, so
-no exception, checkpoint or optimizer step can meet it, and a wrapper such as DDP never sees the average. It costs
-one more copy of the weights, without gradients or optimizer state.
+The EMA is a separate copy; its weights are never swapped into the live module. So the live weights are always in place,
+whatever exception, checkpoint or optimizer step occurs, and a wrapper such as DDP never sees the EMA. It costs one more
+copy of the weights, without gradients or optimizer state.
 """
 
 import copy
@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 
 class WeightAverage:
-    """Exponential average whose half-life is counted in samples, so it means the same at any batch size.
+    """Exponential moving average whose half-life is counted in samples, so that it does not depend on the batch size.
 
     average = beta * average + (1 - beta) * live, beta = 0.5 ** (batch / min(halflife, samples_seen * rampup))
-    (Karras et al. 2020, 2022: StyleGAN2-ADA and EDM training loops). The ramp-up keeps early, poor weights from
-    lingering: it lets the average look back over `rampup` of the training so far.
+    (Karras et al. 2020, 2022: StyleGAN2-ADA and EDM training loops). The ramp-up shortens the half-life early in
+    training, to a share `rampup` of the samples seen so far, so that the first weights are soon forgotten.
 
-    module    a copy is made of it, in evaluation mode and without gradients: `.module`, ready to be called. Buffers
-              follow the live module as they are.
+    module    is copied, in evaluation mode and without gradients, to `.module`, ready for use. Buffers are copied
+              from the live module.
     halflife  samples, > 0. rampup: share of the samples seen, > 0, or None for a constant half-life.
     Raises ValueError for values out of range.
     """
@@ -40,7 +40,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, live: nn.Module, samples_seen: int, batch: int) -> None:
-        """Takes in the live weights after a step. samples_seen: in all of training, before or after it alike."""
+        """Updates the EMA after a step. samples_seen: in all of training, before or after the step."""
         if live is not self._live:
             self._live, self._live_tensors = live, _tensors(live)
         (parameters, buffers), (live_parameters, live_buffers) = self._averaged, self._live_tensors
@@ -58,5 +58,5 @@ class WeightAverage:
 
 
 def _tensors(module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-    """Parameters and buffers, listed once: walking the modules takes as long as averaging the weights."""
+    """Parameters and buffers, listed once: collecting them takes as long as averaging the weights."""
     return list(module.parameters()), list(module.buffers())

@@ -1,4 +1,4 @@
-"""The networks of a run, built from the parts that were chosen."""
+"""The networks of a run, built from the selected parts."""
 
 from typing import NamedTuple
 
@@ -12,11 +12,11 @@ from registry import Chosen, Options
 
 
 class Generated(NamedTuple):
-    """What a generator made of its two sources.
+    """The output of a generator.
 
     output_BDT: the sample.
-    mask_input_BDT, mask_target_BDT: masks, where an agent learned some.
-    view_weights_BV: weights of the six views, where an agent composed them.
+    mask_input_BDT, mask_target_BDT: masks, if an agent learns them.
+    view_weights_BV: weights of the six views, if an agent composes them.
     """
 
     output_BDT: Tensor
@@ -26,8 +26,8 @@ class Generated(NamedTuple):
 
 
 class GuidedGenerator(nn.Module):
-    """The generator and, before it, the agent that prepares its sources: one module, so that one weight average, one
-    optimizer and one data-parallel wrapper hold both."""
+    """The generator and the agent that prepares its sources, if any, as one module, so that one EMA, one optimizer and
+    one DDP wrapper cover both."""
 
     def __init__(self, generator: nn.Module, agent: nn.Module | None = None) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ def build_discriminator(discriminator: Chosen, channels: int, final_bias: bool, 
     """The discriminator of a run, its weights drawn from the seed: forward(x_BDT, copies=1, return_features=False) ->
     logits_B. Names joined by `+` make an ensemble.
 
-    final_bias: whether the objective holds the last bias; the others do not see a common shift of all logits.
+    final_bias: whether the last layer has a bias; without it if the objective ignores a common shift of all logits.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

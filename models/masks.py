@@ -1,8 +1,8 @@
 """Fixed masks: which parts of a clip come from the input and which from the target.
 
-Pure functions. Chance enters as uniform numbers in [0, 1) that the caller draws, K of them per sample (see
-`models.options.MASKS`), so that a mask can be a function of (seed, sample index) and not of the rank or of a hidden
-generator. The two masks add up to one everywhere, by construction.
+Pure functions. The caller draws K uniform numbers in [0, 1) per sample (see `models.options.MASKS`), so that a mask is
+a function of (seed, sample index) and not of the rank or of a hidden generator. The two masks add up to one everywhere,
+by construction.
 
 Legend: B batch, D latent channels, T frames, K uniform numbers per sample.
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 from models.options import EnergyOptions, HybridOptions, KeepOptions, SplitOptions, TemporalOptions
 from registry import Options
 
-FADE_FRAMES = 8  # about 0.1 s, so that segments do not click into one another
+FADE_FRAMES = 8  # about 0.1 s, so that there is no click between segments
 
 
 class Masking(NamedTuple):
@@ -33,9 +33,9 @@ def unmasked(options: Options, input_BDT: Tensor, target_BDT: Tensor, uniform_BK
 
 
 def temporal(options: TemporalOptions, input_BDT: Tensor, target_BDT: Tensor, uniform_BK: Tensor) -> Masking:
-    """Segments of `mask_temporal_segment` frames, input and target in turns, short linear fades, random start."""
-    turns_B1T = _segments(uniform_BK[:, 0], input_BDT.shape[2], options.mask_temporal_segment)
-    return _complementary(turns_B1T, input_BDT, target_BDT)
+    """Segments of `mask_temporal_segment` frames, alternating input and target, short linear fades, random start."""
+    segments_B1T = _segments(uniform_BK[:, 0], input_BDT.shape[2], options.mask_temporal_segment)
+    return _complementary(segments_B1T, input_BDT, target_BDT)
 
 
 def frequency(options: SplitOptions, input_BDT: Tensor, target_BDT: Tensor, uniform_BK: Tensor) -> Masking:
@@ -47,6 +47,7 @@ def frequency(options: SplitOptions, input_BDT: Tensor, target_BDT: Tensor, unif
 def spectral(options: KeepOptions, input_BDT: Tensor, target_BDT: Tensor, uniform_BK: Tensor) -> Masking:
     """A random `mask_channel_keep` of the channels from the input."""
     D = input_BDT.shape[1]
+    assert uniform_BK.shape[1] >= D, f"{uniform_BK.shape[1]} uniform numbers for {D} channels"
     ranks_BD = uniform_BK[:, :D].argsort(dim=1).argsort(dim=1)
     return _complementary((ranks_BD < round(options.mask_channel_keep * D)).unsqueeze(2), input_BDT, target_BDT)
 
@@ -59,22 +60,22 @@ def energy(options: EnergyOptions, input_BDT: Tensor, target_BDT: Tensor, unifor
 
 
 def hybrid(options: HybridOptions, input_BDT: Tensor, target_BDT: Tensor, uniform_BK: Tensor) -> Masking:
-    """Temporal x frequency: with each segment the two sides of the channel split change places."""
+    """Temporal x frequency: the two sides of the channel split are swapped in every other segment."""
     _, D, T = input_BDT.shape
-    turns_B1T = _segments(uniform_BK[:, 0], T, options.mask_temporal_segment)
+    segments_B1T = _segments(uniform_BK[:, 0], T, options.mask_temporal_segment)
     low_1D1 = _low_channels(D, options.mask_freq_split, input_BDT.device)
-    return _complementary(turns_B1T * low_1D1 + (1 - turns_B1T) * (1 - low_1D1), input_BDT, target_BDT)
+    return _complementary(segments_B1T * low_1D1 + (1 - segments_B1T) * (1 - low_1D1), input_BDT, target_BDT)
 
 
 def _complementary(mask: Tensor, input_BDT: Tensor, target_BDT: Tensor) -> Masking:
-    """What the mask shows of the input, and what it hides of the target. Both keep their level: together they are a
-    cross-fade between input and target."""
+    """The input times the mask, the target times its complement, without rescaling: their sum is a cross-fade between
+    input and target."""
     mask_BDT = mask.to(input_BDT.dtype).expand(input_BDT.shape)
     return Masking(input_BDT * mask_BDT, target_BDT * (1 - mask_BDT), mask_BDT, 1 - mask_BDT)
 
 
 def _segments(uniform_B: Tensor, frames: int, segment: int) -> Tensor:
-    """[B, 1, T]: one and zero in turns of `segment` frames, from a random point of the period, with linear fades."""
+    """[B, 1, T]: alternating segments of one and zero, `segment` frames each, with a random start and linear fades."""
     offset_B1 = uniform_B[:, None] * 2 * segment
     place_BT = (torch.arange(frames, device=uniform_B.device) + offset_B1) % (2 * segment)
     within_BT = place_BT % segment

@@ -2,8 +2,8 @@
 
 A generator is built as `definition(options, channels)`, a discriminator as `definition(options, channels, final_bias)`,
 an agent as `definition(options, channels)`. A mask is called as
-`definition(options, input_BDT, target_BDT, uniform_BK)` and says in its facts that it `hides` something, and how many
-uniform numbers K it uses (`uniforms`).
+`definition(options, input_BDT, target_BDT, uniform_BK)`; its facts are `hides` (it masks something) and `uniforms` (the
+number K of uniform numbers that it uses).
 """
 
 from typing import Literal
@@ -22,17 +22,17 @@ class ModelOptions(Options):
     """networks"""
 
     generator: str = GENERATORS.choice(
-        "cascade", "cascade: the reference; patch: tokens of several frames", shapes_run=True
+        "cascade", "generator; cascade: the baseline; patch: tokens of several frames", shapes_run=True
     )
-    encoding_dim: int = opt(128, "latent channels; must be the codec's", ge=1, shapes_run=True)
-    ema_samples: float = opt(10_000.0, "half-life of the generator's weight average, in samples", gt=0)
-    use_creative_agent: bool = opt(False, "learned masks on the generator's sources", shapes_run=True)
+    encoding_dim: int = opt(128, "latent channels; must match the codec", ge=1, shapes_run=True)
+    ema_samples: float = opt(10_000.0, "half-life of the generator's EMA weights, in samples", gt=0)
+    use_creative_agent: bool = opt(False, "learned masks on the generator's two inputs", shapes_run=True)
     use_compositional_agent: bool = opt(
-        False, "learned composition of rhythm, harmony and timbre of the sources", shapes_run=True
+        False, "learned mix of rhythm, harmony and timbre of the two inputs", shapes_run=True
     )
-    mask_type: str = MASKS.choice(NONE, "fixed, complementary masks on the generator's sources")
+    mask_type: str = MASKS.choice(NONE, "fixed, complementary masks on the generator's two inputs")
     discriminator: str = DISCRIMINATORS.choice(
-        "conv", "the discriminator's design, or several joined by +, their logits averaged", shapes_run=True
+        "conv", "discriminator, or several joined by + whose logits are averaged", shapes_run=True
     )
 
     @property
@@ -65,7 +65,7 @@ class TransformerOptions(Options):
 class CascadeOptions(TransformerOptions):
     """cascade"""
 
-    anti_cheating: float = opt(0.0, "noise x std added to what the stages see, in training only", ge=0)
+    anti_cheating: float = opt(0.0, "noise on the inputs of attention, in units of their std, in training only", ge=0)
 
     def check(self, config) -> None:
         width = 2 * config.model.encoding_dim
@@ -92,7 +92,7 @@ class PatchOptions(TransformerOptions):
     width: int = opt(192, "token width", ge=8, shapes_run=True)
     patch_frames: int = opt(2, "latent frames per token", ge=1, shapes_run=True)
     precondition: bool = opt(
-        False, "scale what a stage adds to its sources' mean by how far they lie apart, up to 1", shapes_run=True
+        False, "scale the output added to the inputs' mean by the inputs' distance, at most 1", shapes_run=True
     )
 
     @model_validator(mode="after")
@@ -108,7 +108,7 @@ class DiscriminatorOptions(Options):
     disc_dropout: float = opt(0.3, "dropout in the discriminator", ge=0, lt=1)
     disc_spectral_norm: bool = opt(False, "spectral norm on the discriminator's layers", shapes_run=True)
     disc_width: int | None = opt(
-        None, "the discriminator's base width; default: its design's own", ge=4, shapes_run=True
+        None, "base width of the discriminator; default: depends on the discriminator", ge=4, shapes_run=True
     )
 
 
@@ -121,7 +121,7 @@ class TemporalOptions(Options):
 class SplitOptions(Options):
     """channel split"""
 
-    mask_freq_split: float = opt(0.3, "share of the channels, from the lowest, that comes from the input", gt=0, lt=1)
+    mask_freq_split: float = opt(0.3, "share of the channels, from the lowest, taken from the input", gt=0, lt=1)
 
 
 class HybridOptions(TemporalOptions, SplitOptions):
@@ -131,13 +131,13 @@ class HybridOptions(TemporalOptions, SplitOptions):
 class KeepOptions(Options):
     """random channels"""
 
-    mask_channel_keep: float = opt(0.5, "share of the channels, drawn at random, that comes from the input", gt=0, lt=1)
+    mask_channel_keep: float = opt(0.5, "share of the channels, drawn at random, taken from the input", gt=0, lt=1)
 
 
 class EnergyOptions(Options):
     """loud frames"""
 
-    mask_energy_threshold: float = opt(0.7, "quantile of frame energy above which the input stays", gt=0, lt=1)
+    mask_energy_threshold: float = opt(0.7, "frames above this quantile of energy are taken from the input", gt=0, lt=1)
 
 
 GENERATORS.add("cascade", "models.cascade:CascadeGenerator.from_options", CascadeOptions)

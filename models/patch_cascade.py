@@ -1,4 +1,4 @@
-"""The second generator: few, wide tokens. A token is a patch of frames, so attention and feed-forward run less often.
+"""The patch generator: a token is a patch of frames, so there are fewer, wider tokens than in the baseline.
 
 Legend: B batch, D latent channels, T frames (75 per second), P frames per patch, L tokens = ceil(T / P), E width,
 S sources of a stage, its smoothed ones included, Y = D P numbers of a patch, X = S D P of a patch of all sources.
@@ -13,17 +13,17 @@ from models.options import PatchOptions
 
 SMOOTHING = (3, 9, 27)  # frames, odd: 40, 120 and 360 ms
 CONV_KERNEL = 5  # tokens, of the depthwise convolution beside attention
-SILENCE = 1e-4  # under every logarithm of a mean square: latents are normalised to 1
+SILENCE = 1e-4  # added to mean squares before the logarithm; latents are normalised to 1
 
 
 class PatchStage(nn.Module):
     """Patches -> linear -> blocks -> norm -> linear back to patches, plus gated sources.
 
-    Beside its sources a stage sees their mean, smoothed over a few lengths of time: what to pass on of a noisy source
-    where a tone is held, and a first guess for attention, which would spend much of its width on averaging.
-    What the clip is like as a whole, its amount of noise above all, scales and shifts every norm.
-    With `precondition` it returns the sources' mean + `apart_share` * made, so that where there is little noise to take
-    away its own errors are as small (c_out of Karras et al. 2022, sec. 5, in another form).
+    Besides its sources a stage sees their mean, smoothed over several window lengths: an estimate of held tones under
+    noise. Otherwise attention would use much of its width for averaging. Statistics of the whole clip, above all its
+    noise level, scale and shift every norm.
+    With `precondition` the output is the sources' mean + `apart_share` * made, so that at low noise the network's own
+    errors are small as well (c_out of Karras et al. 2022, sec. 5, in another form).
     """
 
     def __init__(
@@ -71,10 +71,10 @@ class PatchStage(nn.Module):
 
 
 class ClipModulation(nn.Module):
-    """Scales and shifts for `count` norms of E numbers, out of what a clip is like as a whole; all start at zero.
+    """Scales and shifts for `count` norms of width E, from statistics of the whole clip; all start at zero.
 
-    A denoiser that has to find out the amount of noise, and whether a clip is rough or smooth, token by token answers
-    with something between: too much alike for all clips.
+    A denoiser that has to infer the noise level, and whether a clip is rough or smooth, from single tokens returns an
+    average: outputs that are too similar for all clips.
     """
 
     def __init__(self, channels: int, width: int, count: int):
@@ -93,19 +93,19 @@ class ClipModulation(nn.Module):
 
 
 class PatchCascadeGenerator(nn.Module):
-    """A cascade like the reference's, with patches for tokens and residual branches that start at zero.
+    """A cascade like the baseline, with patches as tokens and residual branches that start at zero.
 
     channels          D, of the latents.
     width, nhead      E and heads; width / nhead must be an even integer.
     num_layers        blocks per stage, from 1; num_stages from 1. Stage s sees input, target and s earlier outputs.
     patch_frames      P from 1; a T that is no multiple is padded by repeating the last frame and trimmed.
     dropout           in attention and feed-forward, [0, 1).
-    precondition      a stage adds its sources' mean as it is, and all that it makes of its own, the gated sources (all
-                      gates start at 0) included, times `apart_share`.
+    precondition      a stage returns its sources' mean plus its own output, gated sources included (all gates start
+                      at 0), times `apart_share`.
 
-    A stage adds g_s * source_s, with learned gates for every channel and frame, which start at one over the number of
-    its sources, at their mean, and at 0 for the smoothed ones. Where a source is noisy, gates of its own let the
-    network close one band, hold another still and leave a third open.
+    A stage adds g_s * source_s, with learned gates for every channel and frame. The gates start at one over the number
+    of its sources, so that the sum is their mean, and at 0 for the smoothed ones. Separate gates let the network use
+    noisy, smoothed or clean sources in each band.
     Raises ValueError for sizes that do not fit together.
     """
 
@@ -168,15 +168,15 @@ def moving_mean(x_BDT: Tensor, frames: int) -> Tensor:
 def apart_share(input_BDT: Tensor, target_BDT: Tensor) -> Tensor:
     """min(1, sqrt(2) |input - target|), root mean square of a clip: [B, 1, 1], in 0..1.
 
-    Of one piece of music (deviation 1) under noise of share alpha: min(1, 2 alpha), all of it from where there is as
-    much noise as music. A share that falls earlier costs what is learned of much noise.
+    For sources that are the same music (deviation 1) with noise level alpha this is min(1, 2 alpha): 1 from alpha = 0.5
+    on. A smaller share at high noise would impair learning there.
     """
     apart_B11 = (input_BDT - target_BDT).detach().square().mean(dim=(1, 2), keepdim=True)  # a root at 0 has no gradient
     return (2 * apart_B11).sqrt().clamp(max=1)
 
 
 def clip_statistics(input_BDT: Tensor, target_BDT: Tensor) -> Tensor:
-    """What a clip is like as a whole, [B, 2 D + 1].
+    """Statistics of a whole clip, [B, 2 D + 1].
 
     Of the sources' mean, per channel: its mean over frames, then the log mean square of its changes from frame to
     frame. Last, the log mean square of the sources' difference: the noise's level where both are the same music.

@@ -1,4 +1,4 @@
-"""What a run shows: logged metrics, progress, verdicts on its health, the report."""
+"""Monitoring of a run: logged metrics, progress, health checks, the report."""
 
 import lazy_loader
 

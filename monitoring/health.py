@@ -1,7 +1,7 @@
-"""The doctor: reads a run's logged metrics and says in words what state the two networks are in, and what to do.
+"""Health checks: read a run's logged metrics and report the state of the two networks, problems, and advice.
 
-A `Doctor` is fed line by line, as `metrics.jsonl` holds them; fed with the lines of a resumed run's file it knows what
-it knew. Every line has one verdict on the state, and any number of findings about what is generated.
+A `Doctor` reads the lines of `metrics.jsonl` one by one; reading the file of a resumed run restores its state. Every
+line gives one verdict on the state of the networks, and any number of findings about the generated samples.
 """
 
 from collections import deque
@@ -19,13 +19,13 @@ SETTLED_LINES = 3
 
 @dataclass
 class Doctor:
-    """Sees line after line; lines of one step are one.
+    """Reads line after line; lines of the same step are merged.
 
     Args:
-        adversarial: whether there is a discriminator in this run.
+        adversarial: whether this run trains a discriminator.
 
     Attributes:
-        verdicts: after the last line; the state's first.
+        verdicts: after the last line; the state comes first.
     """
 
     thresholds: HealthThresholds
@@ -37,14 +37,14 @@ class Doctor:
 
     def __post_init__(self) -> None:
         self._steps: deque[Line] = deque(maxlen=self.thresholds.window)
-        self._checks: deque[Line] = deque(maxlen=2)  # lines with validation figures
-        self._began: Line | None = None  # the last check before noise, or the first of all
+        self._checks: deque[Line] = deque(maxlen=2)  # lines with validation metrics
+        self._began: Line | None = None  # the last validation without noise, or the first one
         self._learned = False
-        self._stood = 0  # for how many lines the state has been what it is
+        self._stood = 0  # for how many lines the state has not changed
         self._reported, self._found = "", set()
 
     def see(self, line: Line) -> list[Verdict]:
-        """Takes in a line and returns the verdicts on the run as it stands."""
+        """Reads a line and returns the current verdicts."""
         again = bool(self._steps) and self._steps[-1]["step"] == line["step"]
         if again:
             self._steps[-1] = line = self._steps[-1] | line
@@ -67,8 +67,8 @@ class Doctor:
             self._began = line
 
     def news(self) -> list[Verdict]:
-        """Verdicts that have not been reported yet: that on the state once it has stood for a few lines (on the edge
-        between two it would fill the screen), divergence and findings at once."""
+        """Verdicts that have not been reported yet: a state only after a few lines (a run between two states would
+        flood the output), divergence and findings at once."""
         state, *findings = self.verdicts
         settled = self._stood >= SETTLED_LINES or not self._reported or state.name == "divergence"
         fresh = [state] if state.name != self._reported and settled else []

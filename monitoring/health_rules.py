@@ -1,7 +1,7 @@
-"""The doctor's rules: from what a run has logged to a verdict, or None where a rule has nothing to say.
+"""The rules of the health checks: from logged metrics to a verdict, or None if a rule does not apply.
 
-The first rule of `STATE` that holds names the state of the two networks; every rule of `FINDINGS` that holds adds what
-is wrong with what is generated. Thresholds are those of `--health`.
+The first rule of `STATE` that applies gives the state of the two networks; every rule of `FINDINGS` that applies adds a
+problem of the generated samples. Thresholds are those of `--health`.
 """
 
 from collections.abc import Callable
@@ -35,13 +35,13 @@ def _blown_up(past: Past) -> Verdict | None:
     for network in ("g", "d"):
         rises = [_rise(past.series(f"{kind}/{network}{end}")) for kind, end in (("grad_norm", ""), ("loss", "_total"))]
         if all(rise is not None and rise > t.growth for rise in rises):
-            figures = f"gradient norm x {rises[0]:.0f} and loss x {rises[1]:.0f} within the window"
-            return Verdict("divergence", f"{network.upper()}: {figures}")
+            evidence = f"gradient norm x {rises[0]:.0f} and loss x {rises[1]:.0f} within the window"
+            return Verdict("divergence", f"{network.upper()}: {evidence}")
     return None
 
 
 def _rise(series: list[float]) -> float | None:
-    """The last quarter's median over the first half's, in size."""
+    """The median absolute value of the last quarter over that of the first half."""
     if len(series) < 4:
         return None
     early, late = median(map(abs, series[: len(series) // 2])), median(map(abs, series[-(len(series) // 4) :]))
@@ -73,8 +73,8 @@ def _warming_up(past: Past) -> Verdict | None:
 
 
 def _oscillation(past: Past) -> Verdict | None:
-    """Slow or alternating swings, told from noise by von Neumann's ratio (2 for independent values: von Neumann 1941):
-    the mean squared successive difference over the variance. The mean must be crossed, so that a trend is no swing."""
+    """Slow or alternating swings, distinguished from noise by von Neumann's ratio (von Neumann 1941; 2 for independent
+    values): the mean squared successive difference over the variance. A trend does not count: the mean is crossed."""
     pairs = past.objective.compares_pairs and not past.objective.baseline
     series = past.series("d/gap" if pairs else "loss/d")
     if len(series) < 4:
@@ -113,8 +113,8 @@ def _generator_wins(past: Past) -> Verdict | None:
 
 
 def _at_chance(past: Past) -> Verdict | None:
-    """Undecided and flat: rightly so (equilibrium), or because the discriminator does not learn. It does not where it
-    was never above chance, its gradient is gone, or fakes plainly differ from reals in spread."""
+    """Undecided and flat: either equilibrium, or the discriminator does not learn. The latter if it was never above
+    chance, its gradient has vanished, or fakes clearly differ from reals in spread."""
     t = past.thresholds
     chance = abs(past.accuracy - 0.5) <= 2 * t.tolerance  # a count of few samples, where probabilities are means
     close = all(abs(p - past.objective.undecided) <= t.tolerance for p in past.probabilities)
@@ -133,7 +133,7 @@ def _at_chance(past: Past) -> Verdict | None:
 
 
 def _flat(past: Past) -> bool:
-    """Whether the discriminator's loss stands still; a critic's gap is in units of the latents' error, of order one."""
+    """Whether the discriminator's loss is constant; a critic's gap is in units of the latents' error, of order one."""
     return pstdev(past.series("loss/d")) <= past.thresholds.tolerance * (past.objective.baseline or 1.0)
 
 
@@ -146,7 +146,7 @@ STATE: tuple[Callable[[Past], Verdict | None], ...] = (
     _blown_up,
     _pretraining,
     _warming_up,
-    _discriminator_wins,  # before oscillation: a loss of next to nothing swings by more than its size
+    _discriminator_wins,  # before oscillation: a loss near 0 swings by more than its size
     _oscillation,
     _generator_wins,
     _at_chance,
@@ -154,11 +154,11 @@ STATE: tuple[Callable[[Past], Verdict | None], ...] = (
 )
 
 
-# -- findings about what is generated, beside the state --
+# -- findings about the generated samples, in addition to the state --
 
 
 def _mode_collapse(past: Past) -> Verdict | None:
-    """By the samples, never by a loss: in both of the last two validations, the discriminator having joined."""
+    """Measured on samples, never on a loss: in both of the last two validations, once the discriminator has joined."""
     ratios = [line["diversity/ratio"] for line in past.checks if "diversity/ratio" in line]
     joined = past.adversarial and past.with_discriminator
     if joined and len(ratios) == 2 and max(ratios) < past.thresholds.diversity:
@@ -178,8 +178,8 @@ def _to_the_mean(past: Past) -> Verdict | None:
 
 
 def _memorisation(past: Past) -> Verdict | None:
-    """Clips that differ, each too near to a training clip. A generator that has hardly begun, or makes one clip only,
-    is near to something by chance where held-out music happens to be unlike training music."""
+    """Clips that differ from each other, but are too close to training clips. Generators that have just begun, or make
+    one clip only, are excluded: they may be close to some clip by chance if held-out music is unlike training music."""
     t, check = past.thresholds, past.checks[-1] if past.checks else {}
     nearest, varied = check.get("diversity/nearest_train"), check.get("diversity/ratio", 1.0) >= t.diversity
     if len(past.steps) >= t.window and varied and nearest is not None and nearest < t.nearest:

@@ -1,10 +1,10 @@
-"""Pictures as files' bytes."""
+"""Encoding of images."""
 
 import numpy as np
 
 
 def encoded(image_HWC: np.ndarray, kind: str = "png") -> bytes:
-    """An RGB picture as a file's bytes: "png", or "jpeg" at a tenth of the size."""
+    """An RGB image encoded as "png", or as "jpeg" at a tenth of the size."""
     from io import BytesIO
 
     from PIL import Image

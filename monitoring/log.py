@@ -1,8 +1,8 @@
-"""Figures of a run: TensorBoard, and `metrics.jsonl` with one JSON object per logged step.
+"""Metrics of a run: TensorBoard, and `metrics.jsonl` with one JSON object per logged step.
 
-One line per step: figures of a step that has its line already (validation at an epoch's end) join it. All but the
-object under `time` (speeds, waits) is reproducible: a resumed run writes the same lines, bit for bit. A full disk
-costs no line: what cannot be written is kept and written with the next line that can.
+One line per step: further metrics of a step that has a line already (validation at an epoch's end) are added to it.
+Everything but the object under `time` (speeds, waits) is reproducible: a resumed run writes the same lines, bit for
+bit. A full disk loses no line: lines that cannot be written are kept and written later.
 """
 
 import errno
@@ -17,11 +17,11 @@ import numpy as np
 
 
 class RunLog:
-    """Writes figures under one step. With `folder=None` (ranks other than 0) it writes nothing.
+    """Writes the metrics of a step. With `folder=None` (ranks other than 0) it writes nothing.
 
     Args:
-        folder: the run's folder; figures go to `metrics.jsonl` and `tb/` in it.
-        purge_step: on resume, TensorBoard drops what it holds from this step on.
+        folder: the run's folder; metrics go to `metrics.jsonl` and `tb/` in it.
+        purge_step: on resume, TensorBoard drops its data from this step on.
     """
 
     def __init__(self, folder: Path | None, purge_step: int | None = None) -> None:
@@ -32,7 +32,7 @@ class RunLog:
         self._lines = _Lines(folder / "metrics.jsonl")
         self._board = _Board(folder / "tb", purge_step)
         line = self._lines.last
-        if purge_step is not None and line.get("step", -1) >= purge_step:  # purged from the board, not from the lines
+        if purge_step is not None and line.get("step", -1) >= purge_step:  # purged from TensorBoard, not from the file
             self._board.numbers({k: v for k, v in line.items() if k != "time"}, line["step"])
 
     def metrics(
@@ -48,7 +48,7 @@ class RunLog:
         self._board.numbers(header | scalars | {f"time/{k}": v for k, v in (time or {}).items()}, step)
 
     def problem(self) -> str | None:
-        """Why the last figures could not be written, None if they could."""
+        """Why the last metrics could not be written; None if they were."""
         return None if self._lines is None else self._lines.problem or self._board.problem
 
     def text(self, name: str, text: str, step: int = 0) -> None:
@@ -71,13 +71,13 @@ class RunLog:
 
 
 class _Lines:
-    """`metrics.jsonl`, the last line of which may still grow."""
+    """`metrics.jsonl`, whose last line may still be extended."""
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         whole = path.read_bytes()
         whole = whole[: whole.rfind(b"\n") + 1]
-        self._end = len(whole)  # where the next line goes; half a line may stand there
+        self._end = len(whole)  # where the next line goes; an incomplete line there is overwritten
         self._start = whole[:-1].rfind(b"\n") + 1  # of the last line
         self.last: dict[str, Any] = json.loads(whole[self._start :]) if whole else {}
         self._waiting: list[bytes] = []
@@ -103,7 +103,7 @@ class _Lines:
             self._end += len(data)
             os.ftruncate(self._file, self._end)
         except OSError as error:
-            self.problem = f"figures wait to be written ({error.strerror})"
+            self.problem = f"metrics wait to be written ({error.strerror})"
         else:
             self._waiting, self.problem = [], None
 
@@ -114,7 +114,7 @@ class _Lines:
 
 
 class _Board:
-    """TensorBoard's files. One that cannot be written is given up, and a new one tried with the next figures."""
+    """TensorBoard's files. If one cannot be written, it is closed, and the next metrics go to a new file."""
 
     def __init__(self, folder: Path, purge_step: int | None) -> None:
         self._folder, self._purge_step = folder, purge_step
@@ -152,12 +152,12 @@ class _Board:
 
 
 def _finite(value: float) -> float | str:
-    """JSON has no NaN: a figure that is not finite is written as a string."""
+    """JSON has no NaN: a value that is not finite is written as a string."""
     return value if math.isfinite(value) else str(value)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a `metrics.jsonl`; a half-written last line is left out."""
+    """The lines of a `metrics.jsonl`; an incomplete last line is left out."""
     lines = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:

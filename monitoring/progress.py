@@ -1,4 +1,4 @@
-"""The live line of a run: a bar on a terminal, now and then a plain line elsewhere (log files, pipes)."""
+"""Progress of a run: a bar on a terminal, a plain line now and then elsewhere (log files, pipes)."""
 
 import sys
 import time
@@ -7,11 +7,11 @@ from datetime import timedelta
 
 
 class ProgressLine:
-    """Shows epoch, phase, alpha, losses, speed and time left. Silent where `active` is false.
+    """Shows epoch, phase, alpha, losses, speed and time left. Silent if `active` is false.
 
     Args:
         total_samples: the run's length.
-        every_seconds: pause between plain lines where the output is no terminal.
+        every_seconds: pause between plain lines if the output is not a terminal.
     """
 
     def __init__(self, total_samples: int, active: bool = True, every_seconds: float = 10.0) -> None:
@@ -46,7 +46,7 @@ class ProgressLine:
             print(text, flush=True)
 
     def say(self, text: str) -> None:
-        """One line that stays."""
+        """Prints a permanent line."""
         if not self._active:
             return
         if self._bar is not None:
@@ -55,11 +55,11 @@ class ProgressLine:
             print(text, flush=True)
 
     def guard(self, writing: Callable[[], object]) -> None:
-        """Writes what a run can do without: a full or read-only disk costs a warning."""
+        """Writes something optional: a full or read-only disk only gives a warning."""
         try:
             writing()
         except OSError as error:
-            self.say(f"warning: {error.filename or 'a file'} could not be written ({error.strerror}); training goes on")
+            self.say(f"warning: {error.filename or 'a file'} cannot be written ({error.strerror}); training continues")
 
     def close(self) -> None:
         if self._bar is not None:

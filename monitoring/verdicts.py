@@ -1,8 +1,8 @@
-"""Verdicts on a run, the advice that goes with each, and the metrics that they rest on.
+"""Verdicts of the health checks, the advice for each, and the metrics that they are based on.
 
-Objectives differ in what their logits mean. Where one compares pairs (rpgan, wgan-gp), accuracy is the share of pairs
-that the discriminator ranks rightly, else that of reals and fakes it calls rightly. Losses are read against that of a
-random guess; wgan-gp has none (its loss is the gap itself), so there a growing gap counts, not a large one.
+The meaning of logits depends on the objective. If it compares pairs (rpgan, wgan-gp), accuracy is the share of pairs
+that the discriminator ranks correctly, else the share of samples that it classifies correctly. Losses are compared with
+that of a random guess; wgan-gp has none (its loss is the gap itself), so there a growing gap counts, not a large one.
 """
 
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ from monitoring.options import HealthThresholds
 Line = dict[str, Any]
 
 ADVICE = {
-    "warming up": "wait: learning rates, the adversarial weight or the window have not filled yet",
-    "pre-training": "wait: the generator learns alone; --g_pretrain_steps and --gan_weight decide how long",
+    "warming up": "wait: a warm-up (learning rates, adversarial weight) or the window of steps is not complete",
+    "pre-training": "wait: the generator trains alone; --g_pretrain_steps sets how long (--gan_weight 0: always)",
     "balanced": "nothing to do: both networks learn",
-    "equilibrium": "the discriminator can no longer tell; stop here, or give it more to see (--disc_width)",
+    "equilibrium": "the discriminator cannot separate real from generated; stop, or enlarge it (--disc_width)",
     "discriminator too strong": "lower --disc_lr, raise --r1_weight and --r2_weight, or add --instance_noise_std 0.1",
-    "generator too strong": "raise --disc_lr or --n_critic, or ease --disc_dropout, R1/R2 and instance noise",
-    "discriminator not learning": "raise --disc_lr, ease --disc_dropout and R1/R2, check that --d_warmup_steps ended",
-    "oscillation": "lower both learning rates, --beta1 0, or damp the discriminator with --r1_weight and --r2_weight",
-    "divergence": "go back to an earlier checkpoint with lower learning rates; clip gradients (--grad_clip 1)",
-    "mode collapse": "--gan_loss rpgan with --r1_weight and --r2_weight, a larger batch, a lower --lr",
-    "regression to the mean": "let the regression fade (--recon_fade linear) or lower --loss_weight_input and _target",
-    "memorisation": "more music, a smaller generator, or stop earlier: samples repeat training clips",
+    "generator too strong": "raise --disc_lr or --n_critic, or lower --disc_dropout, R1/R2 and instance noise",
+    "discriminator not learning": "raise --disc_lr, lower --disc_dropout and R1/R2; --d_warmup_steps must be over",
+    "oscillation": "lower both learning rates, set --beta1 0, or raise --r1_weight and --r2_weight",
+    "divergence": "resume an earlier checkpoint with lower learning rates; clip gradients (--grad_clip 1)",
+    "mode collapse": "use --gan_loss rpgan with --r1_weight and --r2_weight, a larger batch, a lower --lr",
+    "regression to the mean": "fade the regression loss (--recon_fade linear) or lower --loss_weight_input, _target",
+    "memorisation": "use more music, a smaller generator, or stop earlier: samples repeat training clips",
     "curriculum too fast": "lower --pure_gan_mode, or let validation set the pace: --adaptive_alpha",
 }
 BAD = frozenset(ADVICE) - {"warming up", "pre-training", "balanced", "equilibrium"}
@@ -36,7 +36,7 @@ BAD = frozenset(ADVICE) - {"warming up", "pre-training", "balanced", "equilibriu
 
 @dataclass(frozen=True)
 class Verdict:
-    """A name out of `ADVICE`, and the metrics that it rests on."""
+    """A key of `ADVICE`, and the metrics that the verdict is based on."""
 
     name: str
     evidence: str
@@ -51,9 +51,9 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Past:
-    """What the rules look at: the window of logged steps, the last two validations, the one when noise began.
+    """Input of the rules: the window of logged steps, the last two validations, the validation when noise began.
 
-    adversarial: whether there is a discriminator in this run. learned: it has been above chance before.
+    adversarial: whether this run trains a discriminator. learned: its accuracy has been above chance before.
     """
 
     thresholds: HealthThresholds
@@ -67,7 +67,7 @@ class Past:
     learned: bool
 
     def series(self, name: str) -> list[float]:
-        """The finite values of a figure in the window; what JSON cannot hold stands there as a string."""
+        """The finite values of a metric in the window; values that are not finite are logged as strings."""
         return [value for line in self.steps if name in line and isfinite(value := float(line[name]))]
 
     def mean(self, name: str) -> float:
@@ -75,7 +75,7 @@ class Past:
 
     @property
     def with_discriminator(self) -> list[Line]:
-        """The steps on which the discriminator learned."""
+        """The steps with a discriminator update."""
         return [line for line in self.steps if "loss/d" in line]
 
     @property
@@ -89,14 +89,14 @@ class Past:
 
     @property
     def probabilities(self) -> tuple[float, float]:
-        """Mean probability of reals and of fakes; of a pair being ranked rightly or wrongly where pairs count."""
+        """Mean probability of being real, of reals and of fakes; for pairs, the shares ranked correctly and wrongly."""
         if self.objective.compares_pairs:
             return self.accuracy, 1.0 - self.accuracy
         return self.mean("d/real_prob"), self.mean("d/fake_prob")
 
     def evidence(self) -> str:
         """The metrics of both networks, in words."""
-        kind = "pairs ranked rightly" if self.objective.compares_pairs else "D accuracy"
+        kind = "pairs ranked correctly" if self.objective.compares_pairs else "D accuracy"
         parts = [f"{kind} {self.accuracy:.2f}"]
         if self.share_of_guess is not None:
             parts.append(f"L_D {self.share_of_guess:.2f} of a random guess")

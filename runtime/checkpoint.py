@@ -122,12 +122,10 @@ def load(path: str | Path) -> dict[str, Any]:
 def decode(data: bytes, path: str | Path) -> dict[str, Any]:
     """The state in a checkpoint's bytes; `path` is for messages. Raises as `load` does."""
     if data[-_TRAILER : -_TRAILER + len(_MARK)] != _MARK:
-        raise DamagedCheckpoint(
-            f"{path} is no checkpoint of this program, or it is cut short: give another with --resume"
-        )
+        raise DamagedCheckpoint(f"{path} is not a checkpoint of this program, or it is truncated: give another one")
     body = memoryview(data)[:-_TRAILER]
     if hashlib.sha256(body).digest() != data[-32:]:
-        raise DamagedCheckpoint(f"checkpoint {path} is damaged (its digest does not fit): use an older one")
+        raise DamagedCheckpoint(f"checkpoint {path} is damaged (its digest does not match): use an older one")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

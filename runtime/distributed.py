@@ -123,7 +123,7 @@ class Ranks:
                 return box.get("result")
 
     def main_first(self, work: Callable[[], T]) -> T:
-        """Rank 0 does the work first, the others after it; a UserError on rank 0 ends all ranks and is reported once."""
+        """Rank 0 does the work first, the others after it; a UserError on rank 0 ends all ranks, reported once."""
         if self.world == 1:
             return work()
         result, problem = None, None
@@ -150,7 +150,7 @@ class Ranks:
             return module
         devices = [self.device] if self.device.type == "cuda" else None
         known = inspect.signature(DistributedDataParallel).parameters
-        quiet = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # its name in older versions of torch
+        quiet = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # older name
         return DistributedDataParallel(module, device_ids=devices, gradient_as_bucket_view=True, **{quiet: False})
 
 
@@ -200,7 +200,7 @@ def share_cores(num_threads: int, local_world: int) -> None:
 def _join(rank: int, world: int, device: torch.device, limit: timedelta) -> None:
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     store = dist.TCPStore(address, port, is_master=_hosts_store(rank), timeout=limit)
-    # A restarted worker must not read addresses that a failed attempt left in the store: each attempt has its own prefix.
+    # A restarted worker must not read addresses that a failed attempt left in the store: each has its own prefix.
     attempt = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{world}"
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(

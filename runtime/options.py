@@ -24,5 +24,5 @@ class ProcessOptions(Options):
         0, "workers that the plain launcher starts; 0 = one per device; set by torchrun otherwise", ge=0, per_call=True
     )
     local_rank: int = opt(-1, "accepted for compatibility; set by torchrun", per_call=True)
-    timeout_minutes: float = opt(10.0, "end the run if a rank waits longer than this for another", ge=0.05, per_call=True)
+    timeout_minutes: float = opt(10.0, "end the run if a rank waits this long for another", ge=0.05, per_call=True)
     max_restarts: int = opt(3, "plain launcher: restarts of a run after a worker was killed", ge=0)

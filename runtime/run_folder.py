@@ -145,7 +145,7 @@ def progress_of(state: dict[str, Any] | None) -> tuple[int, int, int]:
 
 
 def saves(folder: str | Path) -> list[tuple[tuple[int, int, int], Path]]:
-    """The checkpoints in a folder with their progress: unreadable ones first, then most advanced first, newest first."""
+    """The checkpoints in a folder with their progress: unreadable ones, then the most advanced, newest first."""
     found = [(progress_of(checkpoint.peek(path)), path) for path in Path(folder).glob("*.pt")]
     found.sort(key=lambda item: (item[0], item[1].stat().st_mtime_ns), reverse=True)
     return sorted(found, key=lambda item: item[0][0] >= 0)
@@ -154,7 +154,7 @@ def saves(folder: str | Path) -> list[tuple[tuple[int, int, int], Path]]:
 def furthest_good(
     folder: str | Path, warn: Callable[[str], object], accept: Callable[[dict], bool] = lambda state: True
 ) -> tuple[Path, dict[str, Any]] | None:
-    """Path and state of the most advanced checkpoint that is intact and accepted; damaged ones are reported to `warn`."""
+    """Path and state of the most advanced checkpoint that is intact and accepted; `warn` reports damaged ones."""
     for _, path in saves(folder):
         try:
             state = checkpoint.load(path)

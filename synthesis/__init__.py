@@ -1,4 +1,4 @@
-"""From noise to samples: noise, sources, sampling steps, loaded generators; what training and generation share."""
+"""From noise to samples, shared by training and generation: noise, sources, sampling steps, loading generators."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""What networks that take conditions are told of each sample; see `models.conditions`."""
+"""Conditions given to networks that take them; see `models.conditions`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from registry import Chosen, Options
 
 
 def noise_level(options: Options, alpha_B: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
-    """The share of noise in the sample's sources, [B], 0 to 1."""
+    """The noise level alpha of the sample's sources, [B], 0 to 1."""
     return alpha_B
 
 
 @dataclass(frozen=True)
 class Conditioning:
-    """From a sample's noise level and labels to the conditions that were chosen; none: no condition at all."""
+    """Computes the selected conditions from a sample's noise level and labels; without a selection there are none."""
 
     chosen: Chosen | None = None
 

@@ -1,4 +1,4 @@
-"""Which noise a clip is made of: plain draws, draws between two seeds, draws around one clip."""
+"""The noise of a clip: plain draws, interpolation between two seeds, variations of one clip."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Draw:
-    """The noise of one clip: that of `start`, turned by `share` (0 to 1) of the angle towards that of `end`."""
+    """The noise of one clip: that of `start`, rotated by `share` (0 to 1) of the angle towards that of `end`."""
 
     start: Origin
     end: Origin | None = None
@@ -40,17 +40,17 @@ def variations(seed: int, num: int, strength: float) -> list[Draw]:
 
 
 def blend(draw: Draw, of: Callable[[Origin], Tensor], mix: Callable[[Tensor, Tensor, float], Tensor]) -> Tensor:
-    """What `of` gives for the draw's start, mixed with what it gives for its end by the draw's share."""
+    """`of(start)` of a draw, mixed with `of(end)` by the draw's share."""
     start = of(draw.start)
     return start if draw.end is None else mix(start, of(draw.end), draw.share)
 
 
 def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
-    """Spherical interpolation (Shoemake 1985): share 0 is a and 1 is b, bit for bit; the norm is kept in between, so
-    that noise stays noise, where a straight line would halve its variance."""
+    """Spherical interpolation (Shoemake 1985): share 0 is a and 1 is b, bit for bit; the norm is kept in between.
+    Linear interpolation would halve the variance of the noise."""
     cosine = torch.dot(a.flatten().double(), b.flatten().double()) / (a.double().norm() * b.double().norm())
     angle = torch.acos(cosine.clamp(-1, 1))
-    if angle.sin() < 1e-6:  # (anti)parallel: no plane to turn in
+    if angle.sin() < 1e-6:  # (anti)parallel: no plane of rotation
         return torch.lerp(a, b, share)
     weights = torch.stack([torch.sin((1 - share) * angle), torch.sin(share * angle)]) / angle.sin()
     return weights[0].to(a.dtype) * a + weights[1].to(a.dtype) * b

@@ -1,4 +1,4 @@
-"""A loaded generator's samples, of any length.
+"""Samples of a loaded generator, of any length.
 
 Legend: B samples, D channels, T positions of the last axis (audio: frames).
 """
@@ -25,8 +25,8 @@ def generate(
     alpha: float = 1.0,
     channels: tuple[int, int] | None = None,
 ) -> Tensor:
-    """The generator's samples [B, D, T], denormalised, out of two sources of any length with a share `alpha` of noise
-    (in `channels` only, where given), in as many sampling steps as its configuration says."""
+    """Denormalised samples [B, D, T] from two sources of any length with noise level `alpha` (in `channels` only, if
+    given), with the number of sampling steps of the generator's configuration."""
     made_BDT = sample(
         partial(_one_step, loaded),
         input_BDT,
@@ -37,12 +37,12 @@ def generate(
         within=loaded.space.within,
     )
     if not made_BDT.isfinite().all():
-        raise UserError(f"the generator of {loaded.trained_to} makes NaN or infinite values: give another checkpoint")
+        raise UserError(f"the generator of {loaded.trained_to} gives NaN or infinite values: give another checkpoint")
     return loaded.space.denormalise(made_BDT)
 
 
 def _one_step(loaded: LoadedGenerator, input_BDT: Tensor, target_BDT: Tensor, alpha: float | Tensor) -> Tensor:
-    """Normalised samples [B, D, T]; sources longer than a training sample go through in windows of its length, see
+    """Normalised samples [B, D, T]; sources longer than a training sample are processed in windows of its length, see
     `synthesis.windows`."""
     length, window = input_BDT.shape[-1], loaded.space.shape[-1]
     overlap = max(1, window // OVERLAP_SHARE)

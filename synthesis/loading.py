@@ -9,12 +9,12 @@ from earlier_versions import current_options
 from errors import UserError
 
 WEIGHTS, DESCRIPTION = "generator.safetensors", "config.json"
-STATISTICS = "latents."  # begins the names of the space's tensors in an export
+STATISTICS = "latents."  # prefix of the names of the space's tensors in an export
 
 
 @dataclass
 class LoadedGenerator:
-    """A generator ready to be called, with what it was trained on."""
+    """A generator ready for use, with the description of its training data."""
 
     config: RunConfig
     network: object
@@ -27,27 +27,27 @@ class LoadedGenerator:
 
     @property
     def sources(self):
-        """What makes its sources."""
+        """Makes the generator's sources."""
         from synthesis.sources import Sources
 
         return Sources(self.config.sampling, self.config.chosen("mask_type"), self.space.rate)
 
     @property
     def conditioning(self):
-        """What tells it of a sample's conditions."""
+        """Computes the generator's conditions."""
         from synthesis.conditions import Conditioning
 
         return Conditioning(self.config.choices.get("conditions"))
 
 
 def load_generator(path: str | Path, device: str = "cpu", passes: int | None = None) -> LoadedGenerator:
-    """Reads a training checkpoint (the averaged weights), an exported folder, or a run's folder (its export, else
+    """Reads a training checkpoint (the EMA weights), an exported folder, or a run's folder (its export, else
     its last checkpoint). Nothing in the files is executed.
 
-    passes: sampling steps, from noise to music; None: as many as its recipe says.
+    passes: number of sampling steps; None: as in its configuration.
 
     Raises:
-        UserError: there is no such file, or it is not one of these, or it was trained for one step only.
+        UserError: there is no such file, or it is not one of these, or it was trained for one sampling step only.
     """
     path = find_generator(path)
     state = _read_export(path.parent) if path.name == WEIGHTS else _read_checkpoint(path)
@@ -74,7 +74,7 @@ def load_generator(path: str | Path, device: str = "cpu", passes: int | None = N
 
 
 def _config_of(saved: dict, source: str) -> RunConfig:
-    """The options of a generator; what no longer exists and only training needs is left out."""
+    """The options of a generator; removed options that only training needs are left out."""
     values, _ = current_options(saved, source)
     known = known_options()
     values = {name: value for name, value in values.items() if name in known and name != "discriminator"}
@@ -82,7 +82,7 @@ def _config_of(saved: dict, source: str) -> RunConfig:
 
 
 def find_generator(path: str | Path) -> Path:
-    """The file that a `--checkpoint` means. Raises UserError where there is none."""
+    """The file that `--checkpoint` refers to. Raises UserError if there is none."""
     path = Path(path)
     if path.is_file():
         return path
@@ -131,7 +131,7 @@ def _read_export(folder: Path) -> dict:
 
 
 def export_generator(folder: Path, config: RunConfig, weights: dict, space, trained_to: str) -> None:
-    """Writes `generator.safetensors` (averaged weights, statistics of the data) and `config.json`, each atomically."""
+    """Writes `generator.safetensors` (EMA weights, statistics of the data) and `config.json`, each atomically."""
     from safetensors.torch import save
 
     from runtime.files import write_bytes

@@ -1,4 +1,4 @@
-"""The noise that takes the place of music: a function of (seed, sample), in training and in generation alike."""
+"""The noise in the sources: a function of (seed, sample), the same in training and generation."""
 
 from collections.abc import Sequence
 
@@ -18,9 +18,9 @@ def source_noise(
     shape: Sequence[int],
     device,
 ) -> Tensor:
-    """[B, *shape], shape (D, T), of mean 0 and variance 1; row b by (seed, purpose, indices[b]) alone.
+    """[B, *shape], shape (D, T), of mean 0 and variance 1; row b depends on (seed, purpose, indices[b]) alone.
 
-    White, or in part the same at all positions of a sample (`--offset_noise`), or for some time (`--offset_seconds`).
+    White, or partly constant over a sample (`--offset_noise`), or partly slowly varying (`--offset_seconds`).
     rate: positions of the last axis to a unit of length.
     """
     noise_BDT = normal(seed, purpose, indices, shape, device)

@@ -1,4 +1,4 @@
-"""Options of the noise and of the steps from noise to a sample. Nothing here imports torch."""
+"""Options of the noise and of sampling. Nothing here imports torch."""
 
 from registry import Options, opt
 
@@ -7,13 +7,13 @@ class SamplingOptions(Options):
     """sampling"""
 
     passes: int = opt(
-        1, "sampling steps from noise to music, each with less noise; needs easy_share and unity_test", ge=1, le=1000
+        1, "sampling steps from noise to data; more than 1 needs easy_share and unity_test", ge=1, le=1000
     )
     offset_noise: float = opt(
-        0.0, "share of the noise that lasts over a sample, so that samples differ more from each other", ge=0, lt=1
+        0.0, "offset noise: share of the noise that is constant over a sample; samples become more varied", ge=0, lt=1
     )
     offset_seconds: float = opt(
-        0.0, "how long that share lasts: its correlation falls by e in this time; 0: over the whole sample", ge=0
+        0.0, "let that share vary slowly, with this correlation time (decay by e); 0 = constant", ge=0
     )
 
     def check(self, config) -> None:
@@ -22,4 +22,4 @@ class SamplingOptions(Options):
         if self.passes > 1 and (masked or not in_distribution):
             raise ValueError(f"passes {self.passes} needs unity_test, easy_share over 0 and no mask_type, or must be 1")
         if self.offset_seconds > 0 and self.offset_noise == 0:
-            raise ValueError("offset_seconds needs offset_noise over 0: it says how long that part of the noise lasts")
+            raise ValueError("offset_seconds needs offset_noise over 0: it is the correlation time of that noise")

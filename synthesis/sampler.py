@@ -1,5 +1,4 @@
-"""From noise to music in several sampling steps: what the generator made is its next source, under the same noise, but
-less.
+"""Sampling in several steps: the generator's output, with less of the same noise, is the source of the next step.
 
 Legend: B samples, D channels, T positions; sources are normalised.
 """
@@ -23,16 +22,16 @@ def sample(
     channels: tuple[int, int] | None = None,
     within: Callable[[Tensor], Tensor] = lambda made_BDT: made_BDT,
 ) -> Tensor:
-    """What `make(input, target, alpha) -> [B, D, T]` makes of two sources with a share `alpha` of noise.
+    """Samples from two sources with noise level `alpha`, by calls of `make(input, target, alpha) -> [B, D, T]`.
 
-    Noise goes down as `noise_levels` says; the last output is the answer. From the second step on, a step goes by a
-    line through the last two outputs: by its value at the step's mean alpha. That is a multistep method of second
-    order, like DPM-Solver++(2M) (Lu et al. 2022, alg. 2), whose line runs over log((1 - alpha) / alpha), this one over
-    alpha. Steps that go by their own outputs alone lose variety.
-    channels: the only ones with noise (from, up to); the others stay as they were given in every step. Sources without
-    noise are passed through once.
-    within: keeps what each of several steps makes in the range of real samples; where a step goes beyond it, the next
-    one goes further (static thresholding: Saharia et al. 2022, sec. 2.3).
+    The noise level decreases as in `noise_levels`; the last output is the result. From the second step on, a step uses
+    the line through the last two outputs, at the step's mean alpha. This is a second-order multistep method like
+    DPM-Solver++(2M) (Lu et al. 2022, alg. 2), which is linear in log((1 - alpha) / alpha), while this one is linear in
+    alpha. First-order steps, which use their own output alone, lose variety.
+    channels: the only ones with noise (from, up to); the others keep their values in every step. Sources without noise
+    take one step.
+    within: limits the output of each step to the range of real samples; otherwise values outside it grow from step to
+    step (static thresholding: Saharia et al. 2022, sec. 2.3).
     """
     if steps == 1 or alpha == 0:
         return make(input_BDT, target_BDT, alpha)
@@ -48,9 +47,9 @@ def sample(
 
 
 def noise_levels(alpha: float, steps: int) -> list[float]:
-    """The share of noise in step k = 0, 1, ...: alpha (1 - (k / steps)^2).
+    """The noise level of step k = 0, 1, ...: alpha (1 - (k / steps)^2).
 
-    Steps are closer where there is much noise, since there the music is decided (docs/experiments.md compares).
+    Steps are closer at high noise, where most of a sample is determined (docs/experiments.md compares spacings).
     """
     return [alpha * (1 - (k / steps) ** 2) for k in range(steps)]
 

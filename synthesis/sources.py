@@ -1,5 +1,4 @@
-"""What the generator is fed: music with a share of noise, or noise alone; one definition for training, validation and
-generation.
+"""The generator's two sources: music with noise, or noise alone; the same in training, validation and generation.
 
 Legend: B samples, D channels, T positions; sources are normalised.
 """
@@ -23,11 +22,11 @@ PURPOSES = (Purpose.INPUT_NOISE, Purpose.TARGET_NOISE)
 
 @dataclass(frozen=True)
 class NoiseMix:
-    """How noise enters music.
+    """How noise is mixed into music.
 
     Attributes:
-        fraction: share of noise, 0 (the music itself) to 1 (noise of the music's standard deviation).
-        channels: latent channels that get it, from the first up to (not including) the second; None: all.
+        fraction: noise level, 0 (the music itself) to 1 (noise of the music's standard deviation).
+        channels: latent channels with noise, from the first up to (not including) the second; None: all.
         temperature: factor on the noise.
     """
 
@@ -41,7 +40,7 @@ class Sources:
     """Makes the generator's two sources.
 
     Args:
-        sampling: which noise.
+        sampling: options of the noise.
         mask: the fixed, complementary masks of `--mask_type`.
         rate: positions of the last axis to a unit of length.
     """
@@ -53,7 +52,7 @@ class Sources:
     def mixed(
         self, input_BDT: Tensor, target_BDT: Tensor, alpha: float | Tensor, indices: Sequence[int], seed: int
     ) -> tuple[Tensor, Tensor]:
-        """Both sources with a share `alpha` of noise (a number or [B]), as the curriculum mixes them, then masked."""
+        """Both sources with noise level `alpha` (a number or [B]), as in the curriculum, then masked."""
         if isinstance(alpha, Tensor) or alpha != 0:
             noises = (self._noise(seed, purpose, indices, input_BDT) for purpose in PURPOSES)
             input_BDT, target_BDT = (
@@ -63,7 +62,7 @@ class Sources:
         return self.masked(input_BDT, target_BDT, indices, seed)
 
     def masked(self, input_BDT: Tensor, target_BDT: Tensor, indices: Sequence[int], seed: int) -> tuple[Tensor, Tensor]:
-        """Both sources under the masks."""
+        """Both sources with the masks applied."""
         part = self.mask.part
         count = part.facts["uniforms"](input_BDT.shape[1]) if "uniforms" in part.facts else 0
         uniform_BK = uniform(seed, Purpose.MASK, indices, (count,), input_BDT.device) if count else None
@@ -73,9 +72,9 @@ class Sources:
     def from_noise(
         self, space: Space, draws: Sequence[Draw], shape: Sequence[int], device, temperature: float = 1.0
     ) -> tuple[Tensor, Tensor]:
-        """Input and target [B, *shape] of noise alone: what the curriculum shows at alpha = 1.
+        """Input and target [B, *shape] of noise alone, as in the curriculum at alpha = 1.
 
-        The noise's scale is that of a training sample, chosen by the draw; `temperature` multiplies it.
+        The scale of the noise is that of a training sample, selected by the draw; `temperature` multiplies it.
         """
         scales_B2 = temperature * torch.stack([blend(draw, _scales(space), torch.lerp) for draw in draws]).to(device)
         sources = [
@@ -87,8 +86,7 @@ class Sources:
     def from_music(
         self, input_BDT: Tensor, target_BDT: Tensor, draws: Sequence[Draw], mix: NoiseMix
     ) -> tuple[Tensor, Tensor]:
-        """Music's normalised latents with a share of noise in the channels that are to have it; the others stay
-        exact."""
+        """Normalised latents of music with noise in the channels of `mix`; the others are unchanged."""
         shape = input_BDT.shape[1:]
         first, last = mix.channels or (0, shape[0])
         sources = []
@@ -99,7 +97,7 @@ class Sources:
         return self._masked_draws(*sources, draws)
 
     def drawn(self, draws: Sequence[Draw], purpose: Purpose, shape: Sequence[int], device) -> Tensor:
-        """Noise [B, *shape] as training draws it, row b by draw b alone."""
+        """Noise [B, *shape] as training draws it; row b depends on draw b alone."""
 
         def of(origin: Origin) -> Tensor:
             return source_noise(self.sampling, self.rate, origin.seed, purpose, [origin.index], shape, device)
@@ -110,7 +108,7 @@ class Sources:
         return source_noise(self.sampling, self.rate, seed, purpose, indices, like_BDT.shape[1:], like_BDT.device)
 
     def _masked_draws(self, input_BDT: Tensor, target_BDT: Tensor, draws: Sequence[Draw]) -> tuple[Tensor, Tensor]:
-        """Under the masks; between two draws the masks fade into one another."""
+        """Applies the masks; between two draws the masks are interpolated."""
         if not self.mask.part.facts.get("hides"):
             return input_BDT, target_BDT
         rows = []

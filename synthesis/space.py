@@ -1,4 +1,4 @@
-"""What generation must know of the data that a generator was trained on.
+"""The description of a generator's training data that generation needs.
 
 Legend: B samples, D channels, T positions of the last axis (audio: frames); samples of other kinds may have more axes.
 """
@@ -14,14 +14,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Space:
-    """The tensors of one dataset: what they are, and their statistics over its training samples.
+    """Description of the tensors of a dataset, and their statistics over its training samples.
 
     Attributes:
         kind: key in `kinds.options.KINDS`.
-        identity: tensors of equal identity are of one space (audio: codec and weights).
+        identity: tensors of equal identity are compatible (audio: codec and weights).
         shape: of a training sample, (D, T) for audio.
         rate: positions of the last axis to a unit of length (audio: frames a second).
-        about: what else the kind wants to know, plain types.
+        about: further facts that the kind needs, plain types.
         mean_D, std_D: statistics per channel.
         noise_scales_K2: standard deviations of normalised training samples, (input, target) each.
         lowest_D, highest_D: range of normalised training samples, per channel; None in checkpoints of early versions.
@@ -44,7 +44,7 @@ class Space:
         return self.shape[-1] / self.rate
 
     def to(self, device: torch.device) -> "Space":
-        """The same with its statistics on a device, where samples are normalised."""
+        """A copy with its statistics on a device."""
         return replace(self, mean_D=self.mean_D.to(device), std_D=self.std_D.to(device))
 
     def normalise(self, x_BDT: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ class Space:
         return x_BDT.float() * std_D1 + mean_D1
 
     def within(self, x_BDT: Tensor) -> Tensor:
-        """Normalised samples, what lies beyond the training samples' range brought back to its ends."""
+        """Normalised samples, clamped to the range of training samples."""
         if self.lowest_D is None or self.highest_D is None:
             return x_BDT
         return x_BDT.clamp(_per_channel(self.lowest_D.to(x_BDT), x_BDT), _per_channel(self.highest_D.to(x_BDT), x_BDT))
@@ -69,12 +69,12 @@ class Space:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "Space":
-        """The inverse of `state_dict`. Raises TypeError, KeyError where the state is none."""
+        """The inverse of `state_dict`. Raises TypeError or KeyError if the state is invalid."""
         return cls(**(state | {"shape": tuple(state["shape"])}))
 
 
 def _per_channel(statistic_D: Tensor, x_BDT: Tensor) -> Tensor:
-    """[D] -> [D, 1], as many ones as a sample has axes beside the first."""
+    """[D] -> [D, 1], with one 1 for each further axis of a sample."""
     return statistic_D.view(-1, *[1] * (x_BDT.ndim - 2))
 
 

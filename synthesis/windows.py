@@ -1,10 +1,10 @@
-"""Long signals from windows of a length that the maker knows, joined so that no seam shows.
+"""Long signals made from windows of the training length, joined without audible seams.
 
-A clip longer than those of training holds positions, and a crowd of tokens to attend to, that a generator has never
-seen: its output loses a third of its spread and drifts. So it only ever sees windows of its training length, cut out
-of one field of noise. Neighbours see the same noise where they overlap, but in another context, and agree only in
-part; the cross-fade therefore measures how far they agree and keeps the variance, where a linear one would blur and
-one of equal power would be too loud.
+A clip longer than those of training has positions and numbers of tokens that a generator has not been trained on: its
+output loses a third of its spread and drifts. So it only processes windows of its training length, cut from one long
+noise signal. Neighbouring windows see the same noise where they overlap, but in another context, so their outputs agree
+only in part. The cross-fade therefore measures their correlation and keeps the variance; a linear cross-fade would
+blur, and one of equal power would be too loud.
 
 Legend: B clips, C channels, T frames, S samples of a fade; more axes between channels and frames are welcome.
 """
@@ -19,7 +19,7 @@ from torch import Tensor
 def window_starts(frames: int, window: int, overlap: int, step: int = 1) -> list[int]:
     """First frames of windows that cover `frames`, evenly spread, overlapping by about `overlap` or more.
 
-    Starts are multiples of `step` (a patch of the generator must hold the same frames in every window), so that the
+    Starts are multiples of `step` (a patch of the generator must hold the same frames in every window), so the
     last window may be up to step - 1 frames longer, to end where the signal does.
     """
     assert 0 < overlap < window, f"windows of {window} frames cannot overlap by {overlap}"
@@ -39,10 +39,10 @@ def join_windows(
     step: int = 1,
     rate: int = 1,
 ) -> Tensor:
-    """[B, C, frames * rate] out of `make(start, stop) -> [B, C, (stop - start) * rate]`, one window at a time.
+    """[B, C, frames * rate] from `make(start, stop) -> [B, C, (stop - start) * rate]`, one window at a time.
 
-    fade: frames of each cross-fade, in the middle of an overlap, from 1 to `overlap`; what lies outside it within the
-    overlap only served as context. step: see `window_starts`. A signal no longer than `window` is made at once.
+    fade: frames of each cross-fade, in the middle of an overlap, from 1 to `overlap`; the rest of the
+    overlap is only context. step: see `window_starts`. A signal no longer than `window` is made at once.
     """
     starts = window_starts(frames, window, overlap, step)
     stops = [start + window for start in starts[:-1]] + [frames]
@@ -64,11 +64,11 @@ def join_windows(
 
 
 def cross_fade(old_BCS: Tensor, new_BCS: Tensor, mean_BC1: Tensor) -> Tensor:
-    """From one signal to another of the same level, with the level kept all the way.
+    """Cross-fade between two signals of the same level that keeps the level throughout.
 
     The deviations from the mean get weights cos, sin over a quarter turn, divided by sqrt(1 + 2 cos sin r), where r is
-    their correlation within the fade, per clip: where the two agree (r = 1) the result is both of them; where they
-    have nothing in common (r = 0) it is the fade of equal power.
+    their correlation within the fade, per clip: if they are equal (r = 1) the result equals both; if they are
+    uncorrelated (r = 0) it is a cross-fade of equal power.
     """
     S = old_BCS.shape[-1]
     angle_S = (torch.arange(S, device=old_BCS.device, dtype=old_BCS.dtype) + 0.5) * (math.pi / 2 / S)

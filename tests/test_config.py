@@ -225,7 +225,7 @@ def test_choices_are_named():
         ("--adaptive_alpha", "pure_gan_mode"),
         ("--adaptive_alpha_floor 0.1 --pure_gan_mode 0.1", "adaptive_alpha"),
         ("--discriminator conv+conv", "different names"),
-        ("--discriminator conv+wide", "wide is none of them"),
+        ("--discriminator conv+wide", "wide is not one of them"),
         ("--generator patch --width 100 --nhead 8", "multiple of"),
         ("--nhead 7", "must divide"),
         ("--passes 2 --easy_share 1", "unity_test"),

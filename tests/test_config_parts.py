@@ -17,7 +17,7 @@ def test_help_says_whose_an_option_is(capsys):
         parse(["--help"])
     shown = " ".join(capsys.readouterr().out.split())
     assert "latent frames per token (default: 2) [patch]" in shown
-    assert "one-sided: the label of reals; 0.9 is usual (default: 1.0) [bce, lsgan]" in shown
+    assert "label of real samples; 0.9 is usual (default: 1.0) [bce, lsgan]" in shown
 
 
 def test_a_config_is_frozen():
@@ -80,7 +80,7 @@ def test_marks_of_options():
 def test_batch_per_device():
     assert make_config({"batch_size": 5}).training.batch_per_device(3) == 5
     assert make_config({"global_batch_size": 12}).training.batch_per_device(3) == 4
-    with pytest.raises(UserError, match="cannot be shared among 5"):
+    with pytest.raises(UserError, match="is not divisible by 5"):
         make_config({"global_batch_size": 12}).training.batch_per_device(5)
 
 

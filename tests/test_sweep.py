@@ -78,7 +78,7 @@ def test_runs_are_made_once_and_compared(fake_launcher, tmp_path, capsys):
     report = (output / "report.html").read_text()
     assert all(name in report for name in first)
     assert sweep.main(command) == 0
-    assert calls(output) == first and capsys.readouterr().out.count("finished before") == 4
+    assert calls(output) == first and capsys.readouterr().out.count("already finished") == 4
     assert sweep.main([*command[:-1], "3"]) == 0  # other options: other runs, resumed in place
     assert all(len(lines) == 2 for lines in calls(output).values())
 

@@ -1,1 +1,1 @@
-"""The two updates, and what a run does around them. No kind of data, network or objective is known here by name."""
+"""The two updates and everything around them. Nothing here names a kind of data, a network or an objective."""

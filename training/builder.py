@@ -1,4 +1,4 @@
-"""From options to a run, new or resumed. Every error here is reported before any training."""
+"""Builds a run from options, new or resumed. Every error here is reported before training starts."""
 
 import hashlib
 import json
@@ -38,7 +38,7 @@ MEASURED = 512  # samples whose scales and range are kept for generation
 
 
 def build(config: RunConfig, ranks: Ranks, stop: StopRequest) -> Run:
-    """Everything that a run needs, made or resumed; every error here is reported before any training."""
+    """Builds a new run or resumes one; every error here is reported before training starts."""
     folder, lock = claim_folder(config, ranks)
     resumed = find_past(config, ranks, folder)
     config, state = resumed.config, resumed.state
@@ -48,7 +48,7 @@ def build(config: RunConfig, ranks: Ranks, stop: StopRequest) -> Run:
     stream = SampleStream(train_pairs, config.training.seed, config.data.shuffle_targets, config.data.unity_test)
     if state is None:
         space = space_of(config, kind, stream)
-    else:  # its networks know the samples as they were when it began
+    else:  # its networks expect the statistics of the data on which it began
         ranks.main_first(lambda: check_identity(state, kind.identity))
         space = Space.from_state(state["space"])
     decoder = find_decoder(config, kind, space, ranks, resumed.remarks)
@@ -81,7 +81,7 @@ def build(config: RunConfig, ranks: Ranks, stop: StopRequest) -> Run:
 
 
 def open_log(run: Run, resumed) -> None:
-    """The folder made this run's own, its metrics read back, and all remarks reported."""
+    """Prepares the run's folder, reads its metrics back, and prints all remarks."""
     pending, step = run.epoch_ended, run.counters.step
     run.ranks.main_first(
         lambda: prepare_folder(run.folder, run.config, step, pending, resumed) if run.ranks.is_main else None
@@ -100,11 +100,11 @@ def open_log(run: Run, resumed) -> None:
 
 
 def open_data(config: RunConfig, kind: Kind, ranks: Ranks, stop: StopRequest) -> tuple[Pairs, Pairs]:
-    """Training and validation pairs. Rank 0 makes what is missing; then one rank of every other machine, which finds
-    the work done where the disk is shared; then all ranks read.
+    """Training and validation pairs. Rank 0 prepares missing data (such as latents), then one rank of every other
+    machine does (on a shared disk nothing is left to do), then all ranks read.
 
     Raises:
-        UserError: see `kinds.base.Kind.open`; or machines with disks of their own hold different datasets.
+        UserError: see `kinds.base.Kind.open`; or machines with separate disks hold different datasets.
     """
 
     def together(mine: bool, build: bool) -> tuple[Pairs, Pairs] | None:
@@ -118,7 +118,7 @@ def open_data(config: RunConfig, kind: Kind, ranks: Ranks, stop: StopRequest) ->
     if len(set(ranks.gather(seen))) > 1:
         problem = f"the machines hold different datasets in {config.data.dataset_folder}: give all of them the same"
         raise UserError(problem) if ranks.is_main else ReportedElsewhere(problem)
-    # Made on several machines, samples may differ in their last bits; their statistics are one for all ranks.
+    # Latents computed on several machines may differ in their last bits; all ranks use the statistics of rank 0.
     statistics = ranks.from_main((pairs[0].mean, pairs[0].std))
     for split in pairs:
         split.mean, split.std = statistics
@@ -138,7 +138,7 @@ def check_sizes(config: RunConfig, ranks: Ranks, pairs: Pairs) -> None:
 
 
 def space_of(config: RunConfig, kind: Kind, stream: SampleStream) -> Space:
-    """What generation must know of the dataset."""
+    """The description of the dataset that generation needs."""
     pairs, count = stream.pairs, min(MEASURED, 4 * len(stream))
     return measure_space(
         (stream[index] for index in range(count)),
@@ -153,7 +153,7 @@ def space_of(config: RunConfig, kind: Kind, stream: SampleStream) -> Space:
 
 
 def find_decoder(config: RunConfig, kind: Kind, space: Space, ranks: Ranks, remarks: list[str]) -> Decoder | None:
-    """The decoder, where a loss needs it or rank 0 is to write samples; training without it is possible."""
+    """The decoder, if a loss needs it or rank 0 writes samples; training is possible without it."""
     needed = config.chosen("kind").options.decodes(config.regression.weights)
     if not (needed or (ranks.is_main and config.logging.sample_every)):
         return None
@@ -170,7 +170,7 @@ def build_networks(config: RunConfig) -> tuple[torch.nn.Module, torch.nn.Module]
     """Generator and discriminator, initialised from the run's seed.
 
     Raises:
-        UserError: conditions are given that neither of them takes.
+        UserError: `--conditions` is given, but neither network takes conditions.
     """
     model, seed = config.model, config.training.seed
     final_bias = OBJECTIVES[config.adversarial.gan_loss].facts["final_bias"]
@@ -189,7 +189,7 @@ def build_networks(config: RunConfig) -> tuple[torch.nn.Module, torch.nn.Module]
 
 
 def build_trainer(config: RunConfig, ranks: Ranks, space: Space, decoder: Decoder | None = None) -> Trainer:
-    """Networks, optimizers and losses on this rank's device. `decoder` is needed where a loss is measured on decoded
+    """Networks, optimizers and losses on this rank's device. `decoder` is needed if a loss is measured on decoded
     data."""
     o, kind = config.optimizer, config.chosen("kind").options
     generator, discriminator = (network.to(ranks.device) for network in build_networks(config))
@@ -222,8 +222,7 @@ def build_trainer(config: RunConfig, ranks: Ranks, space: Space, decoder: Decode
 
 
 def write_about(run: Run) -> None:
-    """`about.json`: what was trained on what, for whoever reads the folder later. Raises OSError where it cannot be
-    written."""
+    """`about.json`: facts about data, networks and devices, for the report. Raises OSError if it cannot be written."""
     device, data = run.ranks.device, run.config.data
     about: dict[str, Any] = {
         "dataset": data.train_dir or data.dataset_folder,

@@ -1,4 +1,4 @@
-"""What a checkpoint holds, when a run saves, and how it reports saves that failed."""
+"""Contents of a checkpoint, when checkpoints are saved, and how failed saves are reported."""
 
 import time
 from typing import Any
@@ -9,7 +9,7 @@ from training.run import Run
 
 
 def full_state(run: Run) -> dict[str, Any]:
-    """Everything that a resumed run needs, as tensors and plain types."""
+    """Everything needed to resume the run, as tensors and plain types."""
     facts = {
         "config": plain(run.config.flat()),
         "global_batch": run.schedules.global_batch,
@@ -26,20 +26,20 @@ def overdue(run: Run) -> bool:
 
 
 def step_is_due(run: Run) -> bool:
-    """Whether `--save_every_steps` asks for a save now."""
+    """Whether a save is due by `--save_every_steps`."""
     every, step = run.config.checkpoints.save_every_steps, run.counters.step
     return every > 0 and step > 0 and step % every == 0 and run.saved_at != run.place
 
 
 def save_on_the_way(run: Run, *names: str) -> None:
-    """A save in the midst of training; while updates are being skipped, last.pt stays as it is: it is the one to go
-    back to."""
+    """Saves during training. While updates are being skipped, last.pt is not overwritten: it is the checkpoint to
+    return to."""
     in_trouble = bool(run.trainer.update_g.bad_in_row + run.trainer.update_d.bad_in_row)
     save(run, *names, *(() if in_trouble else ("last.pt",)))
 
 
 def save(run: Run, *names: str) -> None:
-    """Rank 0 starts to save the whole state under each of the names. What fails costs a warning, never the run."""
+    """Rank 0 starts to save the whole state under each of the names. A failure only gives a warning."""
     run.last_save = time.monotonic()
     if "last.pt" in names:
         run.saved_at = run.place
@@ -51,22 +51,22 @@ def save(run: Run, *names: str) -> None:
 
 
 def report_problems(run: Run) -> None:
-    """A line for each save that failed since the last call, and for metrics that wait for a writable disk."""
+    """Prints a warning for each save that failed since the last call, and for metrics that could not be written."""
     if not run.ranks.is_main:
         return
     for problem in run.saver.problems():
-        run.progress.say(f"warning: {problem}; training goes on")
+        run.progress.say(f"warning: {problem}; training continues")
     if (held_up := run.log.problem()) is not None:
-        run.progress.say(f"warning: {held_up}; training goes on")
+        run.progress.say(f"warning: {held_up}; training continues")
 
 
 def save_at_the_end(run: Run) -> bool:
-    """The last save, waited for. Whether everything that was to be saved is on disk."""
+    """Saves a last time and waits. Returns whether everything is on disk."""
     if run.saved_at != run.place or "last.pt" in run.saver.failed:
         save(run, "last.pt")
     run.saver.wait()
     if run.ranks.is_main and "last.pt" in run.saver.failed:
-        save(run, "last.pt")  # it failed unseen; the disk may have room by now
+        save(run, "last.pt")  # it failed in the background; there may be space on the disk by now
         run.saver.wait()
     report_problems(run)
     return not run.saver.failed

@@ -1,4 +1,4 @@
-"""`--compile`: torch.compile for the networks; one that cannot be compiled runs as it is, and one line says so."""
+"""`--compile`: torch.compile for the networks. A network that cannot be compiled runs uncompiled, with one warning."""
 
 import logging
 from collections.abc import Callable
@@ -10,7 +10,7 @@ _COMPLAINS = "torch._dynamo.convert_frame"
 
 
 class _OneLine(logging.Filter):
-    """Of the compiler's complaints lets the first through, as one line without a traceback."""
+    """Passes on the compiler's first warning only, as one line without a traceback."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,13 +22,13 @@ class _OneLine(logging.Filter):
         reported, self._reported = self._reported, True
         reason = str(record.exc_info[1]) if record.exc_info else record.getMessage()
         first = " ".join(line.strip() for line in reason.splitlines()[:2])
-        record.msg, record.args = f"--compile: goes on uncompiled where this stands in the way: {first}", None
+        record.msg, record.args = f"--compile: continues uncompiled where compilation fails: {first}", None
         record.exc_info = record.exc_text = None
         return not reported
 
 
 def compile_networks(*networks: nn.Module, backend: str | Callable = "inductor") -> None:
-    """Compiles each network, in place, for the shapes that it will meet, when it first meets them."""
+    """Compiles each network in place, for each input shape when it first occurs."""
     torch._dynamo.config.suppress_errors = True
     logging.getLogger(_COMPLAINS).addFilter(_OneLine())
     for network in networks:

@@ -1,4 +1,4 @@
-"""Where a run is."""
+"""Counters of a run's progress."""
 
 from dataclasses import asdict, dataclass
 from math import isnan
@@ -7,14 +7,14 @@ from typing import Any
 
 @dataclass
 class Counters:
-    """`samples_seen` is the whole state of the data; schedules follow from it.
+    """`samples_seen` is the whole state of the data; schedules depend on it.
 
     Attributes:
-        best: lowest validation loss within the present phase; `since_best`: validations since then.
+        best: lowest validation loss within the current phase; `since_best`: validations since then.
         phase: the phase that `best` belongs to.
-        finished_epochs: epochs whose end (validation, samples, checkpoint) has been dealt with.
-        rewinds: how often the run went back to an older save; saves made before are no longer its future.
-        rollbacks: how often of its own accord, each time halving `lr_factor`, the factor on the learning rates.
+        finished_epochs: epochs whose end (validation, samples, checkpoint) is done.
+        rewinds: how often the run returned to an older checkpoint; checkpoints after that one are then outdated.
+        rollbacks: how often it did so automatically, each time halving `lr_factor`, the factor on the learning rates.
     """
 
     step: int = 0
@@ -28,8 +28,8 @@ class Counters:
     lr_factor: float = 1.0
 
     def is_best(self, loss: float, phase: str) -> bool:
-        """Whether a validation loss is the best of its phase, and counts it; losses of different phases measure
-        different tasks."""
+        """Records a validation loss; returns whether it is the best of its phase. Losses of different phases are not
+        compared, since they measure different tasks."""
         if phase != self.phase or self.best is None:
             self.phase, self.best, self.since_best = phase, loss, 0
             return True

@@ -1,7 +1,7 @@
-"""How different the generated samples are from each other, and from the training samples, without decoding any.
+"""How different generated samples are from each other and from the training samples, without decoding them.
 
-A sample becomes a row of cheap statistics, which its kind of data knows (`kinds.base.Kind.features`). Rows are measured
-in standard deviations of training samples, and the distances are those of `evaluation.metrics`.
+A sample is described by cheap statistics, which its kind of data defines (`kinds.base.Kind.features`). They are scaled
+by their standard deviations over training samples; the distances are those of `evaluation.metrics`.
 N samples, D channels, T positions, F statistics.
 """
 
@@ -14,13 +14,13 @@ from torch import Tensor
 from data.pairs import Pairs, ReadError
 from evaluation.metrics import diversity_ratio, nearest_train_ratio
 
-COMPARED = 64  # generated samples of a validation
-KNOWN = 512  # training samples that the nearest one is looked for among
+COMPARED = 64  # generated samples per validation
+KNOWN = 512  # training samples among which the nearest one is searched
 FEWEST = 4
 
 
 class DiversityGauge:
-    """Compares generated samples with held-out and training targets, which are read once, when first needed.
+    """Compares generated samples with held-out and training targets, which are read once, at first use.
 
     Args:
         features: of normalised samples [B, D, T] -> [B, F].
@@ -41,7 +41,7 @@ class DiversityGauge:
 
     @property
     def compared(self) -> int:
-        """How many of the first validation pairs are compared; 0 where there are too few."""
+        """How many of the first validation pairs are compared; 0 if there are too few."""
         count = min(len(self._held_out), COMPARED)
         return count if count >= FEWEST else 0
 
@@ -54,7 +54,7 @@ class DiversityGauge:
         return self._width
 
     def __call__(self, statistics_NF: np.ndarray) -> dict[str, float]:
-        """From `features` of samples generated out of the first `compared` validation pairs; empty where fewer than
+        """Metrics from `features` of samples generated from the first `compared` validation pairs; empty if fewer than
         two of those, or of the training samples, can be read.
 
         diversity/ratio: mean distance of two generated samples over that of two held-out ones; 0: one sample repeated.
@@ -88,7 +88,7 @@ class DiversityGauge:
         for i in chosen:
             try:
                 sample = pairs.cut(pairs.target(int(i)))
-            except ReadError:  # reported where the sample is trained or validated on
+            except ReadError:  # reported when the sample is used in training or validation
                 continue
             one_BDT = torch.from_numpy(sample[None].astype("float32"))
             rows.append(self.features(self._normalise(one_BDT)).double().cpu().numpy()[0])

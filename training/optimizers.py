@@ -1,4 +1,4 @@
-"""Optimizers, and the one way in which a loss becomes an update."""
+"""Optimizers, and how a loss becomes an update."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +14,7 @@ Groups = list[dict[str, Any]]
 
 
 def build_optimizer(chosen: Chosen, options: OptimizerOptions, module: nn.Module, lr: float) -> torch.optim.Optimizer:
-    """The chosen optimizer of a network, fused; weight decay on matrices only, none on norms and biases."""
+    """The selected optimizer of a network, fused; weight decay on matrices only, not on norms and biases."""
     decayed = [p for p in module.parameters() if p.requires_grad and p.ndim >= 2]
     others = [p for p in module.parameters() if p.requires_grad and p.ndim < 2]
     groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -33,7 +33,7 @@ def adam(groups: Groups, lr: float, betas: tuple[float, float]) -> torch.optim.O
 def sgd(groups: Groups, lr: float, betas: tuple[float, float]) -> torch.optim.Optimizer:
     """The first beta is the momentum."""
     optimizer = torch.optim.SGD(groups, lr=lr, momentum=betas[0], fused=True)
-    if betas[0] > 0:  # torch would leave them uninitialised where the very first step is skipped
+    if betas[0] > 0:  # torch would leave them uninitialised if the first step is skipped
         for group in groups:
             for p in group["params"]:
                 optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
@@ -42,14 +42,14 @@ def sgd(groups: Groups, lr: float, betas: tuple[float, float]) -> torch.optim.Op
 
 @dataclass
 class Updater:
-    """Backward, clip, step. A step whose loss or gradient is not finite is skipped, on all ranks alike.
+    """Backward, clip, step. A step with a non-finite loss or gradient is skipped, on all ranks alike.
 
-    A rank with a non-finite loss seeds its backward pass with infinity; averaging spreads it, so every rank finds the
-    same gradient norm. The fused optimizers skip on the device (`found_inf`), without waiting for the host.
+    A rank with a non-finite loss starts its backward pass with infinity; averaging spreads it, so that every rank
+    finds the same gradient norm. The fused optimizers skip on the device (`found_inf`), without a host wait.
 
     Attributes:
-        bad: how many updates were skipped, on the device.
-        bad_in_row: how many of them since the last good one.
+        bad: number of skipped updates, on the device.
+        bad_in_row: number of skipped updates since the last good one.
     """
 
     module: nn.Module
@@ -59,7 +59,7 @@ class Updater:
     bad_in_row: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        self._parameters = list(self.module.parameters())  # walking the modules takes longer than adding up the norms
+        self._parameters = list(self.module.parameters())  # collecting them takes longer than computing the norm
         device = self._parameters[0].device
         self.bad = torch.zeros((), device=device)
         self.bad_in_row = torch.zeros((), device=device)
@@ -89,7 +89,7 @@ class Updater:
     def load(self, optimizer_state: dict[str, Any], bad: Tensor, bad_in_row: Tensor) -> None:
         self.optimizer.load_state_dict(optimizer_state)
         for p, state in self.optimizer.state.items():
-            # The fused optimizers walk through memory: what belongs to a weight must be laid out as the weight is.
+            # The fused optimizers need state tensors with the same memory layout as the weight.
             for name, value in state.items():
                 if isinstance(value, Tensor) and value.shape == p.shape and value.stride() != p.stride():
                     state[name] = torch.empty_like(p).copy_(value)

@@ -1,4 +1,4 @@
-"""`--profile`: where a step spends its time."""
+"""`--profile`: a profile of training steps."""
 
 from pathlib import Path
 
@@ -10,11 +10,11 @@ TRACE = "profile.json"
 
 
 class StepProfile:
-    """Watches steps 6 to 10 after a start: a trace for chrome://tracing or Perfetto, and the slowest operations.
+    """Profiles steps 6 to 10 after a start: a trace for chrome://tracing or Perfetto, and the slowest operations.
 
     Args:
-        folder: the run's; the trace is written there. None: watch nothing.
-        say: takes the lines to print.
+        folder: the run's folder, for the trace. None: no profiling.
+        say: prints a line.
     """
 
     def __init__(self, folder: Path | None, say) -> None:
@@ -33,7 +33,7 @@ class StepProfile:
             self._finish()
 
     def close(self) -> None:
-        """Ends a profile that the run's end cut short: left open, it would crash the process on its way out."""
+        """Stops a profile that is still open at the end of the run: it would crash the process at exit."""
         if self._profile is not None and self._steps >= WARM_UP:
             self._profile.stop()
         self._profile = None
@@ -48,7 +48,7 @@ class StepProfile:
 
 
 def slowest(operations, steps: int) -> list[str]:
-    """Lines on the operations that take most of a step's time, on the GPU where there is one."""
+    """Lines on the operations that take most of a step's time, on the GPU if there is one."""
     on_gpu = any(one.self_device_time_total for one in operations)
     time_of = {one: one.self_device_time_total if on_gpu else one.self_cpu_time_total for one in operations}
     whole = sum(time_of.values())
@@ -56,5 +56,5 @@ def slowest(operations, steps: int) -> list[str]:
     lines = []
     for one in ranked:
         share, took = 100 * time_of[one] / whole, time_of[one] / steps / 1e3
-        lines.append(f"{share:5.1f} %  {took:9.2f} ms a step  {one.count / steps:6.1f} calls  {one.key}")
+        lines.append(f"{share:5.1f} %  {took:9.2f} ms per step  {one.count / steps:6.1f} calls  {one.key}")
     return lines

@@ -1,4 +1,4 @@
-"""Going back: a run whose updates are no longer finite returns to its last good save with half the learning rate."""
+"""Recovery: a run whose updates are not finite returns to its last good checkpoint with half the learning rate."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,16 +18,16 @@ MOST_ROLLBACKS = 3
 
 
 class Diverged(Exception):
-    """Training cannot go on; the message says which loss, step and samples."""
+    """Training cannot continue; the message names the loss, the step and the samples."""
 
 
 def slowed(plan: StepPlan, factor: float) -> StepPlan:
-    """The plan at the learning rates that going back has left."""
+    """The plan with learning rates reduced by earlier rollbacks."""
     return plan if factor == 1 else replace(plan, lr_g=plan.lr_g * factor, lr_d=plan.lr_d * factor)
 
 
 def is_failing(run: Run) -> bool:
-    """Whether `--max_bad_steps` updates in a row were skipped. Looked at now and then only: it waits for the device."""
+    """Whether `--max_bad_steps` updates in a row were skipped. Checked rarely, since it waits for the device."""
     limit, trainer = run.config.training.max_bad_steps, run.trainer
     if not limit or run.counters.step % min(run.config.logging.log_every, limit):
         return False
@@ -36,21 +36,21 @@ def is_failing(run: Run) -> bool:
 
 
 def roll_back(run: Run, metrics: dict[str, Tensor], indices: list[int]) -> None:
-    """All ranks return to the last good save, at half the learning rate of before.
+    """All ranks return to the last good checkpoint and halve the learning rate.
 
     Args:
         metrics, indices: of the last step, to say what was not finite.
 
     Raises:
-        Diverged: it has happened `MOST_ROLLBACKS` times already, or there is no good save.
+        Diverged: it has happened `MOST_ROLLBACKS` times already, or there is no good checkpoint.
     """
     before, limit = asdict(run.counters), MOST_ROLLBACKS
     reason = what_failed(run, metrics, indices)
     if before["rollbacks"] >= limit:
-        raise Diverged(f"{reason}, after {limit} return(s) to an earlier save: lower --lr or look at these samples")
+        raise Diverged(f"{reason}, after {limit} return(s) to an earlier checkpoint: lower --lr or check these samples")
     state = last_good_state(run)
     if state is None:
-        raise Diverged(f"{reason}, and there is no good save to return to: lower --lr or look at these samples")
+        raise Diverged(f"{reason}, and there is no good checkpoint to return to: lower --lr or check these samples")
     run.load(state)
     for updater in (run.trainer.update_g, run.trainer.update_d):
         updater.bad_in_row.zero_()
@@ -66,7 +66,7 @@ def roll_back(run: Run, metrics: dict[str, Tensor], indices: list[int]) -> None:
 
 
 def last_good_state(run: Run) -> dict[str, Any] | None:
-    """The furthest save of finite weights, if possible before the bad steps; read by rank 0, on all ranks."""
+    """The most advanced checkpoint with finite weights, if possible before the bad steps; rank 0 reads it."""
     run.saver.wait()
     found = None
     if run.ranks.is_main:
@@ -89,7 +89,7 @@ def is_finite(state: dict[str, Any]) -> bool:
 
 
 def what_failed(run: Run, metrics: dict[str, Tensor], indices: list[int]) -> str:
-    """Names what is not finite, on which rank, at which step and of which samples; losses before what follows."""
+    """Names what is not finite (losses first), with rank, step and samples."""
     names = sorted(metrics, key=lambda name: (not name.startswith("loss/"), name.endswith("_total"), name))
     bad = [name for name in names if not bool(metrics[name].isfinite().all())]
     reports = run.ranks.gather((bad, indices))
@@ -100,7 +100,7 @@ def what_failed(run: Run, metrics: dict[str, Tensor], indices: list[int]) -> str
 
 
 def rewind_log(run: Run) -> None:
-    """Metrics after the save that the run has returned to will be written again."""
+    """Removes the metrics after the checkpoint that the run has returned to: they will be written again."""
     path = run.folder / "metrics.jsonl"
     run.log.close()
     trim_metrics(path, run.counters.step, run.epoch_ended)

@@ -1,4 +1,4 @@
-"""Regression of an output to its clean input and its clean target.
+"""Regression loss of an output against its clean input and its clean target.
 
 Legend: B samples, D channels, T positions.
 """
@@ -16,8 +16,8 @@ class Regression:
     """Called with output, clean input and clean target `[B, D, T]`; returns the weighted loss [B] and its metrics.
 
     Args:
-        measure: of an output and what it should be, [B].
-        active: False where it is measured on decoded data instead.
+        measure: loss of an output against a target, [B].
+        active: False if it is measured on decoded data instead.
     """
 
     options: RegressionOptions
@@ -33,6 +33,6 @@ class Regression:
         return loss_B, {"loss/input": input_B.mean(), "loss/target": target_B.mean()}
 
     def validation_loss(self, output_BDT: Tensor, input_BDT: Tensor, target_BDT: Tensor) -> Tensor:
-        """The weighted loss [B] that validations show."""
+        """The weighted loss [B] of validation."""
         input_weight, target_weight = self.options.shown_weights
         return input_weight * self.measure(output_BDT, input_BDT) + target_weight * self.measure(output_BDT, target_BDT)

@@ -1,4 +1,4 @@
-"""Where a run goes on from: its folder, and the save that it resumes, found by rank 0 for all ranks."""
+"""Resuming: the run's folder and the checkpoint to resume, found by rank 0 for all ranks."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,19 +24,19 @@ from runtime.run_folder import (
     trim_metrics,
 )
 
-LOCK_PATIENCE = 15.0  # seconds that a restarted run waits for its dead attempt to let go of the folder
+LOCK_PATIENCE = 15.0  # seconds that a restarted run waits for the lock of its failed attempt
 
 
 @dataclass
 class Resumed:
-    """What a run goes on from.
+    """What a run resumes from.
 
     Attributes:
-        config: the checkpoint's options under those given now.
-        state: the checkpoint; None: a new run.
-        rewound: whether the folder holds saves further on, which are no longer this run's future.
-        own_past: whether the folder holds this run's past.
-        remarks: sentences worth telling.
+        config: the checkpoint's options, overridden by those given now.
+        state: the checkpoint; None for a new run.
+        rewound: whether the folder holds more advanced checkpoints, which are now outdated.
+        own_past: whether the folder holds earlier output of this run.
+        remarks: sentences to print.
     """
 
     config: RunConfig
@@ -47,7 +47,7 @@ class Resumed:
 
 
 def claim_folder(config: RunConfig, ranks: Ranks) -> tuple[Path, RunLock | None]:
-    """The run's folder, and on rank 0 its lock. Raises UserError where it is in use or cannot be written."""
+    """The run's folder, and on rank 0 its lock. Raises UserError if it is in use or cannot be written."""
     home, resume = Path(config.checkpoints.checkpoint_dir), config.checkpoints.resume
     if "checkpoint_dir" not in config.given and resume not in (None, "auto"):
         home = Path(resume).parent
@@ -56,17 +56,17 @@ def claim_folder(config: RunConfig, ranks: Ranks) -> tuple[Path, RunLock | None]
 
 
 def find_past(config: RunConfig, ranks: Ranks, folder: Path) -> Resumed:
-    """What the run goes on from. Rank 0 alone reads the folder: it need not be on a disk that every machine sees."""
+    """What the run resumes from. Only rank 0 reads the folder, which need not be on a shared disk."""
     found: Resumed | None = None
     path: Path | None = None
 
-    def look() -> tuple:
+    def read() -> tuple:
         nonlocal found, path
         found, path = _find(config, folder)
         shared = Resumed(found.config, None, found.rewound, found.own_past, found.remarks)
         return shared, None if path is None else (str(path), found.state["counters"]["rewinds"])
 
-    resumed, where = ranks.from_main(ranks.main_first(lambda: look() if ranks.is_main else None))
+    resumed, where = ranks.from_main(ranks.main_first(lambda: read() if ranks.is_main else None))
     given = {name: value for name, value in config.flat().items() if name in config.given}
     local = {name: value for name, value in given.items() if is_marked(name, "per_machine")}
     resumed.config = resumed.config.replace(**local)
@@ -111,10 +111,10 @@ def _find(config: RunConfig, folder: Path) -> tuple[Resumed, Path | None]:
 
 
 def resumed_config(given: RunConfig, state: dict[str, Any], source: str) -> tuple[RunConfig, list[str]]:
-    """The checkpoint's options under those given now, and remarks on what changed ("changed: lr 0.0001 -> 0.0002").
+    """The checkpoint's options, overridden by those given now, and remarks on changes ("changed: lr 0.0001 -> 0.0002").
 
     Raises:
-        UserError: an option given now contradicts one that shaped the run's past.
+        UserError: an option marked `shapes_run` differs from the checkpoint's.
     """
     saved, remarks = current_options(state["config"], source, for_training=True)
     known = known_options()
@@ -145,8 +145,8 @@ def _check_shapes(given: dict[str, Any], saved: dict[str, Any]) -> None:
 
 
 def _goes_with(field_info: Any, value: Any, saved: Any) -> bool:
-    """Whether a run that was trained with `saved` can go on with `value`: parts that ask for the same weights may
-    follow one another."""
+    """Whether a run that was trained with `saved` can continue with `value`: parts that need the same weights are
+    interchangeable."""
     registry: Registry | None = mark_of(field_info, "registry")
     if value != saved and registry is not None and value in registry and saved in registry:
         facts = registry[value].facts
@@ -155,19 +155,19 @@ def _goes_with(field_info: Any, value: Any, saved: Any) -> bool:
 
 
 def changed_sizes(state: dict[str, Any], per_step: int, pairs: int) -> list[str]:
-    """What the user should know of a resumed run's other batch or dataset."""
+    """Remarks on a batch size or dataset that differs from the checkpoint's."""
     remarks, batch, before = [], state["global_batch"], state.get("pairs") or pairs
     if batch != per_step:
         remarks.append(
             f"note: the global batch was {batch} and is {per_step} now (--global_batch_size {batch} would keep it)"
         )
     if before != pairs:
-        remarks.append(f"note: the dataset had {before} training pairs and has {pairs} now: epochs are counted anew")
+        remarks.append(f"note: the dataset had {before} training pairs and has {pairs} now: epochs are recounted")
     return remarks
 
 
 def check_identity(state: dict[str, Any], identity: str) -> None:
-    """Raises UserError where a checkpoint's samples are not those of the dataset."""
+    """Raises UserError if a checkpoint was trained on another kind of latents than the dataset's."""
     saved = state["space"]["identity"]
     if saved != identity:
         raise UserError(
@@ -177,7 +177,7 @@ def check_identity(state: dict[str, Any], identity: str) -> None:
 
 
 def prepare_folder(folder: Path, config: RunConfig, step: int, epoch_end_pending: bool, resumed: Resumed) -> None:
-    """Makes the folder this run's own: metrics after `step` go, an earlier run moves out of the way.
+    """Prepares the folder for this run: drops metrics after `step`, or moves an earlier run aside.
 
     Raises:
         UserError: the folder cannot be written to.
@@ -191,4 +191,4 @@ def prepare_folder(folder: Path, config: RunConfig, step: int, epoch_end_pending
         claim(folder)
         files.write_bytes(folder / "config.yaml", config.to_yaml().encode())
     except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror or error}; make room there") from None
+        raise UserError(f"cannot write to {folder}: {error.strerror or error}; free some space there") from None

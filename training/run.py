@@ -31,9 +31,9 @@ class Run:
     """A run in progress, as one rank sees it.
 
     Attributes:
-        decoder: from samples to files; None where this rank needs none or it cannot be had.
-        save_first: there is no save yet of where the run stands.
-        saved_at: (step, finished epochs) of the latest save as last.pt.
+        decoder: from samples to files; None if this rank needs none or it is not available.
+        save_first: whether there is no checkpoint of the current state yet.
+        saved_at: (step, finished epochs) of the latest last.pt.
     """
 
     config: RunConfig
@@ -66,7 +66,7 @@ class Run:
         self.skipped = SkippedSamples()
 
     def new_doctor(self) -> Doctor:
-        """One that has seen nothing yet."""
+        """Health checks without any history."""
         c = self.config
         return Doctor(c.health.health, self.trainer.objective, c.adversarial.gan_weight > 0, c.weights, c.rates)
 
@@ -76,7 +76,7 @@ class Run:
 
     @property
     def place(self) -> tuple[int, int]:
-        """What tells two states of a run apart."""
+        """Identifies a state of the run: (step, finished epochs)."""
         return self.counters.step, self.counters.finished_epochs
 
     @property
@@ -91,7 +91,7 @@ class Run:
         return c.samples_seen >= self.schedules.total_samples or (settled and 0 < patience <= c.since_best)
 
     def stateful(self) -> dict[str, Any]:
-        """All that a checkpoint keeps, by its name there; each has `state_dict` and `load_state_dict`."""
+        """The objects saved in a checkpoint, by their names there; each has `state_dict` and `load_state_dict`."""
         return {
             "counters": self.counters,
             "trainer": self.trainer,
@@ -100,7 +100,7 @@ class Run:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Puts a checkpoint back. Raises UserError where its weights are of another shape."""
+        """Restores a checkpoint. Raises UserError if its weights have other shapes."""
         try:
             for name, owner in self.stateful().items():
                 owner.load_state_dict(state[name])
@@ -132,7 +132,7 @@ class Stopwatch:
         self._steps += 1
 
     def read(self) -> dict[str, float]:
-        """Samples a second and the share of time that data were waited for; starts anew."""
+        """Samples per second and the share of time spent waiting for data; then resets."""
         elapsed = max(1e-9, time.perf_counter() - self._start)
         measured = {
             "samples_per_s": self._steps * self._per_step / elapsed,

@@ -1,4 +1,4 @@
-"""Generated samples of a run: the same noise at every call, so that their course over a run can be followed."""
+"""Generated samples of a run, from the same noise at every call, so that they can be compared over a run."""
 
 import torch
 
@@ -13,7 +13,7 @@ COUNT = 2
 
 @torch.no_grad()
 def write_samples(run: Run, epoch: int) -> None:
-    """Files `samples/epoch_<epoch>_<k>.*`, and TensorBoard. A full disk costs a warning."""
+    """Files `samples/epoch_<epoch>_<k>.*`, and TensorBoard. A full disk only gives a warning."""
     if not run.ranks.is_main or run.decoder is None:
         return
     trainer, network, space = run.trainer, run.average.module, run.space
@@ -30,7 +30,7 @@ def write_samples(run: Run, epoch: int) -> None:
 
 
 def write_references(run: Run) -> None:
-    """Real validation samples, and the same as the decoder plays them back: no generated sample can be better."""
+    """Real validation samples, and their reconstruction by the decoder: no generated sample can be better."""
     if run.decoder is None or not run.ranks.is_main or not run.config.logging.sample_every:
         return
     home = run.folder / "samples"

@@ -1,4 +1,4 @@
-"""What one step does: every schedule read at one global sample index.
+"""The plan of one step: the value of every schedule at one global sample index.
 
 Schedules given in steps are counted in samples (steps x global batch), so that they mean the same when the number of
 devices changes.
@@ -19,12 +19,12 @@ from runtime.seeding import Purpose, uniform
 
 @dataclass(frozen=True)
 class StepPlan:
-    """Everything that changes over a run, for the step that begins at `samples_seen`.
+    """All scheduled values for the step that begins at `samples_seen`.
 
-    alpha, phase: of the schedule; alpha_B: of each sample.
-    recon_weight_B, gan_fade_B: weight of each sample in the regression and in the adversarial losses, [0, 1].
-    penalty_factor: on R1 and R2; 0 on steps that leave them out.
-    decode: whether losses on decoded data are taken.
+    alpha, phase: of the schedule; alpha_B: noise level of each sample.
+    recon_weight_B, gan_fade_B: weight of each sample in the regression and the adversarial losses, [0, 1].
+    penalty_factor: factor on R1 and R2; 0 on steps without them.
+    decode: whether losses on decoded data are computed.
     """
 
     step: int
@@ -47,8 +47,8 @@ class StepPlan:
 
 
 class Schedules:
-    """All schedules of a run. They follow from counters, but for the adaptive curriculum and learning rates that wait
-    for a plateau: these remember validations, and their state lies in checkpoints.
+    """All schedules of a run. They depend on counters, except the adaptive curriculum and the learning-rate schedule
+    `plateau`, which depend on past validations and whose state is saved in checkpoints.
 
     Args:
         pairs: training pairs, the length of an epoch.
@@ -70,7 +70,7 @@ class Schedules:
         return self._config.training.epochs * self._pairs
 
     def alpha(self, epoch: int) -> float:
-        """Alpha of an epoch; an adaptive curriculum knows its present one only, and gives that."""
+        """Alpha of an epoch; an adaptive curriculum only knows, and returns, the current one."""
         c = self._config.curriculum
         if c.adaptive_alpha:
             return self.adaptive.state.alpha
@@ -113,13 +113,13 @@ class Schedules:
             pretraining=pretraining,
             train_g=pretraining or (step + 1) % c.n_critic == 0,
             train_d=not pretraining and gan_weight > 0 and (step + 1) % c.disc_update_freq == 0,
-            # Lazy regularisation (Karras et al. 2020, sec. 3.1): rarer penalties are heavier, their mean is the same.
+            # Lazy regularisation (Karras et al. 2020, sec. 3.1): rarer penalties with larger weight, the same mean.
             penalty_factor=float(every) if (step + 1) // c.disc_update_freq % every == 0 else 0.0,
             decode=self._decode_every > 0 and generator_step % self._decode_every == 0,
         )
 
     def end_of_epoch(self, epoch: int, alpha: float, metrics: dict[str, float] | None) -> None:
-        """Takes in the metrics of the validation after `epoch`, made at `alpha`; None where there was none."""
+        """Records the metrics of the validation after `epoch`, measured at `alpha`; None if there was none."""
         if metrics is not None:
             for rate in self.rates.values():
                 rate.observe(alpha, metrics)
@@ -132,7 +132,7 @@ class Schedules:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Of a run of another learning-rate schedule only what both have in common."""
+        """If the learning-rate schedule was changed, only the common state is restored."""
         if not state:
             return
         self.adaptive.load_state_dict(state["adaptive"])
@@ -144,7 +144,7 @@ class Schedules:
         return steps * self.global_batch
 
     def _learning_rate(self, network: str, samples_seen: int) -> float:
-        """Warm-up, then the schedule over what is left of the run; the discriminator's begins when it joins."""
+        """Warm-up, then the schedule over the rest of the run; for the discriminator both begin when it joins."""
         c, o = self._config.rates, self._config.optimizer
         begin = self._in_samples(self._config.weights.g_pretrain_steps) if network == "d" else 0
         lr, steps = {"g": (o.lr, c.g_warmup_steps), "d": (o.discriminator_lr, c.d_warmup_steps)}[network]
@@ -157,7 +157,7 @@ class Schedules:
         return lr * (rate.multiplier * factor)
 
     def _alpha_per_sample(self, indices: list[int], device: torch.device) -> Tensor:
-        """Each sample has its own epoch's alpha: a batch that crosses an epoch's end holds two."""
+        """Each sample has the alpha of its own epoch: a batch that crosses the end of an epoch has two."""
         alpha_B = torch.tensor([self.alpha(i // self._pairs + 1) for i in indices], device=device)
         share = self._config.curriculum.easy_share
         if share > 0:

@@ -1,8 +1,8 @@
 """The two updates of adversarial training, on clean reals and clean targets.
 
-The generator runs once per step: the discriminator learns from its detached output, then its logits of the same output
-serve the generator's own update. Noise enters the generator's sources here and nowhere else. Metrics are named scalars
-on the device, of this rank's samples, detached.
+The generator runs once per step: the discriminator is trained on its detached output, and its logits of the same output
+are then used for the generator's update. Noise is added to the generator's sources here and nowhere else. Metrics are
+detached scalars on the device, for this rank's samples.
 
 Legend: B samples of this rank, D channels, T positions (audio: frames); samples are normalised latents.
 """
@@ -37,7 +37,7 @@ Metrics = dict[str, Tensor]
 
 @dataclass
 class View:
-    """A batch as the networks see it: normalised; sources noised and masked for the generator, the rest clean."""
+    """A batch as input of the networks: normalised; the generator's sources with noise and masks, the rest clean."""
 
     source_input_BDT: Tensor
     source_target_BDT: Tensor
@@ -55,10 +55,10 @@ class Trainer:
 
     Attributes:
         generator, discriminator: bare networks; `ranks.wrap` averages their gradients over ranks.
-        space: its statistics lie on the device.
+        space: with its statistics on the device.
         noisy: whether the curriculum ever adds noise.
         amp: autocast of the generator to bfloat16.
-        decoded_losses: losses on decoded data, where there are any, and how many steps share one such step.
+        decoded_losses: losses on decoded data, if any; they are computed every `decode_every` steps.
     """
 
     ranks: Ranks
@@ -84,7 +84,7 @@ class Trainer:
         self.wrapped_discriminator = self.ranks.wrap(self.discriminator)
 
     def view(self, batch: Batch, plan: StepPlan) -> View:
-        """The batch, normalised on the device, with the step's noise and masks on the generator's sources."""
+        """Normalises the batch on the device and adds the step's noise and masks to the generator's sources."""
         clean = [self.normalise(x) for x in (batch.input_BDT, batch.target_BDT, batch.real_BDT)]
         alpha = plan.alpha_B if self.noisy else 0.0
         sources = self.sources.mixed(clean[0], clean[1], alpha, batch.indices, self.seed)
@@ -100,14 +100,14 @@ class Trainer:
         return self.space.normalise(samples_BDT.to(self.ranks.device, non_blocking=True))
 
     def generate(self, view: View, plan: StepPlan) -> Generated:
-        """The generator's output for the step's sources, in float32; with a graph where it is to learn from it."""
+        """The generator's output for the step's sources, in float32; with a graph if the generator is trained."""
         more = conditions_for(self.generator, view.conditions)
         with self.autocast(), torch.set_grad_enabled(plan.train_g):
             made: Generated = self.wrapped_generator(view.source_input_BDT, view.source_target_BDT, **more)
         return Generated(*(None if x is None else x.float() for x in made))
 
     def latent_metrics(self, view: View, made: Generated) -> Metrics:
-        """Mean and standard deviation of what was generated, and of what is real."""
+        """Mean and standard deviation of generated and of real samples."""
         fake_BDT, real_BDT = made.output_BDT.detach(), view.real_BDT
         return {
             "latents/fake_mean": fake_BDT.mean(),
@@ -151,18 +151,18 @@ class Trainer:
     def _penalised_logits(self, view: View, real_BDT: Tensor, fake_BDT: Tensor) -> tuple[Tensor, ...]:
         """Logits of reals and fakes with R1 and R2 of each, [B] four times, by finite differences."""
         noise_BDT = normal(self.seed, Purpose.PENALTY, view.indices, real_BDT.shape[1:], real_BDT.device)
-        # Reals and fakes are disturbed by the same directions, drawn once.
+        # Reals and fakes are perturbed in the same directions, drawn once.
         joined_BDT = penalties.join_perturbed(real_BDT, fake_BDT, torch.cat([noise_BDT, noise_BDT]))
         logits = self.wrapped_discriminator(joined_BDT, copies=2, **self._conditions(view, copies=2))
         return penalties.split_penalties(logits, real_BDT.shape[-1] / self.space.rate)
 
     def _conditions(self, view: View, copies: int = 1) -> dict[str, Any]:
-        """Keywords for a batch of reals and fakes, `copies` times."""
+        """Keyword arguments for a batch of reals and fakes, repeated `copies` times."""
         joined = {name: torch.cat([view.real_conditions[name], value]) for name, value in view.conditions.items()}
         return conditions_for(self.discriminator, repeated(joined, copies))
 
     def _critic(self, view: View):
-        """The discriminator as a function of samples alone."""
+        """The discriminator as a function of samples alone, under the conditions of the fakes."""
         more = conditions_for(self.discriminator, view.conditions)
         return lambda x_BDT: self.wrapped_discriminator(x_BDT, **more)
 
@@ -170,8 +170,7 @@ class Trainer:
         return uniform(self.seed, Purpose.INTERPOLATE, view.indices, (), view.real_BDT.device)
 
     def shown_to_discriminator(self, x_BDT: Tensor, indices: list[int], purpose: Purpose, plan: StepPlan) -> Tensor:
-        """What the discriminator sees: the sample itself, under instance noise where asked for (the same level for
-        all)."""
+        """The discriminator's input: the sample, plus instance noise if there is any (the same level for all)."""
         if plan.instance_noise == 0:
             return x_BDT
         return x_BDT + plan.instance_noise * normal(self.seed, purpose, indices, x_BDT.shape[1:], x_BDT.device)
@@ -206,14 +205,15 @@ class Trainer:
             samples = map(self.space.denormalise, (output_BDT, view.input_BDT, view.target_BDT))
             decoded_B, more = self.decoded_losses(*samples)
             metrics |= {name: value_B.mean() for name, value_B in more.items()}
-            # Measured on every k-th step only, so that step carries the weight of k.
+            # Computed on every k-th step only, therefore with k times the weight.
             loss_B = loss_B + self.decode_every * decoded_B
         return loss_B, metrics
 
     def adversarial_loss(self, view: View, output_BDT: Tensor, plan: StepPlan) -> tuple[Tensor, Metrics]:
-        """The adversarial loss of the output, the discriminator frozen and bare so that its reducer is not touched."""
+        """The generator's adversarial loss. The discriminator is frozen and used without its DDP wrapper, so that
+        the wrapper's gradient reducer is not triggered."""
         objective, fade_B, discriminator = self.objective, plan.gan_fade_B, self.discriminator
-        metrics = {"weight/gan_fade": fade_B.mean()}  # also on steps that leave the discriminator as it is
+        metrics = {"weight/gan_fade": fade_B.mean()}  # also on steps without a discriminator update
         shown = self.shown_to_discriminator(output_BDT, view.indices, Purpose.INSTANCE_FAKE, plan)
         real_B = real_features = None
         matching = self.adversarial.feature_matching_weight
@@ -260,7 +260,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises KeyError, RuntimeError or ValueError where the weights are of another shape."""
+        """Raises KeyError, RuntimeError or ValueError if the weights have other shapes."""
         self.generator.load_state_dict(state["generator"])
         self.discriminator.load_state_dict(state["discriminator"])
         (bad_g, bad_d), (row_g, row_d) = state["skipped"].view(2, 2)
@@ -274,8 +274,8 @@ def weighted_mean(value_B: Tensor, weight_B: Tensor) -> Tensor:
 
 
 def averaged_metrics(metrics: dict[str, float]) -> dict[str, float]:
-    """Metrics of a step, averaged over all ranks, as they are logged: the adversarial ones are means
-    weighted by `gan_fade`. So they are the same for any number of ranks, and `loss/d` compares with its baseline."""
+    """Metrics of a step, averaged over all ranks, in their logged form: adversarial ones are means weighted by
+    `gan_fade`. So they do not depend on the number of ranks, and `loss/d` can be compared with its baseline."""
     weight = metrics.get("weight/gan_fade")
     if not weight:
         return metrics
@@ -284,8 +284,8 @@ def averaged_metrics(metrics: dict[str, float]) -> dict[str, float]:
 
 
 def discriminator_metrics(real_B: Tensor, fake_B: Tensor, weight_B: Tensor, boundary: float = 0.0) -> Metrics:
-    """Probabilities, shares that are called real, accuracy, and the gap of the logits, each a `weighted_mean`. A logit
-    of `boundary` is undecided, a probability of a half."""
+    """Probabilities, shares classified as real, accuracy, and the gap between logits, each a `weighted_mean`. A logit
+    of `boundary` means a probability of 0.5."""
     real_sign, fake_sign = (weighted_mean((x_B > boundary).float(), weight_B) for x_B in (real_B, fake_B))
     return {
         "d/real_prob": weighted_mean((real_B - boundary).sigmoid(), weight_B),

@@ -1,4 +1,4 @@
-"""Validation on clean targets at three noise levels, with the weight average, shared out among the ranks."""
+"""Validation on clean targets at three noise levels, with the EMA weights, distributed over the ranks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from training.trainer import Trainer
 
 @dataclass
 class Validation:
-    """One validation of a weight average.
+    """One validation of the EMA weights.
 
     Args:
-        averaged: the generator's weight average.
+        averaged: the generator with EMA weights.
         unity_test: the target is the input.
-        easy_share: share of the pairs whose noise level is eased, as in training.
+        easy_share: share of the pairs whose alpha is drawn below the schedule's, as in training.
         steps: sampling steps of generation.
         batch_size: per rank.
     """
@@ -49,16 +49,16 @@ class Validation:
         bad: dict[str, str] | None = None,
     ) -> dict[str, float] | None:
         """Weighted regression loss to clean input and target at each named alpha, the mean over all validation pairs;
-        for the alpha named "current" with `easy_share` of the pairs eased, so that a run which knows every mixture is
-        measured by all of them. Also the discriminator's accuracy and the diversity of what generation makes from the
-        current alpha, in all its steps.
+        for the alpha named "current" `easy_share` of the pairs get a lower alpha, as in training, so that all noise
+        levels are measured. Also the discriminator's accuracy, and the diversity of samples generated from the current
+        alpha with all sampling steps.
 
-        The noise of a pair is the same at every validation, so that losses may be compared between epochs. Samples are
-        cut from the middle. `go_on` is asked before every batch, on all ranks together. Pairs that cannot be read are
-        left out and entered in `bad` (name -> why).
+        The noise of a pair is the same at every validation, so that losses can be compared between epochs. Samples are
+        cut from the middle. `go_on` is called before every batch, on all ranks together. Pairs that cannot be read are
+        left out and added to `bad` (name -> why).
 
         Returns:
-            None if `go_on` said no, else
+            None if `go_on` returned False, else
             {"val/<name>": loss} for each alpha, "val/d_loss", "val/d_accuracy" (of pairs, where the objective compares
             pairs) unless `with_discriminator` is False, and the metrics of `DiversityGauge` where there are enough
             samples.
@@ -66,7 +66,7 @@ class Validation:
         ranks, count = self.trainer.ranks, len(self.pairs)
         mine = list(range(ranks.rank, count, ranks.world))
         sums = torch.zeros(len(alphas) + 3, dtype=torch.float64)
-        statistics_NF = torch.zeros(self.gauge.compared, self.gauge.width + 1, dtype=torch.float64)  # last: it is there
+        statistics_NF = torch.zeros(self.gauge.compared, self.gauge.width + 1, dtype=torch.float64)  # last: present
         for start in range(0, -(-count // ranks.world), self.batch_size):  # as often on every rank
             if not go_on():
                 return None
@@ -91,7 +91,7 @@ class Validation:
         return metrics | self.diversity_metrics(statistics_NF)
 
     def eased(self, alpha: float, chosen: list[int], device: torch.device) -> float | Tensor:
-        """The alphas that training would draw for these pairs where the schedule stands at `alpha`."""
+        """The alphas that training would draw for these pairs if the schedule is at `alpha`."""
         if self.easy_share == 0:
             return alpha
         uniform_B2 = uniform(self._seed, Purpose.EASY, chosen, (2,), device)
@@ -100,7 +100,7 @@ class Validation:
     def loss(
         self, input_BDT: Tensor, target_BDT: Tensor, alpha: float | Tensor, chosen: list[int], labels: dict[str, Tensor]
     ) -> Tensor:
-        """The weighted regression loss [B] of one sampling step from a share `alpha` of noise."""
+        """The weighted regression loss [B] of one sampling step from noise level `alpha`."""
         sources = self.trainer.sources.mixed(input_BDT, target_BDT, alpha, chosen, self._seed)
         output_BDT = self.one_step(*sources, alpha, labels)
         return self.trainer.regression.validation_loss(output_BDT, input_BDT, target_BDT)
@@ -108,7 +108,7 @@ class Validation:
     def generated(
         self, input_BDT: Tensor, target_BDT: Tensor, alpha: float, chosen: list[int], labels: dict[str, Tensor]
     ) -> Tensor:
-        """[B, D, T] as generation makes them from a share `alpha` of noise: in all sampling steps."""
+        """Samples [B, D, T] generated from noise level `alpha` with all sampling steps."""
         sources = self.trainer.sources.mixed(input_BDT, target_BDT, alpha, chosen, self._seed)
         make = lambda source, target, level: self.one_step(source, target, level, labels)  # noqa: E731
         return sample(make, *sources, alpha, self.steps, within=self.trainer.space.within)
@@ -140,7 +140,7 @@ class Validation:
         return torch.stack([loss_B.double().sum(), right_B.sum()]).cpu()
 
     def diversity_metrics(self, statistics_NF: Tensor) -> dict[str, float]:
-        """The gauge's metrics, computed by rank 0 from all ranks' samples."""
+        """Diversity metrics, computed by rank 0 from the samples of all ranks."""
         ranks = self.trainer.ranks
         if not self.gauge.compared:
             return {}
@@ -150,7 +150,7 @@ class Validation:
         return ranks.from_main(self.gauge(made_NF) if usable else {})
 
     def readable(self, chosen: list[int], bad: dict[str, str]) -> list[int]:
-        """Those of the chosen pairs that can be read; the others are entered in `bad`."""
+        """Those of the chosen pairs that can be read; the others are added to `bad`."""
         good = []
         for i in chosen:
             try:

@@ -1,1 +1,1 @@
-"""Audio latents, the first kind of data: files, pairs, the latent cache, the decoder, features for evaluation."""
+"""Audio latents as a kind of data: files, pairs, the latent cache, the decoder, features for evaluation."""

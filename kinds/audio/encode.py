@@ -1,4 +1,4 @@
-"""Bringing a latent cache up to date: which clips a dataset has, which latents are missing, encoding them, statistics.
+"""Updates the latent cache of a dataset: finds clips without latents, encodes them, computes statistics.
 
 B clips of a batch, R clips (rows) of a shard, D latent channels, T frames, N audio samples.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SHARD_BYTES = 32 << 20
 BATCH_SECONDS = {"cpu": 64.0, "cuda": 256.0}
-SILENT_PEAK = 1e-4  # -80 dBFS: below one step of 16-bit audio and a little
+SILENT_PEAK = 1e-4  # -80 dBFS: about three steps of 16-bit audio
 STD_FLOOR = 1e-5
 _READERS = 4
 
@@ -35,7 +35,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class CacheTask:
-    """What a cache is to hold: where the pairs are, where the latents go, and under which codec."""
+    """Description of a cache: where the pairs are, where the latents go, and the codec."""
 
     train_dir: Path
     val_dir: Path
@@ -56,7 +56,7 @@ class CacheTask:
 def bring_up_to_date(task: CacheTask, progress: Progress | None = None) -> Index:
     """Encode what is new or changed, drop what is no longer there, and return the index, which is also on disk.
 
-    When nothing has changed this costs one look at every file's size and time. `progress(done, total)` counts clips to
+    If nothing has changed, only the size and time of every file are checked. `progress(done, total)` counts clips to
     be encoded. Raises UserError for pairs that cannot be used and for a folder that cannot be written.
     """
     old = latent_index.read_index(task.cache_dir)
@@ -64,7 +64,7 @@ def bring_up_to_date(task: CacheTask, progress: Progress | None = None) -> Index
     if old is not None and _is_current(task, old, index):
         return old
     if old is not None and not os.access(task.cache_dir, os.W_OK) and _is_complete(task, index):
-        return index  # a cache on a read-only disk, good but for the times of its files
+        return index  # a valid cache on a read-only disk; only the times of its files differ
     try:
         task.cache_dir.mkdir(parents=True, exist_ok=True)
         with locked(task.cache_dir / ".lock", wait=True):
@@ -82,7 +82,7 @@ def bring_up_to_date(task: CacheTask, progress: Progress | None = None) -> Index
 
 
 def _survey(task: CacheTask, old: Index | None) -> Index:
-    """Look at every clip on disk -> an index without shards; unchanged files are neither opened nor hashed."""
+    """Check every clip on disk -> an index without shards; unchanged files are neither opened nor hashed."""
     pairs = {"train": list_pairs(task.train_dir), "val": list_pairs(task.val_dir)}
     check_counts(len(pairs["train"]), len(pairs["val"]), task.train_dir, task.val_dir)
     expected = task.manifest.clip_samples if task.manifest else None
@@ -103,7 +103,7 @@ def _survey(task: CacheTask, old: Index | None) -> Index:
 
 
 def _unchanged(task: CacheTask, key: str, known: tuple[int, int, str] | None) -> tuple[int, int, str] | None:
-    """What is known of a file, if its size and time are still the same."""
+    """The stored entry of a file, if its size and time are unchanged."""
     if known is None:
         return None
     try:
@@ -125,7 +125,7 @@ def _look_at(task: CacheTask, key: str, samples: int) -> tuple[int, int, str]:
 
 
 def _is_current(task: CacheTask, old: Index, index: Index) -> bool:
-    """Whether the old index and its shards hold for the files as they are now."""
+    """Whether the old index and its shards are valid for the current files."""
     same_files = {key: tuple(entry) for key, entry in old.files.items()} == index.files
     same_codec = old.codec_identity == task.codec_identity
     times = {name: shard.mtime_ns for name, shard in old.shards.items()}
@@ -134,7 +134,7 @@ def _is_current(task: CacheTask, old: Index, index: Index) -> bool:
 
 
 def _is_complete(task: CacheTask, index: Index) -> bool:
-    """Take over the shards on disk and say whether they hold everything that is wanted."""
+    """Adopt the shards on disk; returns whether they hold all clips of the dataset."""
     _adopt_shards(task, index)
     return (
         bool(index.mean)
@@ -144,7 +144,7 @@ def _is_complete(task: CacheTask, index: Index) -> bool:
 
 
 def _adopt_shards(task: CacheTask, index: Index) -> None:
-    """Take over every whole shard that lies in the cache folder."""
+    """Adopt every intact shard in the cache folder."""
     old = latent_index.read_index(task.cache_dir)
     shards = old.shards if old is not None and old.codec_identity == task.codec_identity else {}
     index.shards = {name: shard for name, shard in shards.items() if shard.unchanged(task.cache_dir / name)}
@@ -177,7 +177,7 @@ def _encode_missing(task: CacheTask, index: Index, progress: Progress | None) ->
                 if progress:
                     progress(done, len(missing))
             if not np.isfinite(error):
-                raise UserError(f"The codec {task.codec_name} gave latents that are not finite; are its weights whole?")
+                raise UserError(f"The codec {task.codec_name} gave non-finite latents; are its weights damaged?")
             name, shard = latent_index.write_shard(
                 task.cache_dir, np.ascontiguousarray(np.concatenate(parts)), digests, error
             )
@@ -194,8 +194,8 @@ def _open_codec(task: CacheTask) -> "tuple[Codec, str]":
 
 
 def _read_clip(path: Path, index: Index) -> np.ndarray:
-    """A clip -> float32 [N]. Raises UserError if it is broken, silent or not as long as its header said."""
-    remedy = "make the dataset again with prepare_dataset.py, or take the pair away"
+    """A clip -> float32 [N]. Raises UserError if it is broken, silent or shorter than its header says."""
+    remedy = "make the dataset again with prepare_dataset.py, or remove the pair"
     try:
         wav = read_audio(path, index.sample_rate)
     except AudioError as error:
@@ -228,7 +228,7 @@ def _encode(codec: "Codec", device: str, wavs: list[np.ndarray], torch) -> np.nd
 
 
 def _drop_unused(task: CacheTask, index: Index) -> None:
-    """Remove shards none of whose clips is wanted, and whatever else looks like a shard."""
+    """Remove shards without any clip of the dataset, and other files that are named like shards."""
     wanted = set(index.wanted())
     index.shards = {n: s for n, s in sorted(index.shards.items()) if not wanted.isdisjoint(d for d, _ in s.clips)}
     for name in latent_index.shard_files(task.cache_dir):

@@ -1,9 +1,9 @@
 """Clip-level descriptors of music: one row of named numbers for one clip of audio.
 
-They are computed on the waveform, so that every codec and every other system is measured alike, and they describe a
-whole clip, because what tells music from coloured noise (onsets, decays, held notes, chords that change) is not in any
-single frame. All are standard descriptors of music information retrieval and of sound texture; none is fitted to a
-generator. They do not change when a clip is made louder or softer: a clip is first scaled to a mean power of one.
+They are computed on the waveform, so that they do not depend on a codec, and they describe a whole clip, because what
+distinguishes music from coloured noise (onsets, decays, held notes, chord changes) is not visible in a single frame.
+All are standard descriptors of music information retrieval and of sound texture; none is fitted to a generator. They
+do not depend on the loudness of a clip: it is first scaled to a mean power of one.
 
     group   what                                                            source
     env     mean and spread over time of the log spectrum in 20 mel bands   Davis & Mermelstein 1980; Aucouturier 2004
@@ -42,7 +42,7 @@ OCTAVE_EDGES_HZ = (188, 375, 750, 1500, 3000, 6000, 12000)
 PERSISTENCE_EDGES_HZ = (200, 1000, 4000, 10000)
 CHROMA_RANGE_HZ = (250, 5000)  # below, a semitone is narrower than the long frame resolves
 PITCH_RANGE_HZ = (80, 1000)
-FLOOR = 1e-6  # 60 dB under the clip's mean power: what lies lower is not heard beside it
+FLOOR = 1e-6  # 60 dB below the clip's mean power: inaudible beside it
 SILENT_RMS = 1e-5  # -100 dBFS: below, a clip is not scaled up any further
 
 
@@ -62,7 +62,7 @@ def clip_features(audio_BN: np.ndarray | torch.Tensor, batch: int = 8, device: s
 
 
 def describe(audio_BN: np.ndarray, device: str = "cpu") -> Described:
-    """Audio [B, N] at 24 kHz -> what the scorer needs of it. ValueError as `clip_features`."""
+    """Audio [B, N] at 24 kHz -> the input of the scorer. ValueError as in `clip_features`."""
     features_NF = clip_features(audio_BN, device=device)
     return Described(features_NF, metrics.silent_clips(audio_BN), metrics.clipped_clips(audio_BN))
 
@@ -110,11 +110,11 @@ def _modulation(group_BGT):
     rate_R = torch.fft.rfftfreq(group_BGT.shape[2], 1 / FRAMES_PER_S)
     bands = [power_BGR[:, :, band].sum(2) for band in _bands(rate_R, MOD_EDGES_HZ)]
     names = [f"mod_group{g}_{low:g}-{high:g}hz" for low, high in _pairs(MOD_EDGES_HZ) for g in range(GROUPS)]
-    return [(names, 10 * torch.log10(torch.cat(bands, dim=1) + 0.01))]  # 0.1 dB of ripple is no modulation
+    return [(names, 10 * torch.log10(torch.cat(bands, dim=1) + 0.01))]  # ignores ripple of 0.1 dB
 
 
 def _texture(group_BGT):
-    """Skewness of each group's envelope (decays lean one way, noise neither) and correlation of neighbouring groups."""
+    """Skewness of each group's envelope (decays are skewed, noise is not) and correlation of neighbouring groups."""
     centred_BGT = group_BGT - group_BGT.mean(2, keepdim=True)
     var_BG = centred_BGT.square().mean(2) + 0.25  # half a dB: a constant envelope has no shape
     skew_BG = centred_BGT.pow(3).mean(2) / var_BG.pow(1.5)
@@ -187,7 +187,7 @@ def _peakiness(long_BFT):
 
 
 def _harmonicity(long_BFT):
-    """Largest normalised autocorrelation at pitch periods (mean, std), and how far spectral lines stand in time.
+    """Largest normalised autocorrelation at pitch periods (mean, std), and persistence of spectral lines.
 
     Persistence: correlation of the log spectrum's fine structure (what is left after a running mean over 15 bins) of
     frames 171 ms apart, which share no sample: near 0 in noise, near 1 in held notes.

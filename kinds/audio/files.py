@@ -1,4 +1,4 @@
-"""Audio files in and out: any format that libsndfile reads, to mono float32 at one rate, and 16-bit wav back.
+"""Reads audio files of any format that libsndfile supports as mono float32 at one rate; writes 16-bit wav files.
 
 N audio samples, C channels.
 """
@@ -34,7 +34,7 @@ class AudioError(UserError):
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What the header of an audio file says. `frames` is the length in samples per channel."""
+    """The header of an audio file. `frames` is the length in samples per channel."""
 
     sample_rate: int
     frames: int

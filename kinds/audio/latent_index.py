@@ -1,8 +1,8 @@
 """The latent cache on disk: shards of latents, each with its list of clips, and one index over them.
 
-    latents/<codec identity>/index.json          what a run reads at its start, and all it reads
+    latents/<codec identity>/index.json          the only file that a run reads at its start
     latents/<codec identity>/shard_<digest>.npy  [rows, D, T] latents, memory-mapped
-    latents/<codec identity>/shard_<digest>.json the clips of that shard, so that an index can be made again
+    latents/<codec identity>/shard_<digest>.json the clips of that shard, so that the index can be rebuilt
 
 Everything is addressed by contents: a clip by the digest of its file, a shard by the digest of its latents.
 D latent channels, T frames.
@@ -39,7 +39,7 @@ class ShardInfo:
     def unchanged(self, path: Path) -> bool:
         """Whether the file on disk is the one that was written: by its size and time, or else by its digest.
 
-        A file whose time alone differs is taken over with its new time.
+        If only the time differs, the new time is stored.
         """
         try:
             status = path.stat()
@@ -59,7 +59,7 @@ class Index:
     """Contents of index.json.
 
     `pairs[split]` holds (name, input digest, target digest); `files` maps "split/name" to (size, mtime_ns, digest);
-    mean and std are those of the distinct training clips, `statistics_of` says of which.
+    mean and std are those of the distinct training clips, which `statistics_of` identifies.
     """
 
     codec_name: str
@@ -119,7 +119,7 @@ def _body_and_digest(fields: dict) -> tuple[str, str]:
 def write_shard(
     folder: Path, latents_RDT: np.ndarray, digests: list[str], max_abs_error: float
 ) -> tuple[str, ShardInfo]:
-    """Write one shard and the list of its clips -> (file name, what the index keeps of it)."""
+    """Write one shard and the list of its clips -> (file name, its entry in the index)."""
     buffer = io.BytesIO()
     np.save(buffer, latents_RDT, allow_pickle=False)
     digest = hashlib.sha256(buffer.getbuffer()).hexdigest()[:32]
@@ -134,7 +134,7 @@ def write_shard(
 
 
 def recover_shards(folder: Path, known: set[str]) -> dict[str, ShardInfo]:
-    """Whole shards in a cache folder that an index does not know: of an interrupted run, or of a lost index."""
+    """Intact shards in a cache folder that are missing in the index: of an interrupted run, or of a lost index."""
     found = {}
     for name in set(shard_files(folder)) - known:
         try:
@@ -160,5 +160,5 @@ def remove_shard(folder: Path, name: str) -> None:
 
 
 def shard_files(folder: Path) -> list[str]:
-    """Names of the shards that lie in a cache folder, in the index or not."""
+    """Names of the shard files in a cache folder, in the index or not."""
     return sorted(entry.name for entry in os.scandir(folder) if _SHARD_PATTERN.fullmatch(entry.name))

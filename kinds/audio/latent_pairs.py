@@ -1,6 +1,6 @@
-"""Pairs of latents, read from memory maps: what training sees of a dataset.
+"""Pairs of latents for training, read from memory maps.
 
-The cache lies beside the folder of training pairs, in `latents/<codec identity>/`, and is made by `kinds.audio.encode`.
+The cache is beside the folder of training pairs, in `latents/<codec identity>/`, and is made by `kinds.audio.encode`.
 D latent channels, T frames (75 a second).
 """
 
@@ -19,7 +19,7 @@ from kinds.audio.latent_index import Index, read_index
 from kinds.audio.pairs import UNFINISHED_NAME, read_manifest
 from registry import Options
 
-DEFAULT_CODEC = "mel"  # of datasets made by hand, which name no codec
+DEFAULT_CODEC = "mel"  # of datasets made by hand, which specify no codec
 _MAX_OPEN_SHARDS = 256
 
 
@@ -38,12 +38,12 @@ def open_pairs(
 
     Args:
         dataset_folder: holds `train/`, `val/` and, unless made by hand, `dataset.yaml`.
-        train_dir, val_dir: other folders of pairs. `dataset.yaml` and the latents then belong beside `train_dir`.
+        train_dir, val_dir: other folders of pairs. `dataset.yaml` and the latents are then expected beside `train_dir`.
         codec: its name; as recorded in `dataset.yaml` if None, and "mel" where nothing is recorded.
         codec_weights: see `audio_codecs.open_codec`.
         build: False reads only, after another process has built the cache: nothing is checked, hashed or encoded.
         progress: called as progress(clips encoded, clips to encode).
-        cache_dir: another place for the latents, for datasets that cannot be written to.
+        cache_dir: another folder for the latents, for read-only datasets.
         codec_options: the codec's own; None: their defaults.
 
     Raises UserError, one sentence, for anything in the dataset that training could not use.
@@ -115,7 +115,7 @@ def _cache_place(root: Path, train: Path, val: Path, cache_dir: Path | None, ide
 
 
 class LatentPairs:
-    """The pairs of one split. Opening costs no more than the index; latents are mapped when first asked for.
+    """The pairs of one split. Opening reads the index only; latents are mapped at first use.
 
     Attributes:
         names: name of every pair, as in its files.
@@ -154,7 +154,7 @@ class LatentPairs:
         return self.channels, self.crop_frames
 
     def crop_to(self, frames: int) -> None:
-        """Have samples be crops of so many frames; 0: whole clips."""
+        """Sets the length of a sample in frames; 0: whole clips."""
         self.crop_frames = min(frames or self.frames, self.frames)
 
     def cut(self, whole_DT: np.ndarray, draw: int | None = None) -> np.ndarray:
@@ -183,13 +183,13 @@ class LatentPairs:
             clip = f"{self.split}/{self.names[i]}_{('input', 'target')[role]}"
             path = self._shards.folder / self._shard_names[shard]
             raise ReadError(
-                f"The latents of {clip} cannot be read from {path} ({error}); the next start makes them again.",
+                f"The latents of {clip} cannot be read from {path} ({error}); the next start encodes them again.",
                 clip,
             ) from None
 
 
 class _Shard:
-    """A shard's memory map, with what every read needs ready: its path as a string, and how large it must be."""
+    """A shard's memory map, with its path as a string and its expected size, which every read needs."""
 
     def __init__(self, path: Path):
         mapped_RDT = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -200,8 +200,8 @@ class _Shard:
 class _Shards:
     """Memory maps of the shards of one cache, opened on demand, the least recently used ones closed again.
 
-    Every row is compared with its checksum when it is first read. A map of a file that was cut short would kill the
-    process on access, so the file's size is asked for (a microsecond) before each read.
+    Every row is compared with its checksum when it is first read. Access to the map of a truncated file would kill the
+    process, so the file's size is checked (a microsecond) before each read.
     """
 
     def __init__(self, folder: Path):
@@ -210,7 +210,7 @@ class _Shards:
         self._checked: set[tuple[str, int]] = set()
 
     def row(self, name: str, row: int, crc: int) -> np.ndarray:
-        """Row of a shard -> [D, T]. Raises OSError or ValueError if the file is gone, cut short or not what it was."""
+        """Row of a shard -> [D, T]. Raises OSError or ValueError if the file is missing, truncated or modified."""
         shard = self._open.get(name)
         if shard is None:
             shard = self._open[name] = _Shard(self.folder / name)
@@ -218,7 +218,7 @@ class _Shards:
                 self._open.popitem(last=False)
         self._open.move_to_end(name)
         if os.stat(shard.path).st_size < shard.size:
-            raise ValueError("the file was cut short")
+            raise ValueError("the file is truncated")
         if (name, row) not in self._checked:
             if zlib.crc32(shard.rows_RDT[row]) != crc:
                 raise ValueError("its checksum is wrong")

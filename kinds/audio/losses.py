@@ -1,4 +1,4 @@
-"""The losses that are measured on decoded audio, of whatever codec the latents belong to."""
+"""Losses on decoded audio, for any codec."""
 
 from collections.abc import Callable
 
@@ -15,8 +15,8 @@ MEL_BANDS, MEL_FFT = 80, 1024
 
 
 class AudioLosses:
-    """Called with latents `[B, D, T]` of output, clean input and clean target (as the codec knows them): decodes them
-    and returns the weighted loss per sample and the single losses per sample, by name."""
+    """Called with latents `[B, D, T]` of output, clean input and clean target (denormalised): decodes them and returns
+    the weighted loss per sample and the single losses per sample, by name."""
 
     def __init__(
         self,

@@ -11,13 +11,13 @@ class AudioOptions(KindOptions):
     """audio"""
 
     codec: str | None = CODECS.choice(None, "audio codec; default: as recorded in the dataset")
-    codec_weights: str | None = opt(None, "weights of the codec, where it has any", per_machine=True)
+    codec_weights: str | None = opt(None, "path of the codec's weights, if it has any", per_machine=True)
     crop_seconds: float = opt(0.0, "train on random crops of this length; 0 = whole clips", ge=0)
-    recon_domain: Literal["latent", "audio"] = opt("latent", "where the regression is measured")
-    loss_weight_spectral: float = opt(0.0, "multi-resolution STFT loss on decoded audio", ge=0)
-    loss_weight_mel: float = opt(0.0, "log-mel loss on decoded audio", ge=0)
-    corr_weight: float = opt(0.0, "penalty on copying the sources' envelopes, on decoded audio", ge=0)
-    decode_every: int = opt(8, "decode for audio-domain losses every so many steps", ge=1)
+    recon_domain: Literal["latent", "audio"] = opt("latent", "domain in which the regression loss is measured")
+    loss_weight_spectral: float = opt(0.0, "weight of the multi-resolution STFT loss on decoded audio", ge=0)
+    loss_weight_mel: float = opt(0.0, "weight of the log-mel loss on decoded audio", ge=0)
+    corr_weight: float = opt(0.0, "weight of a penalty on copying the inputs' loudness envelopes", ge=0)
+    decode_every: int = opt(8, "compute losses on decoded audio every this many steps", ge=1)
 
     @property
     def loss_weight(self) -> float:

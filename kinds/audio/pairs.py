@@ -19,7 +19,7 @@ from kinds.audio.files import SAMPLE_RATE, AudioError, AudioInfo, probe
 from runtime.files import write_text
 
 MANIFEST_NAME = "dataset.yaml"
-UNFINISHED_NAME = ".prepare"  # a folder of prepare_dataset.py's, there until the dataset is complete
+UNFINISHED_NAME = ".prepare"  # folder of prepare_dataset.py, removed when the dataset is complete
 FORMAT = 1
 MIN_TRAIN_PAIRS = 2
 MIN_SECONDS = 0.1
@@ -27,8 +27,8 @@ _MAX_MANIFEST_BYTES = 16 << 20
 _MAX_RATE, _MAX_SECONDS = 768_000, 3600.0
 _ROLES = {"input": "input", "target": "target", "output": "target"}
 PAIR_FILE = re.compile(r"(?P<name>.+)_(?P<role>input|target|output)\.(?:wav|flac)", re.IGNORECASE)
-_MAKE_AGAIN = "make the dataset again with prepare_dataset.py, or take the pair away"
-_MEND_MANIFEST = "make the dataset again with prepare_dataset.py, or take this file away if the dataset is hand-made"
+_MAKE_AGAIN = "make the dataset again with prepare_dataset.py, or remove the pair"
+_MEND_MANIFEST = "make the dataset again with prepare_dataset.py, or remove this file if the dataset was made by hand"
 
 Channels = Annotated[list[float], Field(max_length=4096)]
 Count = Annotated[int, Field(ge=0, le=1 << 24)]
@@ -37,7 +37,7 @@ Text = Annotated[str, StringConstraints(max_length=4096)]
 
 @dataclass(frozen=True)
 class PairFiles:
-    """One pair on disk; `name` is what stands before `_input` and `_target`."""
+    """One pair on disk; `name` is the part of the file names before `_input` and `_target`."""
 
     name: str
     input: Path
@@ -45,9 +45,9 @@ class PairFiles:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """PyYAML's safe loader without aliases, of which merge keys make exponentially many entries.
+    """PyYAML's safe loader without aliases, since merge keys can expand them to exponentially many entries.
 
-    The loader in Python, not libyaml's: the latter overruns the stack on deep nesting.
+    The Python loader is used because libyaml's overflows the stack on deep nesting.
     """
 
     def compose_node(self, parent, index):
@@ -61,7 +61,7 @@ class _Strict(BaseModel):
 
 
 class LatentSummary(_Strict):
-    """Statistics of the training latents under one codec, per channel; written for readers, the cache keeps its own."""
+    """Statistics of the training latents of one codec, per channel; for information only, the cache has its own."""
 
     identity: Text
     frames: Count
@@ -119,7 +119,7 @@ class SongOrigin:
 
     @classmethod
     def parse(cls, line: str) -> "SongOrigin":
-        """Raises ValueError if the line is none of ours or names a file outside the music folder."""
+        """Raises ValueError if the line is malformed or names a file outside the music folder."""
         match = cls._PATTERN.fullmatch(line)
         if not match:
             raise ValueError(f"not the origin of pairs: {line[:80]!r}")
@@ -201,7 +201,7 @@ def list_pairs(folder: Path) -> list[PairFiles]:
         if match:
             roles, role = found.setdefault(match["name"], {}), _ROLES[match["role"].lower()]
             if role in roles:
-                raise UserError(f"{folder}: {roles[role].name} and {file_name} are both the {role}; take one away.")
+                raise UserError(f"{folder}: {roles[role].name} and {file_name} are both the {role}; remove one.")
             roles[role] = folder / file_name
     if not found:
         raise UserError(

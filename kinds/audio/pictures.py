@@ -1,4 +1,4 @@
-"""Spectrograms as pictures."""
+"""Spectrograms as images."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ FLOOR_DB = -80.0
 
 
 def spectrogram_db(wav_N: np.ndarray, sample_rate: int, rows: int = 128) -> np.ndarray:
-    """A log-frequency picture's values `[rows, frames]` in dB below the loudest, low notes in the first row.
+    """Values of a log-frequency spectrogram `[rows, frames]` in dB below the maximum, low frequencies first.
 
-    40 Hz to the Nyquist frequency on a logarithmic axis; the largest FFT bin within a row counts.
+    From 40 Hz to the Nyquist frequency on a logarithmic axis; a row shows the largest FFT bin within it.
     """
     from scipy.signal import ShortTimeFFT
     from scipy.signal.windows import hann
@@ -28,7 +28,7 @@ def spectrogram_db(wav_N: np.ndarray, sample_rate: int, rows: int = 128) -> np.n
 
 
 def spectrogram_image(wav_N: np.ndarray, sample_rate: int) -> np.ndarray:
-    """An RGB picture `[H, W, 3]` of bytes, low notes at the bottom."""
+    """An RGB image `[H, W, 3]` of bytes, low frequencies at the bottom."""
     from matplotlib import colormaps
 
     shade = 1 - spectrogram_db(wav_N, sample_rate)[::-1] / FLOOR_DB

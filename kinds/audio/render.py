@@ -1,4 +1,4 @@
-"""From draws to audio, in batches and pieces of bounded memory, for clips of any length.
+"""From noise to audio, in batches and pieces of bounded memory, for clips of any length.
 
 Legend: B clips, D latent channels, T frames, N audio samples.
 """
@@ -34,14 +34,14 @@ def clips_from_noise(
     batch: int | None = None,
     workers: int = 1,
 ) -> Iterator[np.ndarray]:
-    """Yields a clip `[N]` of `duration` seconds for each draw, in their order; a clip depends on its draw alone.
+    """Yields a clip `[N]` of `duration` seconds for each draw, in order; a clip depends on its draw alone.
 
-    batch: clips made at a time, fewer where they are long; None: 8 on a GPU, 1 on a CPU, whose caches hold no more.
-    workers: batches in the making at the same time, each on a thread; on CPUs, with `torch.set_num_threads(1)`, one
-        per core is the fastest way.
+    batch: batch size, reduced for long clips; None: 8 on a GPU, 1 on a CPU, whose caches hold no more.
+    workers: number of batches made at the same time, each in a thread; on CPUs, one per core together with
+        `torch.set_num_threads(1)` is fastest.
 
     Raises:
-        UserError: the generator makes NaN or infinite values.
+        UserError: the generator produces NaN or infinite values.
     """
     length = max(1, round(duration * codec.sample_rate))
     frames = math.ceil(length / codec.hop)
@@ -64,9 +64,9 @@ def clips_from_music(
     batch: int | None = None,
     workers: int = 1,
 ) -> Iterator[np.ndarray]:
-    """Yields a clip `[N]` for each draw out of two recordings (the longer one is cut) and a share of noise.
+    """Yields a clip `[N]` for each draw from two recordings (the longer one is cut) and noise.
 
-    For batch, workers and what is raised see `clips_from_noise`.
+    For batch, workers and exceptions see `clips_from_noise`.
     """
     length = min(len(input_N), len(target_N))
     clean = [loaded.space.normalise(encode(codec, wav[:length], loaded.device)) for wav in (input_N, target_N)]
@@ -132,7 +132,7 @@ def open_generators_codec(loaded: LoadedGenerator, weights: str | None, device: 
     """The codec that the generator was trained with.
 
     Raises:
-        UserError: it was trained on another kind of data, or the codec's weights cannot be had, or are others than
+        UserError: it was trained on another kind of data, or the codec's weights are not available or differ from
             those of training.
     """
     if "codec" not in loaded.space.about:
@@ -143,6 +143,6 @@ def open_generators_codec(loaded: LoadedGenerator, weights: str | None, device: 
     identity = codec_identity(name, weights, options)
     if identity != loaded.space.identity:
         raise UserError(
-            f"the generator speaks {loaded.space.identity}, the codec here is {identity}: give --codec_weights"
+            f"the generator was trained with {loaded.space.identity}, the codec is {identity}: give --codec_weights"
         )
     return open_codec(name, weights, device, options)

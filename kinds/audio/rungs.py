@@ -39,7 +39,7 @@ def make_rung(name: str, clips_BN: np.ndarray, codec, seed: int = 0, device: str
 def shuffle_grains(clips_BN: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Cut each clip in half-overlapping grains of 85 ms, add them up again in random order -> [B, N].
 
-    The window is the root of a Hann window: grains that do not belong together add in power, so the level stays even.
+    The window is the root of a Hann window: unrelated grains add in power, so this keeps the level constant.
     """
     count, samples = clips_BN.shape
     half = GRAIN // 2

@@ -1,4 +1,4 @@
-"""The report of a run, or of several laid over each other: one HTML file that fetches nothing.
+"""The report of a run, or a comparison of several: one self-contained HTML file.
 
 make_report(["checkpoints"], "checkpoints/report.html")
 """

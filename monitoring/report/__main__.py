@@ -1,9 +1,9 @@
-"""The report of a run, or of several laid over each other: one self-contained HTML file.
+"""Writes the report of a run, or a comparison of several: one self-contained HTML file.
 
     python -m monitoring.report checkpoints
     python -m monitoring.report checkpoints_a checkpoints_b --output comparison.html
 
-Exit codes: 0 done; 2 a folder that holds no run, told in one sentence.
+Exit codes: 0 done; 2 a folder holds no run, one sentence on stderr.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from monitoring.report import make_report
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m monitoring.report", description=__doc__.splitlines()[0])
-    parser.add_argument("runs", nargs="+", help="folders of runs; several are laid over each other")
+    parser.add_argument("runs", nargs="+", help="folders of runs; several are compared in the same charts")
     parser.add_argument("--output", help="the file to write (default: report.html in the first folder)")
     given = parser.parse_args(argv)
     try:

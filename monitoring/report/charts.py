@@ -1,4 +1,4 @@
-"""Line charts and time lines as inline SVG: colours come from the page's style, so they follow light and dark."""
+"""Line charts and timelines as inline SVG. Colours come from the page's style, for light and dark mode."""
 
 from dataclasses import dataclass, field
 from html import escape
@@ -10,7 +10,7 @@ from monitoring.verdicts import BAD
 WIDTH, HEIGHT = 460, 250
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 10, 34
 MOST_POINTS = 200
-LEAST = 1e-30  # what a logarithmic axis shows
+LEAST = 1e-30  # smallest value on a logarithmic axis
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def render_chart(chart: Chart, end: float) -> str:
 
 
 class _Scale:
-    """From figures to places in the picture."""
+    """Maps values to positions in the chart."""
 
     def __init__(self, chart: Chart, series: list[Series], end: float) -> None:
         self._log = chart.logarithmic
@@ -140,7 +140,7 @@ class _Scale:
 
 
 def thin(points: Points, most: int = MOST_POINTS) -> Points:
-    """At most `most` points: means of equal stretches, so that a long run stays a small file."""
+    """At most `most` points: means over equal segments, so that the file of a long run stays small."""
     if len(points) <= most:
         return points
     edges = [round(k * len(points) / most) for k in range(most + 1)]
@@ -176,7 +176,7 @@ def verdict_kind(verdict: str) -> str:
 
 
 def render_timeline(segments: list[Segment], end: float) -> str:
-    """One row a verdict, in order of appearance, each stretch a bar along the epochs."""
+    """One row per verdict, in order of appearance, each segment a bar along the epochs."""
     rows = list(dict.fromkeys(segment.verdict for segment in segments))
     if not rows:
         return ""

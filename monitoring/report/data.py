@@ -1,4 +1,4 @@
-"""What a run's folder tells the report: options, facts, figures by epoch, samples. Every part may be missing."""
+"""Reads a run's folder for the report: options, facts, metrics by epoch, samples. Any of them may be missing."""
 
 import json
 from base64 import b64encode
@@ -34,12 +34,12 @@ class Clip:
 
 @dataclass
 class RunData:
-    """A run as the report sees it.
+    """The data of a run.
 
     Attributes:
-        options: of `config.yaml`, defaults where it says nothing.
-        about: of `about.json`: what was trained on what.
-        lines: of `metrics.jsonl`.
+        options: from `config.yaml`, with defaults for the others.
+        about: from `about.json`: facts about data, networks and devices.
+        lines: from `metrics.jsonl`.
     """
 
     name: str
@@ -55,14 +55,14 @@ class RunData:
 
     @property
     def per_epoch(self) -> float:
-        """Samples in an epoch: as written down, else guessed from the last validation."""
+        """Samples per epoch: as recorded, else inferred from the last validation."""
         if "train_pairs" in self.about:
             return float(self.about["train_pairs"])
         ends = [line for line in self.lines if "val/current" in line and line.get("epoch")]
         return ends[-1]["samples_seen"] / ends[-1]["epoch"] if ends else 1.0
 
     def at(self, line: dict[str, Any]) -> float:
-        """Epochs behind a line, with their fraction."""
+        """Epochs completed at a line, as a decimal number."""
         return line.get("samples_seen", 0) / self.per_epoch
 
     @property
@@ -70,7 +70,7 @@ class RunData:
         return self.at(self.lines[-1]) if self.lines else 0.0
 
     def series(self, name: str) -> Points:
-        """(epochs, value) wherever the figure was logged and is finite."""
+        """(epochs, value) of every line in which the metric is finite."""
         found = [(self.at(line), line[name]) for line in self.lines if isinstance(line.get(name), int | float)]
         return [(x, float(y)) for x, y in found if isfinite(y)]
 
@@ -131,7 +131,7 @@ def load_run(folder: Path) -> RunData:
     """Reads a run's folder, finished, in progress or broken.
 
     Raises:
-        UserError: it is no run's folder.
+        UserError: it is not the folder of a run.
     """
     import yaml
 
@@ -152,7 +152,7 @@ def load_run(folder: Path) -> RunData:
 
 
 def options_of(written: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """What a `config.yaml` says, of this version or an earlier one."""
+    """The options in a `config.yaml` of this version or an earlier one."""
     values, _ = current_options(written)
     if isinstance(values.get("health"), dict):
         values["health"] = defaults["health"] | values["health"]
@@ -175,7 +175,7 @@ def load_clips(folder: Path, most_epochs: int = 6) -> list[Clip]:
 
 
 def spread(items: list, most: int) -> list:
-    """At most `most` of the items, evenly, the first and last among them; the last alone if one is asked for."""
+    """At most `most` of the items, evenly, the first and last among them; only the last if `most` is 1."""
     if len(items) <= most or most == 1:
         return items[-most:]
     return [items[round(k * (len(items) - 1) / (most - 1))] for k in range(most)]

@@ -1,4 +1,4 @@
-"""Which metrics the report shows, and the making of it: one self-contained HTML file of one run or several."""
+"""The charts of the report, and `make_report`, which writes it as one self-contained HTML file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ CHARTS = (
     ("Validation loss", (("val/current", "current alpha"), ("val/clean", "clean"), ("val/ceiling", "ceiling")), {}),
     (
         "Diversity of generated clips",
-        (("diversity/ratio", "of each other"), ("diversity/nearest_train", "from training clips")),
+        (("diversity/ratio", "distance from each other"), ("diversity/nearest_train", "distance from training clips")),
         {"low": 0.0, "rules": [(1.0, "real music")]},
     ),
     ("Learning rates", (("lr/g", "G"), ("lr/d", "D")), {"low": 0.0}),
@@ -34,12 +34,12 @@ CHARTS = (
     ("Deviation of latents", (("latents/fake_std", "generated"), ("latents/real_std", "real")), {"low": 0.0}),
 )
 
-# Often equal to another: dashed, so that both show.
+# Often equal to another metric: dashed, so that both are visible.
 OVERLAPPING = ("lr/d", "weight/recon", "weight/gan_fade", "val/clean", "val/ceiling")
 
 
 def charts(runs: Sequence[RunData]) -> list[Chart]:
-    """All charts; of several runs each has a colour of its own, and the metrics of one chart differ by dash."""
+    """All charts. Several runs differ by colour, and the metrics of one chart by dash."""
     first = runs[0]
     made = [curriculum_chart(runs)]
     for title, names, options in CHARTS:
@@ -51,7 +51,7 @@ def charts(runs: Sequence[RunData]) -> list[Chart]:
             names = probability_names(runs)
         note = ""
         if title.startswith("Probability") and first.compares_pairs:
-            note = "This objective compares pairs: only the share of pairs that D ranks rightly says who leads."
+            note = "This objective compares pairs: only the share of pairs ranked correctly is meaningful."
         settings = {key: value for key, value in options.items() if key != "rules"}
         made.append(Chart(title, overlaid(runs, names), rules=rules, note=note, **settings))
     return made
@@ -59,19 +59,19 @@ def charts(runs: Sequence[RunData]) -> list[Chart]:
 
 def probability_names(runs: Sequence[RunData]) -> tuple[tuple[str, str], ...]:
     names = (("d/real_prob", "D(real)"), ("d/fake_prob", "D(generated)"))
-    pairs = (("d/pair_accuracy", "pairs ranked rightly"),)
+    pairs = (("d/pair_accuracy", "pairs ranked correctly"),)
     return names + pairs if any(run.compares_pairs for run in runs) else names
 
 
 def curriculum_chart(runs: Sequence[RunData]) -> Chart:
-    """Alpha over the epochs; the phases of a single run lie behind it."""
+    """Alpha over the epochs; with a single run its phases are shaded."""
     series = overlaid(runs, (("alpha", "alpha"),))
     bands = phase_bands(runs[0]) if len(runs) == 1 else []
-    return Chart("Curriculum: share of noise in the input (alpha)", series, bands=bands, low=0.0, high=1.0)
+    return Chart("Curriculum: noise level alpha", series, bands=bands, low=0.0, high=1.0)
 
 
 def phase_bands(run: RunData) -> list[tuple[float, float, str]]:
-    """(from, to, phase) in epochs, pre-training being a phase of its own."""
+    """(from, to, phase) in epochs, with pre-training as a separate phase."""
     bands: list[tuple[float, float, str]] = []
     before = 0.0
     for line in run.lines:

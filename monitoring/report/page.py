@@ -1,4 +1,4 @@
-"""The report's page: style and parts. Nothing in it is fetched from anywhere; it follows light and dark."""
+"""The HTML page of the report. It loads nothing from elsewhere and supports light and dark mode."""
 
 from collections.abc import Sequence
 from html import escape
@@ -13,16 +13,16 @@ STYLE = Path(__file__).with_name("report.css")
 
 
 def render_page(runs: Sequence[RunData], charts: Sequence[Chart], clips: Sequence[list[Clip]]) -> str:
-    """The whole document; `clips` are those of each run."""
+    """The whole document; `clips` holds the clips of each run."""
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs: " + ", ".join(run.name for run in runs)
     end = max(run.end for run in runs)
     parts = [f"<h1>{escape(title)}</h1>", '<p class="lead">A report of noise2music.</p>']
     if len(runs) > 1:
-        parts += [section("What sets them apart", comparison_table(runs))]
+        parts += [section("Differences", comparison_table(runs))]
     parts += [section("What was trained", each(runs, facts_list))]
-    parts += [section("What went well, and what did not", each(runs, check_items))]
+    parts += [section("Checks", each(runs, check_items))]
     drawn = "".join(render_chart(chart, end) for chart in charts)
-    parts += [section("Figures", f'<div class="cards">{drawn}</div>' if drawn else "<p>Nothing was logged.</p>")]
+    parts += [section("Metrics", f'<div class="cards">{drawn}</div>' if drawn else "<p>Nothing was logged.</p>")]
     parts += [section("Health", each(runs, health, end))]
     shown = [render_clips(run_clips) for run_clips in clips]
     parts += [section("Samples", named(runs, shown))]
@@ -48,7 +48,7 @@ def each(runs: Sequence[RunData], render, *more) -> str:
 
 
 def named(runs: Sequence[RunData], parts: Sequence[str]) -> str:
-    """The parts one below the other, under the names of their runs where there are several."""
+    """The parts in sequence; with several runs each under the name of its run."""
     if len(runs) == 1:
         return parts[0]
     return "".join(f"<h3>{escape(run.name)}</h3>{part}" for run, part in zip(runs, parts, strict=True))
@@ -72,7 +72,7 @@ def check_items(run: RunData) -> str:
 
 
 def health(run: RunData, end: float) -> str:
-    """The time line, and its latest stretches in words."""
+    """The timeline, and its latest segments in words."""
     if not run.segments:
         return "<p>No verdicts were logged.</p>"
     latest = sorted(run.segments, key=lambda s: (s.end, s.start), reverse=True)[:12]

@@ -1,4 +1,4 @@
-"""The report's words: what was trained on what, what went well and what did not, and how to go on."""
+"""Texts of the report: facts about the run, checks of its results, commands to continue."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ GOOD, WARN, BAD_NEWS = "good", "wait", "bad"
 
 @dataclass(frozen=True)
 class Finding:
-    """One item of the check-list. kind: "good", "wait" (not known yet, or mind it) or "bad"."""
+    """One item of the checklist. kind: "good", "wait" (not known yet, or a warning) or "bad"."""
 
     kind: str
     text: str
 
 
 def facts(run: RunData) -> list[tuple[str, str]]:
-    """What was trained on what, as (name, value)."""
+    """Facts about the run, as (name, value)."""
     o, a = run.options, run.about
     rows = []
     if a:
@@ -31,7 +31,7 @@ def facts(run: RunData) -> list[tuple[str, str]]:
         rows.append(("data", f"{a['dataset']}: {pairs}, {a.get('identity', a.get('codec'))}"))
         rows.append(("generator", f"{o['generator']}, {a['generator_parameters'] / 1e6:.2f} M parameters"))
         rows.append(("discriminator", f"{o['discriminator']}, {a['discriminator_parameters'] / 1e6:.2f} M parameters"))
-        rows.append(("devices", f"{a['world']} x {a['device']}, {a['global_batch']} pairs a step, torch {a['torch']}"))
+        rows.append(("devices", f"{a['world']} x {a['device']}, {a['global_batch']} pairs/step, torch {a['torch']}"))
     else:
         rows.append(("networks", f"{o['generator']} generator, {o['discriminator']} discriminator"))
     objective = f"{o['gan_loss']}, weight {o['gan_weight']:g}, fading: {o.get('gan_fade', 'off')}"
@@ -41,22 +41,22 @@ def facts(run: RunData) -> list[tuple[str, str]]:
     regression = f"{o['loss_reconstruction']}, {o['loss_weight_input']:g} to the input and {o['loss_weight_target']:g}"
     rows.append(("regression", f"{regression} to the target, fading: {o['recon_fade']}"))
     rate = o["disc_lr"] if o["disc_lr"] is not None else 0.5 * o["lr"]
-    rows.append(("optimizer", f"{o['optimizer']}, rate {o['lr']:g} (G) and {rate:g} (D), {o['lr_schedule']}"))
+    rows.append(("optimizer", f"{o['optimizer']}, learning rate {o['lr']:g} (G) and {rate:g} (D), {o['lr_schedule']}"))
     rows.append(("curriculum", curriculum_words(run)))
     rows.append(("trained", trained_words(run)))
     return rows
 
 
-RESULTS = (  # figure at the end, heading
+RESULTS = (  # metric at the end, heading
     ("val/best", "best validation"),
     ("diversity/ratio", "diversity"),
     ("diversity/nearest_train", "nearest training clip"),
-    ("loss/d", "loss of D"),
+    ("loss/d", "discriminator loss"),
 )
 
 
 def comparison(runs: Sequence[RunData]) -> tuple[list[str], list[list[str]]]:
-    """Headings and one row a run: the options that set the runs apart, then what came of them."""
+    """Headings and one row per run: the options in which the runs differ, then their results."""
     known = known_options()
     passing = {name for name in known if mark_of(known[name].field, "per_call")} | {"num_threads"}
     names = [name for name in runs[0].options if name not in passing]
@@ -76,7 +76,7 @@ def curriculum_words(run: RunData) -> str:
         return "none: music to music"
     pace = "adaptive, about " if o["adaptive_alpha"] else ""
     start = max(1, o["gan_curriculum_start_epoch"])
-    return f"noise from epoch {start} on, {pace}{o['pure_gan_mode']:g} an epoch up to {o['gan_noise_ceiling']:g}"
+    return f"noise from epoch {start} on, {pace}{o['pure_gan_mode']:g} per epoch up to {o['gan_noise_ceiling']:g}"
 
 
 def trained_words(run: RunData) -> str:
@@ -84,12 +84,12 @@ def trained_words(run: RunData) -> str:
         return "no step was logged"
     last = run.lines[-1]
     speed = [line["time"]["samples_per_s"] for line in run.lines if "samples_per_s" in line.get("time", {})]
-    pace = f", {sorted(speed)[len(speed) // 2]:.3g} samples a second" if speed else ""
+    pace = f", {sorted(speed)[len(speed) // 2]:.3g} samples per second" if speed else ""
     return f"{run.end:.3g} of {run.options['epochs']} epochs, {last['step']} steps{pace}"
 
 
 def checklist(run: RunData) -> list[Finding]:
-    """What went well and what did not."""
+    """Checks of the run's results."""
     if not run.lines:
         return [Finding(BAD_NEWS, "No step was logged: the run ended before its first one.")]
     parts = (_ending, _balance, _faults, _numbers, _curriculum, _validation, _diversity, _spread, _overfitting)
@@ -98,8 +98,8 @@ def checklist(run: RunData) -> list[Finding]:
 
 def _ending(run: RunData) -> list[Finding]:
     if run.finished:
-        return [Finding(GOOD, f"The run came to its end: {trained_words(run)}.")]
-    return [Finding(WARN, f"The run has not ended: {trained_words(run)}.")]
+        return [Finding(GOOD, f"The run is complete: {trained_words(run)}.")]
+    return [Finding(WARN, f"The run is not complete: {trained_words(run)}.")]
 
 
 def _balance(run: RunData) -> list[Finding]:
@@ -113,7 +113,7 @@ def _balance(run: RunData) -> list[Finding]:
         text += f", warming up or in pre-training for {shares[_EARLY]:.0%}"
     known = shares[_WELL] + shares[BAD]
     if not known:
-        return [Finding(WARN, f"{text}: it is too early to judge it.")]
+        return [Finding(WARN, f"{text}: it is too early for a verdict.")]
     return [Finding(GOOD if shares[_WELL] > 0.8 * known else WARN, f"{text}.")]
 
 
@@ -122,17 +122,17 @@ _EARLY = frozenset({"warming up", "pre-training"})
 
 
 def _faults(run: RunData) -> list[Finding]:
-    """Each bad verdict once: for how long, and whether it stood at the end."""
+    """Each bad verdict once: for how long, and whether it still held at the end."""
     findings = []
     for name in dict.fromkeys(s.verdict for s in run.segments if s.verdict in BAD):
         stretches = [s for s in run.segments if s.verdict == name]
         length, last = sum(s.end - s.start for s in stretches), stretches[-1]
         standing = name in (run.lines[-1].get("health") or {})
         when = "to the end" if standing else f"last in epoch {last.end:.1f}"
-        text = f"{name.capitalize()} for {length:.1f} epochs, {when}: {last.evidence}. What helps: {ADVICE[name]}."
+        text = f"{name.capitalize()} for {length:.1f} epochs, {when}: {last.evidence}. Advice: {ADVICE[name]}."
         findings.append(Finding(BAD_NEWS if standing else WARN, text))
     if not findings and run.segments:
-        findings.append(Finding(GOOD, "The doctor found no fault."))
+        findings.append(Finding(GOOD, "No health problem was found."))
     return findings
 
 
@@ -151,7 +151,7 @@ def _curriculum(run: RunData) -> list[Finding]:
     if alpha >= o["gan_noise_ceiling"] - 1e-9:
         arrived = next(run.at(line) for line in run.lines if line.get("alpha", 0) >= o["gan_noise_ceiling"] - 1e-9)
         return [Finding(GOOD, f"The curriculum reached its ceiling, alpha {alpha:.2f}, in epoch {arrived:.1f}.")]
-    return [Finding(WARN, f"The curriculum stands at alpha {alpha:.2f} of {o['gan_noise_ceiling']:.2f}.")]
+    return [Finding(WARN, f"The curriculum is at alpha {alpha:.2f} of {o['gan_noise_ceiling']:.2f}.")]
 
 
 def _validation(run: RunData) -> list[Finding]:
@@ -198,20 +198,20 @@ def _overfitting(run: RunData) -> list[Finding]:
         return []
     known = sum(y for _, y in seen) / len(seen)
     if known - held_out > 0.2:
-        text = f"The discriminator knows its training clips ({known:.2f}) better than others ({held_out:.2f})"
-        return [Finding(WARN, f"{text}: more music, or --disc_dropout and --instance_noise_std.")]
+        text = f"The discriminator is better on training clips ({known:.2f}) than on held-out ones ({held_out:.2f})"
+        return [Finding(WARN, f"{text}: use more music, or --disc_dropout and --instance_noise_std.")]
     return [
-        Finding(GOOD, f"The discriminator judges held-out clips ({held_out:.2f}) as well as known ones ({known:.2f}).")
+        Finding(GOOD, f"The discriminator is as good on held-out ({held_out:.2f}) as on training clips ({known:.2f}).")
     ]
 
 
 def segment_words(segment: Segment) -> str:
-    """A stretch of the time line as a sentence."""
+    """A segment of the timeline as a sentence."""
     return f"{segment.evidence}. {ADVICE.get(segment.verdict, '').capitalize()}."
 
 
 def commands(run: RunData) -> list[tuple[str, str]]:
-    """(what for, command line) to go on, to repeat the run and to listen."""
+    """(purpose, command line): to continue, to repeat the run and to generate clips."""
     world = int(run.about.get("world", 1))
     start = f"torchrun --standalone --nproc_per_node {world} train_simple_ddp.py" if world > 1 else None
     start = start or "python train_simple_ddp.py --world_size 1"

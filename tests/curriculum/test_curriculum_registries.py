@@ -32,8 +32,8 @@ def test_the_registries_list_these_schedules():
 @pytest.mark.parametrize("name", FADES)
 def test_facts_of_a_fade_agree_with_its_values(name):
     fade, facts = FADES[name].load(), FADES[name].facts
-    assert bool(facts.get("fades")) == (fade(1.0) == 0.0), "in full noise no sample counts"
-    assert bool(facts.get("needs_noise")) == (fade(0.0) == 0.0), "without noise no sample counts"
+    assert bool(facts.get("fades")) == (fade(1.0) == 0.0), "at alpha 1 all weights are 0"
+    assert bool(facts.get("needs_noise")) == (fade(0.0) == 0.0), "without noise all weights are 0"
 
 
 @pytest.mark.parametrize("option", ["recon_fade", "gan_fade"])

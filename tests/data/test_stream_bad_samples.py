@@ -107,7 +107,7 @@ def test_too_many_end_the_run(monkeypatch):
 def test_a_batch_without_replacement_ends_the_run():
     skipped = SkippedSamples()
     skipped.take({"a": "a is gone"})
-    with pytest.raises(UserError, match="no other clip could take its place; a is gone"):
+    with pytest.raises(UserError, match="no replacement could be read; a is gone"):
         skipped.share(ALONE, lost=True)
     with pytest.raises(ReportedElsewhere, match="a is gone"):
         other = SkippedSamples(news={"a": "a is gone"})

@@ -89,7 +89,7 @@ def test_silent_real_clips_are_left_out_and_evaluated_ones_are_not(folders, tmp_
     material = evaluate.gather(args, evaluate.open_sources(args))
     assert "2 silent reference clips left out" in material.remarks
     assert material.count == len(material.reference_BN) == len(material.evaluated["val"]) == 16
-    assert "16 clips a set instead of 18: no more in the smallest of them" in material.remarks
+    assert "16 clips per set instead of 18: the smallest set has no more" in material.remarks
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def test_gap_closed_ends_at_0_and_1():
     assert metrics.gap_closed(generated=5.0, floor=5.0, gaussian=80.0) == 1
     assert metrics.gap_closed(42.5, 5.0, 80.0) == pytest.approx(0.5)
     assert metrics.gap_closed(155.0, 5.0, 80.0) == pytest.approx(-1)
-    with pytest.raises(ValueError, match="does not lie above"):
+    with pytest.raises(ValueError, match="is not above"):
         metrics.gap_closed(1.0, 5.0, 5.0)
 
 

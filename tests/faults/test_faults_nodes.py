@@ -87,7 +87,7 @@ def test_two_machines_train_and_neither_hangs_when_cut_off(tmp_path, dataset, un
         )
         assert all(code != 0 for code in codes)
         assert not children(machines[0].pid)
-        assert "lost touch with another rank" in outputs[0].read_text()
+        assert "lost the connection to another rank" in outputs[0].read_text()
     finally:
         for machine in machines:
             kill_tree(machine.pid)

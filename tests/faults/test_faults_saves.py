@@ -79,7 +79,7 @@ def test_a_full_disk_costs_warnings_and_the_exit_code_but_no_step(tmp_path, data
         program = start(folder, dataset, faults={}, save_every_steps=10)
         assert program.end() == 1
         output = program.output
-        assert output.count("could not be saved (No space left on device); training goes on") >= 4  # 20, 30, 40, end
+        assert output.count("could not be saved (No space left on device); training continues") >= 4  # 20, 30, 40, end
         assert "not saved:" in output
         assert "last.pt" in output[output.index("not saved:") :]
         assert checkpoint.load(folder / "last.pt")["counters"]["step"] == 10
@@ -95,7 +95,7 @@ def test_a_full_disk_costs_warnings_and_the_exit_code_but_no_step(tmp_path, data
 def test_a_read_only_disk_costs_warnings_and_the_exit_code(tmp_path, dataset):
     folder = tmp_path / "run"
     program = run(folder, dataset, faults={"read_only": {"after": 2}}, code=1)
-    assert program.output.count("could not be saved (Read-only file system); training goes on") >= 5
+    assert program.output.count("could not be saved (Read-only file system); training continues") >= 5
     assert "finished at epoch 4" in program.output
     assert "not saved:" in program.output
     assert checkpoint.load(folder / "last.pt")["counters"]["step"] == 3

@@ -90,7 +90,7 @@ def test_no_end_takes_longer_than_the_grace(tmp_path, dataset):
     program.process.send_signal(signal.SIGTERM)
     assert program.end(BOUND + 10) == 143
     assert BOUND - 1 < time.monotonic() - began < BOUND + 3
-    assert "no orderly end within 20 s" in program.output
+    assert "no clean shutdown within 20 s" in program.output
 
 
 def test_workers_do_not_outlive_their_launcher(tmp_path, dataset):

@@ -80,7 +80,7 @@ def test_music_alone_is_one_clip_for_all_draws_and_noise_sets_them_apart(loaded,
 def test_the_generators_codec_is_that_of_its_training(loaded):
     assert open_generators_codec(loaded, None, "cpu").identity == loaded.space.identity
     other = dataclasses.replace(loaded, space=dataclasses.replace(loaded.space, identity="mel-other"))
-    with pytest.raises(UserError, match="the generator speaks mel-other, the codec here is mel-.*--codec_weights"):
+    with pytest.raises(UserError, match="the generator was trained with mel-other, the codec is mel-.*--codec_weights"):
         open_generators_codec(other, None, "cpu")
     with pytest.raises(UserError, match="no weights"):
         open_generators_codec(loaded, "weights.bin", "cpu")

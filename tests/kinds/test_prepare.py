@@ -169,7 +169,7 @@ def test_a_second_run_does_nothing(music, tmp_path, monkeypatch):
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*") if path.is_file()}
     monkeypatch.setattr(pipeline, "stage_song", lambda *_, **__: pytest.fail("a song was read"))
     report = prepare(options(music, tmp_path))
-    assert report.notes == ["Everything was there already."]
+    assert report.notes == ["The dataset is complete already."]
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
 
 
@@ -180,7 +180,7 @@ def test_a_second_run_makes_what_is_missing(music, tmp_path):
     os.truncate(tmp_path / "out/val/pair_0000_target.wav", 60)
     shutil.rmtree(tmp_path / "out/latents")
     report = prepare(options(music, tmp_path))
-    assert report.notes == ["2 files that were missing were made again."]
+    assert report.notes == ["2 missing files were made again."]
     assert snapshot(tmp_path / "out") == before
 
 
@@ -249,7 +249,7 @@ def test_a_run_killed_in_the_middle_goes_on(long_music, tmp_path, kill):
     _, complaint = process.communicate(timeout=60)
     assert process.returncode == (130 if kill == signal.SIGINT else -signal.SIGKILL)
     if kill == signal.SIGINT:
-        assert complaint == "Interrupted; the same command goes on where this stopped.\n"
+        assert complaint == "Interrupted; run the same command again to continue.\n"
     assert list((tmp_path / "out").rglob("song.json")) and not (tmp_path / "out" / "dataset.yaml").exists()
     with pytest.raises(UserError, match="not finished"):
         open_pairs(tmp_path / "out")

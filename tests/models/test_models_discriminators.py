@@ -146,7 +146,7 @@ def test_options_reach_every_member_of_an_ensemble():
     ("options", "message"),
     [
         ({"discriminator": "convv"}, "'conv' or 'spectrogram', or some of them joined by"),
-        ({"discriminator": "conv+none"}, "none is none of them"),
+        ({"discriminator": "conv+none"}, "none is not one of them"),
         ({"discriminator": "conv+conv"}, "different names"),
         ({"disc_scales": 2}, "unknown option disc_scales"),
         ({"disc_dropout": 1.0}, "disc_dropout 1.0 .* less than 1"),

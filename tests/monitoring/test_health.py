@@ -247,7 +247,7 @@ def test_evidence_names_the_figures():
     (verdict,) = diagnose(window(**WON["bce"]), config())
     assert verdict.evidence == "D accuracy 1.00, L_D 0.04 of a random guess, D(x) 0.97, D(G) 0.03"
     (verdict,) = diagnose(window(loss__d=0.347), config(gan_loss="rpgan"))
-    assert verdict.evidence == "pairs ranked rightly 0.75, L_D 0.50 of a random guess, gap 0.8"
+    assert verdict.evidence == "pairs ranked correctly 0.75, L_D 0.50 of a random guess, gap 0.8"
 
 
 def test_news_are_reported_once_and_not_for_a_flicker():

@@ -117,13 +117,13 @@ def report(run_folder):
 
 def test_all_parts_are_there(report):
     page, _ = report
-    parts = ["What was trained", "What went well, and what did not", "Figures", "Health", "Samples", "Commands"]
+    parts = ["What was trained", "Checks", "Metrics", "Health", "Samples", "Commands"]
     assert [name for name in page.sections if name in parts] == parts
     titles = ("Curriculum", "Losses of both networks", "Probability of being real", "Learning rates", "Weights")
     for title in (*titles, "Gradient norms", "Diversity"):
-        assert title in page.sections["Figures"]
+        assert title in page.sections["Metrics"]
     for label in ("random guess", "undecided", "music", "transition", "noise"):
-        assert label in page.sections["Figures"]
+        assert label in page.sections["Metrics"]
     assert "music & more: 16 training and 4 validation pairs of 4 s" in page.sections["What was trained"]
     assert "15.50 M parameters" in page.sections["What was trained"]
     assert "epoch 4.0 to 6.0" in page.sections["Health"] and "lower --disc_lr" in page.sections["Health"].lower()
@@ -158,12 +158,12 @@ def test_the_size_is_bounded(tmp_path):
 def test_several_runs_are_laid_over_each_other(run_folder, tmp_path):
     other = make_run(tmp_path / "second", gan_loss="rpgan", lr=3e-4)
     page, _ = page_of(run_folder, other, output=tmp_path / "both.html")
-    figures = page.sections["Figures"]
-    assert "first run: D\n" in figures and "second: D\n" in figures and "pairs ranked rightly" in figures
+    figures = page.sections["Metrics"]
+    assert "first run: D\n" in figures and "second: D\n" in figures and "pairs ranked correctly" in figures
     assert figures.count("epochs") == 9  # one chart each, not one for each run
     assert page.sections["Samples"].count("epoch 6") == 2 and "epoch 5" not in page.sections["Samples"]
-    apart = page.sections["What sets them apart"].split("\n\n")[0].splitlines()[1:]
-    results = ["best validation", "diversity", "nearest training clip", "loss of D", "health at the end"]
+    apart = page.sections["Differences"].split("\n\n")[0].splitlines()[1:]
+    results = ["best validation", "diversity", "nearest training clip", "discriminator loss", "health at the end"]
     assert apart[:8] == ["run", "lr", "gan_loss", *results]
     assert apart[8:16] == ["first run", "0.0001", "bce", "0.5", "0.8", "1.1", "0.6", "discriminator too strong"]
     assert apart[16:19] == ["second", "0.0003", "rpgan"]
@@ -204,14 +204,14 @@ def test_the_checklist_says_what_went_well_and_what_did_not(run_folder):
         (kind,) = [kind for text, kind in found.items() if text.startswith(start)]
         return kind
 
-    assert kind_of("The run came to its end: 6 of 6 epochs, 24 steps, 50 samples a second") == GOOD
-    assert kind_of("Discriminator too strong for 2.0 epochs, to the end: D accuracy <0.24>. What helps: l") == BAD_NEWS
+    assert kind_of("The run is complete: 6 of 6 epochs, 24 steps, 50 samples per second") == GOOD
+    assert kind_of("Discriminator too strong for 2.0 epochs, to the end: D accuracy <0.24>. Advice: l") == BAD_NEWS
     assert kind_of("The networks were balanced or in equilibrium for 65% of the time") == "wait"
     assert kind_of("The curriculum reached its ceiling, alpha 1.00, in epoch 5.2") == GOOD
     assert kind_of("Best validation loss of the noise phase: 0.5000, 5 validations ago") == "wait"
     assert kind_of("Generated clips differ from each other 0.80 times") == GOOD
     assert kind_of("The nearest training clip is 1.10 times as far away") == GOOD
-    assert kind_of("The discriminator judges held-out clips (0.70) as well") == GOOD
+    assert kind_of("The discriminator is as good on held-out (0.70)") == GOOD
     assert kind_of("Every update was finite") == GOOD
 
 
@@ -231,8 +231,8 @@ def test_commands_resume_and_repeat(tmp_path):
 def test_facts_name_options_and_their_defaults(run_folder):
     shown = dict(facts(load_run(run_folder)))
     assert shown["objective"] == "bce, weight 0.15, fading: off"
-    assert shown["optimizer"] == "adamw, rate 0.0001 (G) and 5e-05 (D), constant"
-    assert shown["curriculum"] == "noise from epoch 3 on, 0.25 an epoch up to 1"
+    assert shown["optimizer"] == "adamw, learning rate 0.0001 (G) and 5e-05 (D), constant"
+    assert shown["curriculum"] == "noise from epoch 3 on, 0.25 per epoch up to 1"
 
 
 @pytest.mark.parametrize("residual", [1.0, 0.5])  # of the other one this version has no networks

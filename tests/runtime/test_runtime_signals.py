@@ -86,7 +86,7 @@ def test_an_end_that_takes_too_long_is_cut_off(start):
     process.send_signal(signal.SIGTERM)
     _, written = process.communicate(timeout=10)
     assert process.returncode == 143
-    assert "no orderly end" in written
+    assert "no clean shutdown" in written
     assert len(written.splitlines()) == 1
 
 

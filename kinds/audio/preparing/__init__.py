@@ -1,1 +1,1 @@
-"""From recordings or made-up music to a dataset of pairs."""
+"""Makes datasets of pairs from recordings or synthesised music."""

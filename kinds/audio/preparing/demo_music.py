@@ -1,6 +1,6 @@
 """Demo music: short songs with chords, bass, melody, drums and a form, written and played by a seeded generator.
 
-Made so that the whole program can be tried without a single recording. A seed decides key, mode, tempo, metre, swing,
+It allows the whole program to be tried without recordings. A seed determines key, mode, tempo, metre, swing,
 harmony, motif, instruments, arrangement and room; the same seed gives the same song. Pitches are MIDI numbers, time is
 counted in beats until it is played. N audio samples.
 """
@@ -57,7 +57,7 @@ class Note:
 
 @dataclass
 class Song:
-    """Everything that is decided once for a song; see `compose`."""
+    """Everything that is drawn once per song; see `compose`."""
 
     tempo: float
     beats: int
@@ -137,7 +137,7 @@ def compose(rng: np.random.Generator, seconds: float) -> Song:
 
 
 def _rhythm(rng: np.random.Generator, beats: int) -> list[tuple[float, float]]:
-    """A motif's (start, length) in beats over two bars, with a breath at its end."""
+    """A motif's (start, length) in beats over two bars, with a rest at its end."""
     cells = [(1.0,), (0.5, 0.5), (1.5, 0.5), (0.75, 0.25), (2.0,), (0.5, 0.5, 1.0), (0.5, 1.0, 0.5)]
     motif, at = [], float(rng.choice([0.0, 0.0, 0.5]))
     while at < beats - 1.0:
@@ -224,7 +224,7 @@ def _voicing(song: Song, bar: int, voices: int) -> list[int]:
 
 
 def perform(song: Song, seconds: float, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Play a song -> float32 [N] of exactly `seconds`, with room, dynamics and a gentle limiter."""
+    """Play a song -> float32 [N] of exactly `seconds`, with reverberation, dynamics and a soft limiter."""
     count = round(seconds * sample_rate)
     dry, drums = np.zeros(count + sample_rate, np.float32), np.zeros(count + sample_rate, np.float32)
     played: dict[tuple[str, int, int], np.ndarray] = {}
@@ -266,7 +266,7 @@ def _drum_hits(song: Song, seconds: float, rng: np.random.Generator) -> Iterator
 
 
 def _swung(beat: float, swing: float) -> float:
-    """Delay the second eighth of every beat by `swing` of a beat; what lies between moves in proportion."""
+    """Delay the second eighth of every beat by `swing` of a beat; other positions are shifted proportionally."""
     whole, part = divmod(beat, 1.0)
     half = 0.5 + swing
     return whole + (part * half / 0.5 if part < 0.5 else half + (part - 0.5) * (1.0 - half) / 0.5)

@@ -1,7 +1,7 @@
-"""Instruments of the demo music: every one is a function of pitch, length and a few colours -> float32 [N].
+"""Instruments of the demo music: functions of pitch, length and a few timbre parameters -> float32 [N].
 
 All pitched sounds are sums of partials: `exp(i phase - damping)` raised to the power k by repeated multiplication costs
-one complex product per partial and sample; nothing aliases, and a low-pass is a weight per partial.
+one complex product per partial and sample. There is no aliasing, and a low-pass is a weight per partial.
 N samples, k partial number from 1, f fundamental in Hz.
 """
 
@@ -21,7 +21,7 @@ class Timbre:
         brightness: low-pass corner as a multiple of the fundamental (12 dB per octave).
         attack: seconds to full level.
         decay: seconds for the first partial to fall by 1/e while the note is held; inf for sustained sounds.
-        damping: how much faster high partials die: the decay time of partial k is decay / (1 + damping * (k - 1)).
+        damping: how much faster high partials decay: the decay time of partial k is decay / (1 + damping * (k - 1)).
         release: seconds for 1/e after the note's end.
         detune: spread in cents of the voices; 0 is a single voice.
         vibrato: depth in cents, setting in after a fifth of a second.
@@ -89,14 +89,14 @@ def note(timbre: Timbre, frequency: float, seconds: float, sample_rate: int, rng
 
 def _voice(timbre: Timbre, frequency: float, time: np.ndarray, sample_rate: int, phase: float) -> np.ndarray:
     """Sum of the partials below 0.45 of the rate -> float32 [N]."""
-    turns = _TAU * frequency * time.astype(np.float64) + phase
+    phases = _TAU * frequency * time.astype(np.float64) + phase
     if timbre.vibrato:
         depth = timbre.vibrato / 1200.0 * np.log(2.0) * frequency / 5.3
-        turns += depth * np.minimum(1.0, np.maximum(0.0, time - 0.2) * 4.0) * (1.0 - np.cos(_TAU * 5.3 * time))
+        phases += depth * np.minimum(1.0, np.maximum(0.0, time - 0.2) * 4.0) * (1.0 - np.cos(_TAU * 5.3 * time))
     damped = np.zeros_like(time)
     if np.isfinite(timbre.decay):
         damped = time * np.float32(timbre.damping / timbre.decay)
-    base = (np.exp(1j * np.remainder(turns, _TAU)) * np.exp(-damped)).astype(np.complex64)
+    base = (np.exp(1j * np.remainder(phases, _TAU)) * np.exp(-damped)).astype(np.complex64)
     power, out = np.ones_like(base), np.zeros_like(time)
     limit = min(40, int(4.0 * timbre.brightness) + 1, max(1, int(0.45 * sample_rate / frequency)))
     for k in range(1, limit + 1):
@@ -176,7 +176,7 @@ def high_pass(wav: np.ndarray, corner_hz: float, sample_rate: int) -> np.ndarray
 
 
 def reverb(wav: np.ndarray, seconds: float, mix: float, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Add a room: convolution with noise that dies by 60 dB in `seconds` and loses its highs first; [N] -> [N]."""
+    """Add reverberation: convolution with noise that decays by 60 dB in `seconds`, highs first; [N] -> [N]."""
     count = int(seconds * sample_rate)
     time = np.arange(count) / sample_rate
     noise = rng.standard_normal(count)

@@ -1,8 +1,8 @@
 """The pipeline behind prepare_dataset.py: music in, `train/`, `val/`, `dataset.yaml` and latents out.
 
-Clips are first staged song by song in `.prepare/` (by several processes; a song is finished or it is not), then, when
-all songs are known, dealt to train and val and put in place; `dataset.yaml` is written last. So an interrupted run
-leaves nothing that looks finished, and the same command goes on where it stopped.
+Clips are first staged song by song in `.prepare/` (by several processes; each song is staged atomically), then, when
+all songs are known, split into train and val and moved into place; `dataset.yaml` is written last. So an interrupted
+run leaves nothing that looks finished, and the same command continues it.
 """
 
 import contextlib
@@ -72,7 +72,7 @@ class Options(BaseModel):
 
 
 class NothingUsable(UserError):
-    """No pair could be made; `skipped` says of every file why."""
+    """No pair could be made; `skipped` holds the reason for every file."""
 
     def __init__(self, message: str, skipped: dict[str, str]):
         super().__init__(message)
@@ -80,7 +80,7 @@ class NothingUsable(UserError):
 
 
 class Report(BaseModel):
-    """What a run did; `notes` are sentences worth telling, `manifest` what is now in `dataset.yaml`."""
+    """Result of a run; `notes` are remarks for the user, `manifest` is the contents of `dataset.yaml`."""
 
     manifest: Manifest
     notes: list[str]
@@ -90,7 +90,7 @@ def prepare(options: Options) -> Report:
     """Make the dataset that `options` describe, or as much of it as is missing.
 
     Raises UserError (NothingUsable if the music gives no pairs); a finished dataset in `output_dir` is replaced only if
-    `overwrite` is set, and only when everything new is ready.
+    `overwrite` is set, and only once the new one is ready.
     """
     sources, skipped = _sources(options)
     codec, notes = _choose_codec(options)
@@ -114,14 +114,14 @@ def _sources(options: Options) -> tuple[list[Source], dict[str, str]]:
             raise UserError("Give either --input_dir or --demo, not both.")
         return demo_sources(options.demo_songs, DEMO_CLIPS * options.seconds, options.seed), {}
     if options.input_dir is None:
-        raise UserError("Give the folder of your music with --input_dir, or --demo for made-up music.")
+        raise UserError("Give the folder of your music with --input_dir, or --demo for synthesised music.")
     if not options.input_dir.is_dir():
         raise UserError(f"The folder of music {options.input_dir} does not exist; check --input_dir.")
     return find_sources(options.input_dir, options.output_dir)
 
 
 def _choose_codec(options: Options) -> tuple[str, list[str]]:
-    """The codec's name, known to work, and what to say about the choice. Raises UserError if it cannot be had."""
+    """The name of a codec that is available, and remarks on the choice. Raises UserError if it is not available."""
     from audio_codecs import codec_class, codec_identity
 
     name, notes = options.codec, []
@@ -145,7 +145,7 @@ def _choose_codec(options: Options) -> tuple[str, list[str]]:
 
 @contextlib.contextmanager
 def _offline() -> Iterator[None]:
-    """Forbid downloads for a while."""
+    """Forbids downloads within the context."""
     before = os.environ.get("HF_HUB_OFFLINE")
     os.environ["HF_HUB_OFFLINE"] = "1"
     try:
@@ -164,7 +164,7 @@ def _identified(sources: list[Source]) -> list[Source]:
 
 
 def _shape(options: Options, codec: str, sources: list[Source]) -> Shape:
-    """Everything that decides what the dataset will be."""
+    """Everything that determines the contents of the dataset."""
     text = "\n".join(f"{source.digest} {source.name}" for source in sources)
     return {
         "duration": options.seconds,
@@ -182,9 +182,9 @@ def _shape_of(manifest: Manifest) -> dict[str, object]:
 
 
 def _check_output(options: Options, shape: Shape) -> Manifest | None:
-    """The description of the very dataset that is to be made, if it is there; None if it is to be made.
+    """The description of the requested dataset if it exists already; None if it has to be made.
 
-    Raises UserError if the folder holds something else and may not be overwritten.
+    Raises UserError if the folder holds another dataset that may not be overwritten.
     """
     output = options.output_dir
     if output.exists() and not output.is_dir():
@@ -202,8 +202,8 @@ def _check_output(options: Options, shape: Shape) -> Manifest | None:
         if not other:
             return manifest
         if not options.overwrite:
-            told = [item for item in other if not item.startswith("music ")]
-            how = f"with other options ({', '.join(told)})" if told else "from other music files"
+            changed = [item for item in other if not item.startswith("music ")]
+            how = f"with other options ({', '.join(changed)})" if changed else "from other music files"
             raise UserError(f"{output} holds a dataset made {how}; {remedy}.")
         return None
     ours = options.overwrite or (output / UNFINISHED_NAME).exists()
@@ -214,7 +214,7 @@ def _check_output(options: Options, shape: Shape) -> Manifest | None:
 
 @contextlib.contextmanager
 def _staging_folder(output: Path) -> Iterator[Path]:
-    """`.prepare/` in the output folder, locked; kept after an error, to go on later, unless nothing was usable."""
+    """`.prepare/` in the output folder, locked; kept after an error, to continue later, unless nothing was usable."""
     made = not output.exists()
     staging = output / UNFINISHED_NAME
     with contextlib.ExitStack() as stack:
@@ -237,7 +237,7 @@ def _staging_folder(output: Path) -> Iterator[Path]:
 
 
 def _stage(options: Options, sources: list[Source], staging: Path) -> list[StagedSong]:
-    # Leftovers of a run with another clip length lie in a folder of another name.
+    # Files of an interrupted run with another clip length are in another folder.
     samples, rate = options.clip_samples, options.sample_rate
     work = functools.partial(stage_song, staging=staging / f"{samples}", clip_samples=samples, sample_rate=rate)
     with progress_bar("Cutting songs") as progress:
@@ -268,7 +268,7 @@ def _make(
     except UserError as error:
         raise NothingUsable(str(error), skipped) from None
     output = options.output_dir
-    (output / MANIFEST_NAME).unlink(missing_ok=True)  # from here on the dataset is an unfinished one
+    (output / MANIFEST_NAME).unlink(missing_ok=True)  # from here on the dataset is unfinished
     clear_dataset(output, latents_too=options.overwrite)
     files = missing_files(output, origins, options.clip_samples)
     place_files(staging / f"{options.clip_samples}", files)
@@ -292,15 +292,15 @@ def _make(
 
 
 def _restore(options: Options, manifest: Manifest, sources: list[Source], staging: Path) -> list[str]:
-    """Make again whatever files of a finished dataset are gone or cut short -> what to say about it."""
+    """Make missing or truncated files of a finished dataset again -> remarks for the user."""
     origins = [SongOrigin.parse(line) for line in manifest.songs]
     files = missing_files(options.output_dir, origins, options.clip_samples)
     if not files:
-        return ["Everything was there already."]
+        return ["The dataset is complete already."]
     digests = {digest for _, digest, _ in files}
     _stage(options, list({s.digest: s for s in sources if s.digest in digests}.values()), staging)
     place_files(staging / f"{options.clip_samples}", files)
-    return [f"{len(files)} files that were missing were made again."]
+    return [f"{len(files)} missing files were made again."]
 
 
 def _add_latents(options: Options, manifest: Manifest) -> Manifest:

@@ -1,4 +1,4 @@
-"""From staged songs to `train/` and `val/`: which songs are held out, numbering the pairs, putting files in place."""
+"""From staged songs to `train/` and `val/`: choosing held-out songs, numbering pairs, moving files into place."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ _COPIERS = 4
 
 
 def plan_split(songs: list[StagedSong], val_fraction: float, seed: int) -> tuple[list[SongOrigin], str]:
-    """Deal usable songs to train and val and number their pairs -> (origins, "song" or "time").
+    """Assign usable songs to train and val and number their pairs -> (origins, "song" or "time").
 
     Split by song, so that no song is in both. A single song is split by time, its end held out after a gap.
     Raises UserError if train would have fewer than two pairs or val none.
@@ -41,7 +41,7 @@ def plan_split(songs: list[StagedSong], val_fraction: float, seed: int) -> tuple
 
 
 def missing_files(output: Path, origins: list[SongOrigin], clip_samples: int) -> list[tuple[Path, str, int]]:
-    """(file to be written, digest of its song, clip) for every file of the pairs that is not there in its full size."""
+    """(file to write, digest of its song, clip) for every file of the pairs that is missing or incomplete."""
     size = WAV_HEADER_BYTES + 2 * clip_samples
     missing = []
     for origin in origins:
@@ -53,7 +53,7 @@ def missing_files(output: Path, origins: list[SongOrigin], clip_samples: int) ->
 
 
 def clear_dataset(output: Path, latents_too: bool) -> None:
-    """Remove the pairs in `train/` and `val/`; files that are not of pairs stay."""
+    """Remove the pairs in `train/` and `val/`; other files stay."""
     for split in ("train", "val"):
         for path in (output / split).glob("*"):
             if PAIR_FILE.fullmatch(path.name):
@@ -63,7 +63,7 @@ def clear_dataset(output: Path, latents_too: bool) -> None:
 
 
 def place_files(staging: Path, files: list[tuple[Path, str, int]]) -> None:
-    """Put staged clips in place, each flushed to disk. Raises UserError if that cannot be done."""
+    """Move staged clips into place, each flushed to disk. Raises UserError if that fails."""
     with _writing(), ThreadPoolExecutor(_COPIERS) as copiers:
         for folder in {path.parent for path, _, _ in files}:
             folder.mkdir(parents=True, exist_ok=True)
@@ -88,6 +88,6 @@ def _writing() -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"The pairs cannot be written ({error.strerror or error}: {error.filename}); make room or choose another "
-            "--output_dir, then run the same command again."
+            f"The pairs cannot be written ({error.strerror or error}: {error.filename}); free some space or choose "
+            "another --output_dir, then run the same command again."
         ) from None

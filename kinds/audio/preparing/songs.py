@@ -1,4 +1,4 @@
-"""Songs into clips: finding music files, cutting them, judging silence, and dealing songs to train and val.
+"""Songs into clips: finding music files, cutting them, detecting silence, and splitting songs into train and val.
 
 N audio samples; a clip is `clip_samples` long, a pair is a clip and the one after it, a run is a stretch of pairs.
 """
@@ -21,7 +21,7 @@ from kinds.audio.preparing.demo_music import demo_song
 from runtime.files import file_digest, write_text
 
 SILENT_DBFS = -60.0
-AUDIBLE = 1e-4  # a sample above this counts as sound; a clip needs one in a hundred
+AUDIBLE = 1e-4  # a sample above this is audible; a clip needs one in a hundred
 UNSUPPORTED_SUFFIXES = frozenset([".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".mkv", ".ape", ".wv", ".dsf"])
 WAV_HEADER_BYTES = 44
 SONG_NAME = "song.json"
@@ -31,7 +31,7 @@ Runs = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Source:
-    """Where a song comes from: a file, or the seed and the length in seconds of a demo song. `name` is for people.
+    """Where a song comes from: a file, or the seed and the length in seconds of a demo song. `name` is shown to users.
 
     `digest` identifies the contents; it is empty before `identified` and for a file that cannot be read.
     """
@@ -61,7 +61,7 @@ class Source:
 
 @dataclass(frozen=True)
 class StagedSong:
-    """What became of one source. `runs` holds (first clip, pairs); `reason` says why there are none."""
+    """The result for one source. `runs` holds (first clip, pairs); `reason` says why there are none."""
 
     name: str
     digest: str
@@ -114,7 +114,7 @@ def demo_sources(count: int, seconds: float, seed: int) -> list[Source]:
 
 
 def clip_path(staging: Path, digest: str, clip: int) -> Path:
-    """Where a clip waits until the whole dataset is known."""
+    """Where a clip is staged until the whole dataset is known."""
     return staging / digest[:16] / clip_name(clip)
 
 
@@ -123,11 +123,11 @@ def clip_name(clip: int) -> str:
 
 
 def stage_song(source: Source, staging: Path, clip_samples: int, sample_rate: int) -> StagedSong:
-    """Read one song, cut it, and write the clips that pairs need into `staging`, and last of all what was found.
+    """Read one song, cut it, and write the clips of its pairs, then a summary, into `staging`.
 
     A song that an interrupted run has finished is not read again. A song whose peak exceeds 0.999 is scaled down as a
-    whole, so that neighbouring clips keep their levels. Raises UserError if `staging` cannot be written; a song that
-    cannot be used is not an error but a `reason`.
+    whole, so that neighbouring clips keep their relative levels. Raises UserError if `staging` cannot be written; a
+    song that cannot be used is no error, but is returned with a `reason`.
     """
     digest = source.digest
     if not digest:
@@ -143,14 +143,14 @@ def stage_song(source: Source, staging: Path, clip_samples: int, sample_rate: in
     except MemoryError:
         return StagedSong(source.name, digest, reason="too long for this machine's memory")
     wav = wav * np.float32(peak_scale(wav))
-    song = _judge(source.name, digest, wav, clip_samples, sample_rate)
+    song = _examined(source.name, digest, wav, clip_samples, sample_rate)
     try:
         if song.runs:
             is_whole = partial(_staged_before, folder, source, digest, clip_samples)
             _stage_clips(song, wav, folder, clip_samples, sample_rate, is_whole)
     except OSError as error:
         raise UserError(
-            f"Clips cannot be written to {folder} ({error.strerror or error}); make room or choose another "
+            f"Clips cannot be written to {folder} ({error.strerror or error}); free some space or choose another "
             "--output_dir, then run the same command again."
         ) from None
     return song
@@ -164,9 +164,9 @@ def _stage_clips(
     sample_rate: int,
     is_whole: Callable[[], StagedSong | None],
 ) -> None:
-    """Write a song's clips into a folder of this process's own, then put it in place whole.
+    """Write a song's clips into a temporary folder, then move it into place atomically.
 
-    Two files of the same contents are one song: another process may be staging it at this moment.
+    Two files of the same contents are one song, which another process may be staging at the same time.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     own = Path(tempfile.mkdtemp(dir=folder.parent, prefix="making_"))
@@ -186,7 +186,7 @@ def _stage_clips(
 
 
 def _staged_before(folder: Path, source: Source, digest: str, clip_samples: int) -> StagedSong | None:
-    """What an earlier run left, if the song was finished and all its clips are whole."""
+    """The result of an earlier run, if the song was finished and all its clips are complete."""
     try:
         fields = json.loads((folder / SONG_NAME).read_bytes())
         runs = tuple((int(clip), int(pairs)) for clip, pairs in fields["runs"])
@@ -202,7 +202,7 @@ def _clips_of(runs: Runs) -> list[int]:
     return [clip for first, pairs in runs for clip in range(first, first + pairs + 1)]
 
 
-def _judge(name: str, digest: str, wav: np.ndarray, clip_samples: int, sample_rate: int) -> StagedSong:
+def _examined(name: str, digest: str, wav: np.ndarray, clip_samples: int, sample_rate: int) -> StagedSong:
     seconds = len(wav) / sample_rate
     clips = len(wav) // clip_samples
     if is_silent(wav):
@@ -212,12 +212,12 @@ def _judge(name: str, digest: str, wav: np.ndarray, clip_samples: int, sample_ra
         return StagedSong(name, digest, seconds, reason=f"too short ({seconds:.1f} s, a pair takes {need:g} s)")
     heard = [not is_silent(clip) for clip in wav[: clips * clip_samples].reshape(clips, clip_samples)]
     runs = find_runs(heard)
-    reason = None if runs else "silent but for single clips"
+    reason = None if runs else "silent except for single clips"
     return StagedSong(name, digest, seconds, heard.count(False), runs, reason)
 
 
 def is_silent(wav: np.ndarray) -> bool:
-    """Whether the level is below -60 dBFS, or fewer than one sample in a hundred is anything but zero."""
+    """Whether the level is below -60 dBFS, or fewer than one sample in a hundred is audible."""
     return rms_dbfs(wav) < SILENT_DBFS or float(np.mean(np.abs(wav) > AUDIBLE)) < 0.01
 
 
@@ -241,7 +241,7 @@ def find_runs(heard: list[bool]) -> Runs:
 def choose_val(pairs: list[int], val_fraction: float, seed: int) -> set[int]:
     """Which of at least two songs, given by their numbers of pairs, are held out: whole songs, drawn by `seed`.
 
-    Songs are taken in drawn order as long as they fit into `val_fraction` of all pairs, at least one and never all.
+    Songs are taken in random order as long as they fit into `val_fraction` of all pairs, at least one and never all.
     """
     quota = val_fraction * sum(pairs)
     held_out: set[int] = set()
