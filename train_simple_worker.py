@@ -41,6 +41,8 @@ def main(config: RunConfig) -> int:
         run = build(config, ranks, stop)
         if ranks.device.type == "cpu":
             distributed.share_cores(run.config.processes.num_threads, ranks.local_world)
+        if (remark := distributed.repeat_exactly(ranks.device, run.config.processes.deterministic)) is not None:
+            run.progress.say(remark)
         if run.schedules.global_batch == 1:
             run.progress.say("warning: with a batch of one the discriminator's real is the sample's own target")
         if ranks.is_main:

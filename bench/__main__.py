@@ -21,6 +21,7 @@ ROWS = {
     "step": ("bench.step_rows:step", 720),
     "library": ("bench.step_rows:library", 540),
     "codec": ("bench.step_rows:codec", 540),
+    "repeat": ("bench.step_rows:repeat", 540),
     "flops": ("bench.step_rows:flops", 540),
     "data": ("bench.step_rows:data", 360),
     "amp": ("bench.step_rows:amp", 360),

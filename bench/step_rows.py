@@ -71,6 +71,18 @@ def codec(quick: bool) -> list[Figure]:
     return [Figure("codec in the loop / our step", result.ratio, ">= 2.5", ">= 5", details=result.details())]
 
 
+def repeat(quick: bool) -> list[Figure]:
+    """A step whose gradients repeat bit for bit / the same with torch's own strided convolutions."""
+    from models.blocks import StridedConv1d
+
+    exact, plain = open_run("classic"), open_run("classic")
+    for layer in plain.trainer.discriminator.modules():
+        if isinstance(layer, StridedConv1d):
+            layer.__class__ = torch.nn.Conv1d
+    result = compare(lambda: advance(exact, 2), lambda: advance(plain, 2), 1 if quick else 9)
+    return [Figure("repeatable step / not, classic", result.ratio, "<= 1.03", "<= 1.03", details=result.details(2))]
+
+
 def flops(quick: bool) -> list[Figure]:
     """Model FLOPs per second / those of a matrix product, measured alternately."""
     from torch.utils.flop_counter import FlopCounterMode

@@ -52,7 +52,7 @@ class WeightOptions(Options):
         "factor on a sample's regression loss by its alpha; off: 1; linear: 1 - alpha; "
         "known: k = (1 - alpha)^2 / ((1 - alpha)^2 + alpha^2); between: 4 k (1 - k)",
     )
-    gan_fade: str = FADES.choice("off", "the same for a sample's adversarial losses")
+    gan_fade: str = FADES.choice("off", "factor on a sample's adversarial losses by its alpha; values as in recon_fade")
     g_pretrain_steps: int = opt(0, "steps of training the generator alone, before the discriminator joins", ge=0)
     adv_ramp_steps: int = opt(0, "steps over which gan_weight rises from 0 after that", ge=0)
     adv_ramp_shape: str = SHAPES.choice("linear", "shape of the rise of gan_weight")

@@ -204,3 +204,17 @@ class SpectralLinear(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             weight = self.linear.weight
         return F.linear(x, weight, self.linear.bias)
+
+
+class StridedConv1d(nn.Conv1d):
+    """Torch's convolution, on CPUs with zeros appended until the input is a whole number of strides.
+
+    The zeros lie where padding would lie (padding kernel // 2, odd kernels), so no output changes. Without them oneDNN
+    3.12, in torch 2.13, differentiates some of these convolutions wrongly with several threads: for kernel 7, stride 2
+    and lengths of 11 modulo 16, four seconds of latents among them, a thread's copy of the gradient overruns its buffer
+    into the next thread's. The gradients are off by up to a quarter, and differ from call to call.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        missing = -x.shape[-1] % self.stride[0] if x.device.type == "cpu" else 0
+        return super().forward(F.pad(x, (0, missing)) if missing else x)

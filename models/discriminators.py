@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from models.blocks import tiled_dropout
+from models.blocks import StridedConv1d, tiled_dropout
 from models.conditions import conditions_for, takes_conditions
 from models.options import DiscriminatorOptions
 
@@ -76,7 +76,7 @@ class ConvDiscriminator(Discriminator):
         sizes = [channels, width, 2 * width, 2 * width, width]
         self.stack = ConvStack(
             [
-                _maybe_spectral(nn.Conv1d(c_in, c_out, kernel, stride, kernel // 2), spectral_norm)
+                _maybe_spectral(StridedConv1d(c_in, c_out, kernel, stride, kernel // 2), spectral_norm)
                 for c_in, c_out, kernel, stride in zip(sizes, sizes[1:], (3, 5, 7, 9), (2, 2, 2, 1), strict=False)
             ],
             dropout,

@@ -181,6 +181,7 @@ def start(num_threads: int = 0, timeout_minutes: float = 10.0) -> Ranks:
     on_gpu = torch.cuda.is_available() and local_rank < torch.cuda.device_count()
     device = torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
     if on_gpu:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what `repeat_exactly` needs, read once by cuBLAS
         torch.cuda.set_device(device)
     else:
         share_cores(num_threads, local_world)
@@ -195,6 +196,21 @@ def start(num_threads: int = 0, timeout_minutes: float = 10.0) -> Ranks:
 def share_cores(num_threads: int, local_world: int) -> None:
     """CPU threads of this rank; 0: its share of the machine's cores. Sums are rounded in the order of the threads."""
     torch.set_num_threads(num_threads or max(1, len(os.sched_getaffinity(0)) // local_world))
+
+
+def repeat_exactly(device: torch.device, deterministic: bool) -> str | None:
+    """Has results repeat bit for bit where that is wanted; returns a sentence on what does not repeat, if anything.
+
+    On CPUs they always do, for one number of threads. On GPUs cuDNN, cuBLAS and atomic additions have faster ways that
+    do not.
+    """
+    if device.type == "cpu":
+        return None
+    torch.backends.cudnn.deterministic = deterministic
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    if deterministic:
+        return None
+    return "note: on GPUs a run repeats bit for bit only with --deterministic"
 
 
 def _join(rank: int, world: int, device: torch.device, limit: timedelta) -> None:

@@ -21,8 +21,11 @@ class ProcessOptions(Options):
 
     num_threads: int = opt(0, "CPU threads per rank; 0 = the machine's cores / its ranks", ge=0, per_machine=True)
     world_size: int = opt(
-        0, "workers that the plain launcher starts; 0 = one per device; set by torchrun otherwise", ge=0, per_call=True
+        0, "workers of the plain launcher; 0 = one per device; 1 = one, even with a plain torchrun", ge=0, per_call=True
     )
-    local_rank: int = opt(-1, "accepted for compatibility; set by torchrun", per_call=True)
+    local_rank: int = opt(-1, "accepted for compatibility; set by torchrun", per_call=True, without_effect=True)
+    deterministic: bool = opt(
+        False, "on GPUs use only algorithms whose results repeat bit for bit (slower); CPUs always do"
+    )
     timeout_minutes: float = opt(10.0, "end the run if a rank waits this long for another", ge=0.05, per_call=True)
     max_restarts: int = opt(3, "plain launcher: restarts of a run after a worker was killed", ge=0)
