@@ -174,7 +174,7 @@ def _write(args: argparse.Namespace, path: Path, wav: np.ndarray, sample_rate: i
     try:
         write_wav(path, wav, sample_rate)
         if args.spectrogram:
-            from kinds.audio.pictures import save_spectrogram
+            from kinds.audio.spectrograms import save_spectrogram
 
             save_spectrogram(wav, sample_rate, path.with_suffix(".png"), f"{path.stem} ({trained_to})")
     except OSError as error:

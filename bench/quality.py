@@ -83,8 +83,8 @@ def draw(folder: Path, runs: list[Path], seed: int) -> None:
     """`spectrograms.png` and its clips as wav files: held-out music, its round trip, clips of each run from noise."""
     from audio_codecs import open_codec
     from kinds.audio.files import read_audio, write_wav
-    from kinds.audio.pictures import save_grid
     from kinds.audio.render import decode, encode, generate_from_noise
+    from kinds.audio.spectrograms import save_grid
     from synthesis.loading import load_generator
 
     codec = open_codec("mel")

@@ -9,8 +9,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "adaptive": ["AdaptiveCurriculum"],
+        "alpha": ["adapt_alpha", "alpha_at", "ease_alpha", "phase_at"],
+        "mixing": ["mix_noise", "remix_noise", "sample_std"],
         "options": ["DECAYS", "FADES", "SHAPES"],
-        "pure_gan": ["adapt_alpha", "alpha_at", "ease_alpha", "mix_noise", "phase_at", "remix_noise", "sample_std"],
         "schedules": ["adversarial_ramp", "instance_noise", "is_pretraining", "warmup"],
     },
 )

@@ -3,8 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
+from curriculum.alpha import AdaptiveAlpha, adapt_alpha
 from curriculum.options import CurriculumOptions
-from curriculum.pure_gan import AdaptiveAlpha, adapt_alpha
 
 RISE = 0.5  # relative rise of the validation loss since noise began, above which the curriculum slows down
 

@@ -91,10 +91,10 @@ class PlateauOptions(Options):
                 raise ValueError(f"{name} ceiling needs a curriculum: give --pure_gan_mode as well")
 
 
-FADES.add("off", "curriculum.pure_gan:no_fade")
-FADES.add("linear", "curriculum.pure_gan:linear_fade", fades=True)
-FADES.add("known", "curriculum.pure_gan:known_fade", fades=True)
-FADES.add("between", "curriculum.pure_gan:between_fade", fades=True, needs_noise=True)
+FADES.add("off", "curriculum.fades:no_fade")
+FADES.add("linear", "curriculum.fades:linear_fade", fades=True)
+FADES.add("known", "curriculum.fades:known_fade", fades=True)
+FADES.add("between", "curriculum.fades:between_fade", fades=True, needs_noise=True)
 
 SHAPES.add("linear", "curriculum.schedules:linear")
 SHAPES.add("cosine", "curriculum.schedules:cosine")

@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "base": ["Decoder", "Kind", "build_kind"],
-        "kind_options": ["KindOptions"],
+        "base_options": ["KindOptions"],
         "options": ["CONDITIONS", "KINDS", "DataOptions"],
     },
 )

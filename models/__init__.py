@@ -9,12 +9,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "agents": ["CompositionalAgent", "CreativeAgent"],
-        "cascade": ["CascadeGenerator"],
+        "cascade_generator": ["CascadeGenerator"],
         "conditions": ["Conditions", "conditions_for", "takes_conditions"],
         "discriminators": ["ConvDiscriminator", "EnsembleDiscriminator", "SpectrogramDiscriminator"],
         "ema": ["WeightAverage"],
-        "guided": ["Generated", "GuidedGenerator", "build_discriminator", "build_generator"],
+        "networks": ["Generated", "GuidedGenerator", "build_discriminator", "build_generator"],
         "options": ["AGENTS", "DISCRIMINATORS", "GENERATORS", "MASKS"],
-        "patch_cascade": ["PatchCascadeGenerator"],
+        "patch_generator": ["PatchCascadeGenerator"],
     },
 )

@@ -140,8 +140,8 @@ class EnergyOptions(Options):
     mask_energy_threshold: float = opt(0.7, "frames above this quantile of energy are taken from the input", gt=0, lt=1)
 
 
-GENERATORS.add("cascade", "models.cascade:CascadeGenerator.from_options", CascadeOptions)
-GENERATORS.add("patch", "models.patch_cascade:PatchCascadeGenerator.from_options", PatchOptions)
+GENERATORS.add("cascade", "models.cascade_generator:CascadeGenerator.from_options", CascadeOptions)
+GENERATORS.add("patch", "models.patch_generator:PatchCascadeGenerator.from_options", PatchOptions)
 
 DISCRIMINATORS.add("conv", "models.discriminators:ConvDiscriminator.from_options", DiscriminatorOptions)
 DISCRIMINATORS.add("spectrogram", "models.discriminators:SpectrogramDiscriminator.from_options", DiscriminatorOptions)

@@ -51,7 +51,7 @@ def load_generator(path: str | Path, device: str = "cpu", passes: int | None = N
     """
     path = find_generator(path)
     state = _read_export(path.parent) if path.name == WEIGHTS else _read_checkpoint(path)
-    from models.guided import build_generator
+    from models.networks import build_generator
     from synthesis.space import Space
 
     try:

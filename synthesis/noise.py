@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from curriculum.pure_gan import offset_noise, slow_noise
+from curriculum.mixing import offset_noise, slow_noise
 from runtime.seeding import Purpose, mix_seed, normal
 from synthesis.options import SamplingOptions
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from curriculum.pure_gan import mean_alpha, remix_noise
+from curriculum.mixing import mean_alpha, remix_noise
 
 Make = Callable[[Tensor, Tensor, float | Tensor], Tensor]
 

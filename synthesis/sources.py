@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from curriculum.pure_gan import mix_noise
+from curriculum.mixing import mix_noise
 from registry import Chosen
 from runtime.seeding import Purpose, mix_seed, uniform
 from synthesis.draws import Draw, Origin, blend, slerp

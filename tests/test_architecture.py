@@ -97,11 +97,11 @@ def test_files_at_the_top_are_leaves():
 
 def test_options_need_options_alone():
     """The configuration is read from the options' modules, none of which imports a definition."""
-    files = [*ROOT.glob("*/options.py"), *ROOT.glob("kinds/*/options.py"), ROOT / "kinds" / "kind_options.py"]
+    files = [*ROOT.glob("*/options.py"), *ROOT.glob("kinds/*/options.py"), ROOT / "kinds" / "base_options.py"]
     for path in [*files, ROOT / "config.py"]:
         of_rooms = {name for name in imported(path) if name.split(".")[0] in ROOMS}
         modules = {name for name in of_rooms if not name.split(".")[-1][0].isupper()}  # not the names from them
-        assert all(name.split(".")[-1] in ("options", "kind_options") for name in modules), (path, modules)
+        assert all(name.split(".")[-1] in ("options", "base_options") for name in modules), (path, modules)
     script = "import sys, command_line; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT).returncode == 0
 

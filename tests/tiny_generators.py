@@ -3,7 +3,7 @@
 import torch
 
 from config import make_config
-from models.guided import build_generator
+from models.networks import build_generator
 from runtime.seeding import Purpose, mix_seed
 from synthesis.loading import LoadedGenerator
 from synthesis.space import Space

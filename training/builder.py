@@ -14,7 +14,7 @@ from kinds.base import Decoder, Kind, build_kind
 from losses.options import OBJECTIVES
 from models.conditions import takes_conditions
 from models.ema import WeightAverage
-from models.guided import build_discriminator, build_generator
+from models.networks import build_discriminator, build_generator
 from monitoring.log import RunLog, read_metrics
 from monitoring.progress import ProgressLine
 from runtime import files
@@ -27,7 +27,7 @@ from synthesis.space import Space, measure_space
 from training.compiling import compile_networks
 from training.counters import Counters
 from training.optimizers import Updater, build_optimizer
-from training.regression import Regression
+from training.regression_loss import Regression
 from training.resume import changed_sizes, check_identity, claim_folder, find_past, prepare_folder
 from training.run import Run
 from training.samples import write_references

@@ -21,9 +21,9 @@ from runtime.signals import StopRequest
 from synthesis.space import Space
 from training.counters import Counters
 from training.diversity import DiversityGauge
-from training.skipped_samples import SkippedSamples
 from training.step_plan import Schedules
 from training.trainer import Trainer
+from training.unreadable_samples import SkippedSamples
 
 
 @dataclass

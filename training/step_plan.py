@@ -12,7 +12,7 @@ from torch import Tensor
 
 from config import RunConfig
 from curriculum.adaptive import AdaptiveCurriculum
-from curriculum.pure_gan import alpha_at, ease_alpha, phase_at
+from curriculum.alpha import alpha_at, ease_alpha, phase_at
 from curriculum.schedules import adversarial_ramp, instance_noise, is_pretraining, share_of, warmup
 from runtime.seeding import Purpose, uniform
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from curriculum.pure_gan import sample_std
+from curriculum.mixing import sample_std
 from data.stream import Batch
 from kinds.base import DecodedLosses
 from losses import features, masks, penalties
@@ -22,14 +22,14 @@ from losses.adversarial import Objective
 from losses.options import AdversarialOptions, MaskLossOptions
 from models.agents import VIEWS
 from models.conditions import Conditions, conditions_for, repeated
-from models.guided import Generated
+from models.networks import Generated
 from runtime.distributed import Ranks
 from runtime.seeding import Purpose, normal, uniform
 from synthesis.conditions import Conditioning
 from synthesis.sources import Sources
 from synthesis.space import Space
 from training.optimizers import Updater
-from training.regression import Regression
+from training.regression_loss import Regression
 from training.step_plan import StepPlan
 
 Metrics = dict[str, Tensor]

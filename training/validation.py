@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from curriculum.pure_gan import ease_alpha
+from curriculum.alpha import ease_alpha
 from data.pairs import Pairs, ReadError
 from models.conditions import conditions_for
 from runtime.seeding import Purpose, mix_seed, uniform

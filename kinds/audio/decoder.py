@@ -16,10 +16,10 @@ from kinds.audio.files import read_audio, write_wav
 from kinds.audio.losses import AudioLosses
 from kinds.audio.options import AudioOptions
 from kinds.audio.pairs import list_pairs
-from kinds.audio.pictures import spectrogram_image
 from kinds.audio.render import decode
+from kinds.audio.spectrograms import spectrogram_image
 from losses.options import RegressionOptions
-from monitoring.images import encoded
+from monitoring.image_files import encoded
 from monitoring.log import RunLog
 from runtime import files
 

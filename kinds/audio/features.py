@@ -25,7 +25,7 @@ import torch
 from torch.nn.functional import avg_pool1d, max_pool1d
 
 from audio_codecs.filters import oshaughnessy_filters
-from data.map_batches import map_batches
+from data.parallel import map_batches
 from evaluation import metrics
 from evaluation.scorer import Described
 from kinds.audio.files import SAMPLE_RATE

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from audio_codecs.options import CODECS
-from kinds.kind_options import KindOptions
+from kinds.base_options import KindOptions
 from registry import opt
 
 

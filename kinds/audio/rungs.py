@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from data.map_batches import map_batches
+from data.parallel import map_batches
 from evaluation.ladder import RUNGS
 
 GRAIN = 2048  # 85 ms: long enough to hold a note's harmonics apart

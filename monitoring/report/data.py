@@ -170,7 +170,7 @@ def load_clips(folder: Path, most_epochs: int = 6) -> list[Clip]:
     wanted = [(f"epoch {epoch}", epoch, by_epoch[epoch]) for epoch in spread(sorted(by_epoch), most_epochs)]
     for stem, title in (("round_trip", "real, through the codec"), ("real", "real")):
         wanted.insert(0, (title, 0, sorted(home.glob(f"{stem}_*.png"))))
-    made = [_clip(title, epoch, k, path) for title, epoch, paths in wanted for k, path in enumerate(paths)]
+    made = [_clip(title, epoch, path) for title, epoch, paths in wanted for path in paths]
     return [clip for clip in made if clip is not None]
 
 
@@ -181,12 +181,12 @@ def spread(items: list, most: int) -> list:
     return [items[round(k * (len(items) - 1) / (most - 1))] for k in range(most)]
 
 
-def _clip(title: str, epoch: int, number: int, path: Path) -> Clip | None:
+def _clip(title: str, epoch: int, path: Path) -> Clip | None:
     import numpy as np
     import soundfile
     from PIL import Image
 
-    from monitoring.images import encoded
+    from monitoring.image_files import encoded
 
     wav, sound = path.with_suffix(".wav"), ""
     try:
@@ -197,6 +197,7 @@ def _clip(title: str, epoch: int, number: int, path: Path) -> Clip | None:
             sound = _sound(wav_N[: int(HEARD_SECONDS * rate)], rate)
     except (OSError, soundfile.SoundFileError):
         return None  # a sample of which only half is there
+    number = int(path.stem.rsplit("_", 1)[1])
     return Clip(title, epoch, number, _data_url("image/jpeg", picture), sound)
 
 

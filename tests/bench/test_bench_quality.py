@@ -7,7 +7,7 @@ import soundfile
 
 from bench import quality
 from config import make_config
-from curriculum.pure_gan import alpha_at
+from curriculum.alpha import alpha_at
 
 TINY = ["--epochs=1", "--num_layers=1", "--width=32", "--nhead=2", "--crop_seconds=0.5", "--disc_width=4"]
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from config import make_config
 from curriculum.adaptive import AdaptiveCurriculum
+from curriculum.alpha import AdaptiveAlpha, adapt_alpha, alpha_at
 from curriculum.options import CurriculumOptions
-from curriculum.pure_gan import AdaptiveAlpha, adapt_alpha, alpha_at
 from errors import UserError
 
 ceilings = st.floats(0.0, 1.0)

@@ -7,19 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curriculum.alpha import alpha_at, ease_alpha, phase_at
+from curriculum.fades import known_fade
+from curriculum.mixing import mean_alpha, mix_noise, offset_noise, remix_noise, sample_std, slow_noise
 from curriculum.options import FADES
-from curriculum.pure_gan import (
-    alpha_at,
-    ease_alpha,
-    known_fade,
-    mean_alpha,
-    mix_noise,
-    offset_noise,
-    phase_at,
-    remix_noise,
-    sample_std,
-    slow_noise,
-)
 
 TABLE = [(1, 0.0), (50, 0.0), (51, 0.01), (75, 0.25), (100, 0.5), (125, 0.75), (150, 1.0), (151, 1.0), (400, 1.0)]
 CEILING_TABLE = [(85, 0.0), (86, 0.01), (100, 0.15), (115, 0.3), (116, 0.3), (150, 0.3)]

@@ -5,17 +5,17 @@ import torch
 
 import curriculum
 from config import make_config
-from curriculum import alpha_at, mix_noise, pure_gan, schedules
+from curriculum import alpha, alpha_at, fades, mix_noise, mixing, schedules
 from curriculum.options import DECAYS, FADES, SHAPES
 from errors import UserError
 
 
 def test_the_registries_list_these_schedules():
     assert {name: part.load() for name, part in FADES.items()} == {
-        "off": pure_gan.no_fade,
-        "linear": pure_gan.linear_fade,
-        "known": pure_gan.known_fade,
-        "between": pure_gan.between_fade,
+        "off": fades.no_fade,
+        "linear": fades.linear_fade,
+        "known": fades.known_fade,
+        "between": fades.between_fade,
     }
     assert {name: part.load() for name, part in SHAPES.items()} == {
         "linear": schedules.linear,
@@ -78,7 +78,7 @@ def test_a_new_fade_is_one_line():
 def test_the_room_exports_these_names():
     from curriculum import AdaptiveCurriculum, remix_noise, sample_std, warmup
 
-    assert alpha_at is pure_gan.alpha_at and mix_noise is pure_gan.mix_noise
+    assert alpha_at is alpha.alpha_at and mix_noise is mixing.mix_noise
     assert alpha_at(3, 0.1, 2, 1.0) == pytest.approx(0.2)
     torch.testing.assert_close(mix_noise(torch.ones(1, 2, 3), 0.25, torch.ones(1, 2, 3)), torch.full((1, 2, 3), 0.75))
     assert all(map(callable, (AdaptiveCurriculum, remix_noise, sample_std, warmup)))

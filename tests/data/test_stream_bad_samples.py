@@ -12,8 +12,8 @@ from data.pairs import ReadError
 from data.stream import SampleStream, batches
 from errors import UserError
 from runtime.distributed import Ranks, ReportedElsewhere
-from training import skipped_samples
-from training.skipped_samples import SkippedSamples
+from training import unreadable_samples
+from training.unreadable_samples import SkippedSamples
 
 ALONE = Ranks(0, 0, 1, 1, torch.device("cpu"))
 
@@ -95,7 +95,7 @@ def test_each_bad_sample_is_reported_once():
 
 
 def test_too_many_end_the_run(monkeypatch):
-    monkeypatch.setattr(skipped_samples, "MOST", 1)
+    monkeypatch.setattr(unreadable_samples, "MOST", 1)
     skipped = SkippedSamples()
     skipped.take({"a": "a is gone"})
     skipped.share(ALONE, lost=False)

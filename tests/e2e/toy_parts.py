@@ -12,7 +12,7 @@ from audio_codecs.mel import MelCodec
 from audio_codecs.options import CODECS
 from curriculum.options import DECAYS
 from curriculum.schedules import ConstantRate
-from kinds.kind_options import KindOptions
+from kinds.base_options import KindOptions
 from kinds.options import CONDITIONS, KINDS
 from losses.adversarial import Objective
 from losses.options import OBJECTIVES

@@ -138,16 +138,21 @@ def last_step(folder: Path) -> int:
 
 
 def assert_same_run(folder: Path, reference: Path) -> None:
-    """Every figure of every step, the exported weights and the whole training state agree bit for bit."""
-    import torch
-
-    from runtime import checkpoint
-
+    """All metrics of every step, the exported weights and the whole training state agree bit for bit."""
     ours, theirs = lines(folder), lines(reference)
     assert [line["step"] for line in ours] == [line["step"] for line in theirs]
     for mine, other in zip(ours, theirs, strict=True):
         assert mine == other, {k: (mine.get(k), other.get(k)) for k in mine | other if mine.get(k) != other.get(k)}
     assert (folder / "generator.safetensors").read_bytes() == (reference / "generator.safetensors").read_bytes()
+    assert_same_state(folder, reference)
+
+
+def assert_same_state(folder: Path, reference: Path) -> None:
+    """The whole training state of the newest saves agrees bit for bit."""
+    import torch
+
+    from runtime import checkpoint
+
     mine, other = (checkpoint.load(place / "last.pt") for place in (folder, reference))
     for name in ("trainer", "ema", "schedules", "space"):
         assert equal(mine[name], other[name], torch), name

@@ -17,7 +17,7 @@ import train_simple_ddp  # noqa: E402
 from command_line import parse  # noqa: E402
 from data.stream import SampleStream  # noqa: E402
 from runtime import checkpoint, saver  # noqa: E402
-from training import recovery, skipped_samples  # noqa: E402
+from training import recovery, unreadable_samples  # noqa: E402
 from training.trainer import Trainer  # noqa: E402
 from training.validation import Validation  # noqa: E402
 
@@ -72,7 +72,7 @@ def most_rollbacks(number: int) -> None:
 
 
 def most_skipped(number: int) -> None:
-    skipped_samples.MOST = number
+    unreadable_samples.MOST = number
 
 
 def kill_in_save(number: int) -> None:

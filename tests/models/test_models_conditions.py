@@ -6,7 +6,7 @@ from torch import nn
 
 from models.conditions import conditions_for, repeated, takes_conditions
 from models.discriminators import ConvDiscriminator, EnsembleDiscriminator
-from models.guided import GuidedGenerator
+from models.networks import GuidedGenerator
 
 
 class ConditionedDiscriminator(nn.Module):

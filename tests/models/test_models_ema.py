@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.cascade import CascadeGenerator
+from models.cascade_generator import CascadeGenerator
 from models.ema import WeightAverage
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from models.blocks import SpectralLinear
-from models.cascade import CascadeGenerator
-from models.patch_cascade import (
+from models.cascade_generator import CascadeGenerator
+from models.patch_generator import (
     PatchCascadeGenerator,
     PatchStage,
     apart_share,

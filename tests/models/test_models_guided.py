@@ -7,7 +7,7 @@ from config import make_config
 from models.agents import CompositionalAgent, CreativeAgent
 from models.conditions import conditions_for, takes_conditions
 from models.discriminators import ConvDiscriminator, EnsembleDiscriminator
-from models.guided import GuidedGenerator, build_discriminator, build_generator
+from models.networks import GuidedGenerator, build_discriminator, build_generator
 
 CHANNELS = 8
 TINY = {"encoding_dim": CHANNELS, "nhead": 2, "num_layers": 1, "dropout": 0.0, "disc_width": 8}

@@ -7,7 +7,7 @@ import models
 from config import make_config
 from errors import UserError
 from models.agents import CompositionalAgent, CreativeAgent
-from models.cascade import CascadeGenerator
+from models.cascade_generator import CascadeGenerator
 from models.discriminators import ConvDiscriminator, SpectrogramDiscriminator
 from models.options import (
     AGENTS,
@@ -18,7 +18,7 @@ from models.options import (
     DiscriminatorOptions,
     PatchOptions,
 )
-from models.patch_cascade import PatchCascadeGenerator
+from models.patch_generator import PatchCascadeGenerator
 from registry import Options
 
 

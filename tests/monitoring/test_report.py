@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from config import make_config
 from errors import UserError
 from kinds.audio.files import write_wav
-from kinds.audio.pictures import spectrogram_image
-from monitoring.images import encoded
+from kinds.audio.spectrograms import spectrogram_image
+from monitoring.image_files import encoded
 from monitoring.report import make_report
 from monitoring.report.__main__ import main
 from monitoring.report.charts import Chart, Series, nice_ticks, render_chart, short_number, thin

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from curriculum.adaptive import AdaptiveCurriculum
+from curriculum.alpha import AdaptiveAlpha
 from curriculum.options import CurriculumOptions, PlateauOptions
-from curriculum.pure_gan import AdaptiveAlpha
 from curriculum.schedules import PlateauRate
 from earlier_versions import upgraded, upgraded_space
 from runtime import checkpoint

@@ -7,7 +7,7 @@ from torch import nn
 from config import make_config
 from kinds.options import CONDITIONS
 from models.conditions import conditions_for, repeated, takes_conditions
-from models.guided import Generated, GuidedGenerator
+from models.networks import Generated, GuidedGenerator
 from registry import Options, Part, opt
 from synthesis.conditions import Conditioning
 

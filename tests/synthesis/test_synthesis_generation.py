@@ -8,7 +8,7 @@ from tiny_generators import build
 from torch import nn
 
 from errors import UserError
-from models.guided import GuidedGenerator
+from models.networks import GuidedGenerator
 from synthesis.draws import plain
 from synthesis.generation import generate
 from synthesis.sampler import noise_levels, sample

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config import make_config
-from curriculum.pure_gan import mix_noise, slow_noise
+from curriculum.mixing import mix_noise, slow_noise
 from models.options import MASKS
 from runtime.seeding import Purpose, mix_seed, normal, uniform
 from synthesis.noise import source_noise

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from curriculum.pure_gan import mix_noise, remix_noise
+from curriculum.mixing import mix_noise, remix_noise
 from synthesis.sampler import noise_levels, sample
 
 

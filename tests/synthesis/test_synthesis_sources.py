@@ -7,7 +7,7 @@ import torch
 from tiny_generators import RATE, build
 
 from config import make_config
-from curriculum.pure_gan import sample_std
+from curriculum.mixing import sample_std
 from runtime.seeding import Purpose
 from synthesis import draws
 from synthesis.draws import Draw, Origin, slerp

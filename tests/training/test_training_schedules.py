@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training_parts import tiny_config
 
-from curriculum.pure_gan import alpha_at
+from curriculum.alpha import alpha_at
 from errors import UserError
 from training.step_plan import Schedules
 

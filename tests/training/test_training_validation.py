@@ -18,7 +18,7 @@ from training_parts import (
 from config import RunConfig
 from data.pairs import ReadError
 from models.ema import WeightAverage
-from models.guided import Generated
+from models.networks import Generated
 from training.trainer import Trainer
 
 ALPHAS = {"clean": 0.0, "current": 0.5, "ceiling": 1.0}

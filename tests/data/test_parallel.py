@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.map_batches import available_cores, map_batches
+from data.parallel import available_cores, map_batches
 
 
 @given(st.integers(1, 20), st.integers(1, 7))
@@ -29,7 +29,7 @@ def test_no_batch_is_longer_than_asked_and_none_keeps_a_gradient():
 
 
 def test_the_number_of_threads_is_as_before_also_after_an_error(monkeypatch):
-    monkeypatch.setattr("data.map_batches.available_cores", lambda: 2)
+    monkeypatch.setattr("data.parallel.available_cores", lambda: 2)
     before, seen = torch.get_num_threads(), []
     torch.set_num_threads(2)
     try:
