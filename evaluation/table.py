@@ -39,22 +39,28 @@ def broken_figures(sets: dict[str, dict]) -> dict[str, list[str]]:
     )
 
 
-def render(sets: dict[str, dict], title: str, broken: dict[str, list[str]] | None = None):
+def render(
+    sets: dict[str, dict],
+    title: str,
+    broken: dict[str, list[str]] | None = None,
+    more: dict[str, tuple[str, int]] | None = None,
+):
     """A rich table: one row a set, judged sets first, then the ladder from music to noise.
 
     A cell is the value and half its 95 % interval; figures in `broken` carry an exclamation mark in their heading.
     """
     from rich.table import Table
 
-    shown = [figure for figure in HEADINGS if all(figure in figures for figures in sets.values())]
+    headings = HEADINGS | (more or {})  # `more`: what else the sets hold and the table shows, in the form of HEADINGS
+    shown = [figure for figure in headings if all(figure in figures for figures in sets.values())]
     table = Table(title=title, title_justify="left")
     table.add_column("set", no_wrap=True)
     for figure in shown:
-        table.add_column(HEADINGS[figure][0] + (" !" if figure in (broken or {}) else ""), justify="right")
+        table.add_column(headings[figure][0] + (" !" if figure in (broken or {}) else ""), justify="right")
     judged = [name for name in sets if name not in ladder.RUNGS]
-    for name in (*judged, *ladder.RUNGS):
+    for name in (*judged, *(rung for rung in ladder.RUNGS if rung in sets)):
         style = "bold" if name in judged else None
-        table.add_row(name, *(_cell(sets[name][figure], HEADINGS[figure][1]) for figure in shown), style=style)
+        table.add_row(name, *(_cell(sets[name][figure], headings[figure][1]) for figure in shown), style=style)
     return table
 
 
