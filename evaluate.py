@@ -83,9 +83,7 @@ def gather(args: argparse.Namespace, sources: list[Source]) -> Material:
         train = read_folder(args.train, "--train")
     else:
         held_out, train = halves(held_out, args.seed)
-        remarks.append(
-            "no --train folder: the reference was halved by file, and copies of training clips cannot be detected"
-        )
+        remarks.append("no --train folder: the reference was halved by file, and copies of training clips cannot be detected")
     length = common_length(args.duration, [s.wavs for s in sources if s.wavs is not None])
     reference_BN = _audible(crops(held_out, length, args.seed, args.num), "reference", remarks)
     train_BN = _audible(crops(train, length, args.seed, max(args.num, args.num_train)), "training", remarks)
@@ -179,20 +177,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--passes", type=int, help="sampling steps of the checkpoints' generators (default: as in their recipes)")
     add("--reference", metavar="DIR", help="held-out real music (default: val in --dataset_folder)")
     add("--train", metavar="DIR", help="the training music (default: train in --dataset_folder)")
-    add(
-        "--dataset_folder",
-        default="dataset_pairs_wav",
-        metavar="DIR",
-        help="dataset that --reference and --train default to (default: dataset_pairs_wav)",
-    )
+    add("--dataset_folder", default="dataset_pairs_wav", metavar="DIR", help="dataset that --reference and --train default to (default: dataset_pairs_wav)")
     add("--num", type=int, default=512, help="clips in each set (default: 512)")
     add("--num_train", type=int, default=1000, help="training clips searched for copies (default: 1000)")
-    add(
-        "--duration",
-        type=float,
-        default=4.0,
-        help="length of the compared clips in seconds, shorter if files are shorter (default: 4)",
-    )
+    add("--duration", type=float, default=4.0, help="length of the compared clips in seconds, shorter if files are shorter (default: 4)")
     add("--rounds", type=int, default=100, help="bootstrap draws for the intervals (default: 100)")
     add("--seed", type=int, default=0, help="random seed of crops, noise and bootstrap (default: 0)")
     add("--codec", help="codec of the round trip and the Gaussian (default: the first checkpoint's, else mel)")
