@@ -90,16 +90,18 @@ RULERS = {
 
 
 def usable_rulers(names: str | None) -> tuple[list[str], list[str]]:
-    """The rulers of a list like "clips,notes" (None: all) that can be used -> names, a sentence for each that cannot.
+    """The rulers of a list like "clips,notes" (None: all) that can be used, in the order of RULERS.
+
+    -> names, and a sentence for each that cannot be used.
 
     Raises:
         UserError: an unknown name, or none of them can be used.
     """
-    wanted = list(dict.fromkeys(name.strip() for name in names.split(","))) if names is not None else list(RULERS)
-    if unknown := [name for name in wanted if name not in RULERS]:
+    given = [name.strip() for name in names.split(",")] if names is not None else list(RULERS)
+    if unknown := [name for name in given if name not in RULERS]:
         raise UserError(f"there is no ruler {unknown[0]!r}; choose from {', '.join(RULERS)} (--rulers clips,notes)")
-    reasons = {name: RULERS[name].missing() for name in wanted}
-    usable = [name for name in wanted if reasons[name] is None]
+    reasons = {name: ruler.missing() for name, ruler in RULERS.items() if name in given}
+    usable = [name for name, reason in reasons.items() if reason is None]
     remarks = [reason for reason in reasons.values() if reason]
     if not usable:
         raise UserError(remarks[0])

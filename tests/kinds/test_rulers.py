@@ -13,7 +13,7 @@ WHY = "the notes ruler needs onnxruntime: pip install onnxruntime"
 def test_all_usable_rulers_by_default(monkeypatch):
     monkeypatch.setattr(notes, "missing", lambda: None)
     assert rulers.usable_rulers(None) == (["clips", "notes"], [])
-    assert rulers.usable_rulers("notes, clips,notes") == (["notes", "clips"], [])
+    assert rulers.usable_rulers("notes, clips,notes") == (["clips", "notes"], [])
 
 
 def test_a_missing_ruler_is_one_sentence_and_the_rest_goes_on(monkeypatch):
