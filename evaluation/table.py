@@ -58,7 +58,7 @@ def render(
     for figure in shown:
         table.add_column(headings[figure][0] + (" !" if figure in (broken or {}) else ""), justify="right")
     judged = [name for name in sets if name not in ladder.RUNGS]
-    for name in (*judged, *(rung for rung in ladder.RUNGS if rung in sets)):
+    for name in (*judged, *ladder.RUNGS):
         style = "bold" if name in judged else None
         table.add_row(name, *(_cell(sets[name][figure], headings[figure][1]) for figure in shown), style=style)
     return table
