@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 RUN := checkpoints
 DEVICES = $$($(BIN)/python -c 'import torch; print(torch.cuda.device_count() or 1)')
 READY := $(VENV)/.ready
+OPTIONAL = $(BIN)/pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt
+QUIET := >/dev/null 2>&1
 
 .PHONY: help setup demo-data train sample results test test-faults bench lint format clean
 
@@ -19,6 +21,10 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	then $(PYTHON) -m venv --system-site-packages $(VENV) && grep -Ev '^(torch|numpy)==' constraints.txt > $(VENV)/constraints.txt; \
 	else $(PYTHON) -m venv $(VENV) && cp constraints.txt $(VENV)/constraints.txt; fi
 	$(BIN)/pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[encodec,dev]'
+	@$(OPTIONAL) -e '.[notes]' $(QUIET) && $(BIN)/pip install --quiet --no-deps basic-pitch==0.4.0 $(QUIET) \
+	  || echo "optional, not installed: the notes ruler of evaluate.py (onnxruntime, basic-pitch)"
+	@$(OPTIONAL) -e '.[roundtrip]' $(QUIET) \
+	  || echo "optional, not installed: the Zimtohrli rating of kinds.audio.roundtrip (zimtohrli)"
 	@touch $@
 
 demo-data: setup ## make a demo dataset if dataset_pairs_wav/ is empty

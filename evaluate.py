@@ -9,13 +9,11 @@ python prepare_dataset.py --demo --seed 43 --demo_songs 60 --output_dir held_out
 """
 
 import argparse
-import hashlib
 import json
 import platform
 import shlex
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +21,10 @@ import numpy as np
 
 from command_line import OneSentenceParser
 from errors import UserError
+from kinds.audio import rulers
+from kinds.audio.clips import crops, halves, read_folder
 from kinds.audio.files import SAMPLE_RATE
+from kinds.audio.rulers import Measured
 
 SHORTEST_S = 2.0  # what the descriptors need
 FEWEST_CLIPS = 16
@@ -52,59 +53,10 @@ class Material:
     remarks: list[str]
 
 
-def read_folder(folder: str | Path, option: str) -> list[np.ndarray]:
-    """All audio files under a folder, in order of their paths -> float32 [N] each, 24 kHz mono.
-
-    Identical audio counts once: in a dataset a clip is the target of one pair and the input of the next, and
-    duplicates would be nearest neighbours of each other.
-
-    Raises:
-        UserError: no such folder, or no audio in it, or a broken file.
-    """
-    from kinds.audio.files import AUDIO_SUFFIXES, read_audio
-
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"{option} {folder} is not a folder; give one that holds audio files")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
-    if not paths:
-        raise UserError(f"{option} {folder} holds no audio files (wav, flac, ogg, mp3, ...)")
-    with ThreadPoolExecutor() as pool:
-        wavs = pool.map(lambda path: read_audio(path, SAMPLE_RATE), paths)
-        return list({hashlib.sha256(wav).digest(): wav for wav in wavs}.values())
-
-
 def common_length(duration_s: float, folders: list[list[np.ndarray]]) -> int:
     """Length of the compared clips in samples: `duration_s`, or that of the shortest usable file if it is shorter."""
     lengths = [len(wav) for wavs in folders for wav in wavs if len(wav) >= SHORTEST_S * SAMPLE_RATE]
     return min([round(duration_s * SAMPLE_RATE), *lengths])
-
-
-def crops(wavs: list[np.ndarray], length: int, seed: int, most: int | None = None) -> np.ndarray:
-    """Whole crops of `length` samples, side by side in each file -> float32 [B, length], in a seeded order.
-
-    The first crop of every file comes before the second of any, so that `most` takes from as many files as it can.
-    """
-    rng = np.random.default_rng([seed, len(wavs)])
-    places = [(k, i) for i, wav in enumerate(wavs) for k in rng.permutation(len(wav) // length)]
-    by_file: dict[int, list[int]] = {}
-    for k, i in places:
-        by_file.setdefault(i, []).append(int(k))
-    ranked = [(number, rng.random(), i, k) for i, ks in by_file.items() for number, k in enumerate(ks)]
-    chosen = [wavs[i][k * length : (k + 1) * length] for _, _, i, k in sorted(ranked)[:most]]
-    return np.stack(chosen) if chosen else np.zeros((0, length), np.float32)
-
-
-def halves(wavs: list[np.ndarray], seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Two parts of about equal length without a file in common; a single file is cut in the middle."""
-    if len(wavs) == 1:
-        middle = len(wavs[0]) // 2
-        return [wavs[0][:middle]], [wavs[0][middle:]]
-    sides: tuple[list, list] = ([], [])
-    for i in np.random.default_rng(seed).permutation(len(wavs)):
-        sizes = [sum(map(len, side)) for side in sides]
-        sides[sizes[0] > sizes[1]].append(wavs[i])
-    return sides
 
 
 def open_sources(args: argparse.Namespace) -> list[Source]:
@@ -176,28 +128,36 @@ def _audible(clips_BN, name, remarks):
     return clips_BN[~silent_B]
 
 
-def measure(material: Material, codec, args: argparse.Namespace, say) -> dict[str, dict]:
-    """Metrics of the evaluated sets and of every rung -> {set: {metric: {"value", "low", "high"}}}."""
-    from evaluation.ladder import RUNGS
-    from evaluation.scorer import Scorer
-    from evaluation.table import add_gap_closed
-    from kinds.audio.features import describe
-    from kinds.audio.rungs import make_rung
+def measure(material: Material, codec, args: argparse.Namespace, say) -> dict[str, Measured]:
+    """Metrics of the evaluated sets and of every rung by each of `args.rulers` -> {ruler: Measured}."""
+    return rulers.measure(
+        args.rulers,
+        material.reference_BN,
+        material.train_BN,
+        material.evaluated,
+        codec,
+        copies=bool(args.train),
+        rounds=args.rounds,
+        seed=args.seed,
+        device=args.device,
+        say=say,
+    )
 
-    say("measuring real music")
-    reference = describe(material.reference_BN, args.device)
-    train = describe(material.train_BN, args.device)
-    scorer = Scorer(reference.features_NF, train.features_NF if args.train else None)
-    made = {name: lambda clips=clips: clips for name, clips in material.evaluated.items()}
-    start_BN = material.train_BN[: material.count]
-    for rung in RUNGS:
-        made[rung] = lambda rung=rung: make_rung(rung, start_BN, codec, args.seed, args.device)
-    sets = {}
-    for name, make in made.items():
-        say(name)
-        sets[name] = scorer.score(describe(make(), args.device), args.rounds, args.seed)
-    add_gap_closed(sets)
-    return sets
+
+def show(console, name: str, measured: Measured, title: str) -> tuple[dict[str, list[str]], list[str]]:
+    """Print one ruler's table -> its metrics that do not rank the ladder correctly, and remarks."""
+    from rich.console import Console
+
+    from evaluation.table import broken_figures, render
+
+    broken, raw = broken_figures(measured.sets), rulers.RULERS[name].raw
+    table = render(measured.sets, f"{title}, ruler {name}", broken, raw)
+    Console(width=max(console.width, WIDTH)).print(table)
+    remarks = [f"{name}: {metric} !: {'; '.join(why)}" for metric, why in broken.items()]
+    if raw:
+        means = [f"{raw[key][0]} {entry['value']:.{raw[key][1]}f}" for key, entry in measured.reference.items()]
+        remarks.append(f"{name}: the held-out music itself has {', '.join(means)}")
+    return broken, remarks
 
 
 def describe_machine(device: str) -> dict[str, str]:
@@ -238,6 +198,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="random seed of crops, noise and bootstrap (default: 0)")
     add("--codec", help="codec of the round trip and the Gaussian (default: the first checkpoint's, else mel)")
     add("--codec_weights", help="EnCodec weights, if their path differs from that in training")
+    add("--rulers", help="descriptors to measure by: clips, notes or clips,notes (default: all that are installed)")
     add("--device", help="cpu or cuda (default: cuda if available)")
     add("--json", metavar="PATH", help="write the metrics, the command and the versions to this file")
     return parser
@@ -258,6 +219,7 @@ def _settle(args: argparse.Namespace) -> None:
         raise UserError("nothing to evaluate: give --generated DIR or --checkpoint PATH")
     if args.passes is not None and not args.checkpoint:
         raise UserError("--passes needs --checkpoint as well")
+    args.rulers, args.without = rulers.usable_rulers(args.rulers)
     if args.json and not Path(args.json).absolute().parent.is_dir():
         raise UserError(f"--json {args.json}: its folder does not exist")
     if args.reference is None:
@@ -272,7 +234,6 @@ def run(args: argparse.Namespace, argv: list[str]) -> int:
     from rich.console import Console
 
     from audio_codecs import open_codec
-    from evaluation.table import broken_figures, render
     from runtime.files import write_text
 
     started = time.monotonic()
@@ -283,16 +244,19 @@ def run(args: argparse.Namespace, argv: list[str]) -> int:
     codec = codec or open_codec(args.codec or "mel", args.codec_weights, args.device)
     with console.status("reading") as status:
         material = gather(args, sources)
-        sets = measure(material, codec, args, lambda what: status.update(what))
-    broken = broken_figures(sets)
+        measured = measure(material, codec, args, lambda what: status.update(what))
     seconds = material.reference_BN.shape[1] / SAMPLE_RATE
     title = f"{material.count} clips of {seconds:g} s in every set, codec {codec.identity}, seed {args.seed}"
-    table = render(sets, title, broken)
-    Console(width=max(console.width, WIDTH)).print(table)
-    remarks = material.remarks + [f"{name} !: {'; '.join(why)}" for name, why in broken.items()]
+    shown = {name: show(console, name, one, title) for name, one in measured.items()}
+    remarks = material.remarks + args.without + [remark for _, said in shown.values() for remark in said]
     for remark in remarks:
         console.print(f"- {remark}", highlight=False, soft_wrap=True)
     if args.json:
+        by_ruler = {
+            name: {"sets": one.sets, "misordered": shown[name][0], "reference": one.reference}
+            for name, one in measured.items()
+        }
+        first = by_ruler[args.rulers[0]]  # its sets are at the top level, too, for readers that know one ruler only
         report = {
             "command": shlex.join(["python", "evaluate.py", *argv]),
             "seed": args.seed,
@@ -302,9 +266,10 @@ def run(args: argparse.Namespace, argv: list[str]) -> int:
             "codec": codec.identity,
             "seconds": round(time.monotonic() - started, 1),
             "remarks": remarks,
-            "misordered": broken,
+            "misordered": first["misordered"],
             **describe_machine(args.device),
-            "sets": sets,
+            "rulers": by_ruler,
+            "sets": first["sets"],
         }
         write_text(Path(args.json), json.dumps(report, indent=1) + "\n")
     return 0

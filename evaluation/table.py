@@ -39,22 +39,29 @@ def broken_figures(sets: dict[str, dict]) -> dict[str, list[str]]:
     )
 
 
-def render(sets: dict[str, dict], title: str, broken: dict[str, list[str]] | None = None):
+def render(
+    sets: dict[str, dict],
+    title: str,
+    broken: dict[str, list[str]] | None = None,
+    more: dict[str, tuple[str, int]] | None = None,
+):
     """A rich table: one row per set, evaluated sets first, then the ladder from music to noise.
 
     A cell holds the value and half its 95 % interval; metrics in `broken` have an exclamation mark in their heading.
+    more: further metrics of the sets to show, in the form of HEADINGS.
     """
     from rich.table import Table
 
-    shown = [metric for metric in HEADINGS if all(metric in values for values in sets.values())]
+    headings = HEADINGS | (more or {})
+    shown = [metric for metric in headings if all(metric in values for values in sets.values())]
     table = Table(title=title, title_justify="left")
     table.add_column("set", no_wrap=True)
     for metric in shown:
-        table.add_column(HEADINGS[metric][0] + (" !" if metric in (broken or {}) else ""), justify="right")
+        table.add_column(headings[metric][0] + (" !" if metric in (broken or {}) else ""), justify="right")
     evaluated = [name for name in sets if name not in ladder.RUNGS]
     for name in (*evaluated, *ladder.RUNGS):
         style = "bold" if name in evaluated else None
-        table.add_row(name, *(_cell(sets[name][metric], HEADINGS[metric][1]) for metric in shown), style=style)
+        table.add_row(name, *(_cell(sets[name][metric], headings[metric][1]) for metric in shown), style=style)
     return table
 
 

@@ -1,0 +1,150 @@
+"""Measures what audio codecs lose: recordings encoded and decoded, in one table.
+
+python -m kinds.audio.roundtrip music/held_out
+python -m kinds.audio.roundtrip a.flac b.ogg --codec mel encodec_24khz --num 128 --json roundtrip.json
+
+Half of the clips go through the codec, the others, from other moments of the same recordings, are the reference; "real"
+is the first half as it is.
+"""
+
+import argparse
+import json
+import shlex
+import sys
+from pathlib import Path
+
+from errors import UserError
+
+ROWS = {  # figure -> label, decimals
+    "latents_per_s": ("latents a second", 0),
+    "encode_x_real_time": ("encoding, x real time", 0),
+    "decode_x_real_time": ("decoding, x real time", 0),
+}
+DISTANCES = {
+    **{f"log_spectral_{size}_db": f"log spectra, frames of {size}, dB" for size in (512, 1024, 2048, 4096)},
+    "zimtohrli_mos": "Zimtohrli, MOS 1 to 5",
+}
+WIDTH = 100
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise UserError(f"{message.replace('argument ', '', 1)}; --help lists all options")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m kinds.audio.roundtrip", description=__doc__.splitlines()[0], allow_abbrev=False)
+    add = parser.add_argument
+    add("music", nargs="+", metavar="MUSIC", help="audio files, or folders that hold them")
+    add("--codec", nargs="+", default=["mel"], metavar="NAME", help="codecs, one column each (default: mel)")
+    add("--codec_weights", help="EnCodec weights, if they are not where they usually are")
+    add("--num", type=int, default=128, help="clips that are encoded, and as many for reference (default: 128)")
+    add("--duration", type=float, default=4.0, help="length of a clip in seconds (default: 4)")
+    add("--rulers", help="descriptors to measure by: clips, notes or clips,notes (default: all that are installed)")
+    add("--rounds", type=int, default=100, help="bootstrap draws for the intervals (default: 100)")
+    add("--seed", type=int, default=0, help="random seed of crops and bootstrap (default: 0)")
+    add("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    add("--json", type=Path, metavar="PATH", help="write all figures to this file")
+    return parser
+
+
+def _check(args: argparse.Namespace) -> None:
+    limits = {"num": (16, 10**5), "duration": (2, 600), "rounds": (10, 10**5), "seed": (0, 2**31)}
+    for name, (low, high) in limits.items():
+        if not low <= getattr(args, name) <= high:
+            raise UserError(f"--{name} {getattr(args, name)} is not possible: give {low} to {high}")
+    if args.json and not args.json.absolute().parent.is_dir():
+        raise UserError(f"--json {args.json}: its folder does not exist")
+
+
+def _cells(figures: dict, raw: dict[str, tuple[str, int]]) -> dict[str, str]:
+    """The figures of one codec as rows of the table: label -> text."""
+    from evaluation.table import HEADINGS
+
+    cells = {label: f"{figures[name]:,.{decimals}f}" for name, (label, decimals) in ROWS.items()}
+    cells |= {DISTANCES[name]: _plus_minus(entry, 2) for name, entry in figures["distances"].items()}
+    headings = HEADINGS | raw
+    for ruler, sets in figures["rulers"].items():
+        for name, (heading, decimals) in headings.items():
+            if name not in sets["round_trip"]:
+                continue
+            entry = sets["round_trip"][name]
+            real = f" (real {sets['real'][name]['value']:.{decimals}f})"
+            cells[f"{ruler}: {heading}"] = _plus_minus(entry, decimals) + real
+    return cells
+
+
+def _plus_minus(entry, decimals):
+    return f"{entry['value']:.{decimals}f} ±{(entry['high'] - entry['low']) / 2:.{decimals}f}"
+
+
+def _table(by_codec: dict[str, dict]):
+    from rich.table import Table
+
+    from kinds.audio.rulers import RULERS
+
+    raw = {name: shown for ruler in RULERS.values() for name, shown in ruler.raw.items()}
+    columns = {name: _cells(figures, raw) for name, figures in by_codec.items()}
+    table = Table()
+    table.add_column("figure", no_wrap=True)
+    for name in columns:
+        table.add_column(name, justify="right")
+    for label in next(iter(columns.values())):
+        table.add_row(label, *(cells[label] for cells in columns.values()))
+    return table
+
+
+def run(args: argparse.Namespace, argv: list[str]) -> int:
+    from rich.console import Console
+
+    from audio_codecs import open_codec
+    from kinds.audio.roundtrip import distances, measuring
+    from kinds.audio.rulers import usable_rulers
+    from runtime.files import write_text
+
+    _check(args)
+    rulers, remarks = usable_rulers(args.rulers)
+    unrated = distances.zimtohrli_missing()
+    codecs = {name: open_codec(name, args.codec_weights, args.device) for name in dict.fromkeys(args.codec)}
+    console = Console()
+    with console.status("reading") as status:
+        wavs = measuring.read_recordings(args.music)
+        clips_BN, reference_BN = measuring.two_halves(wavs, args.duration, args.num, args.seed)
+        by_codec = {
+            name: measuring.measure_codec(
+                codec, clips_BN, reference_BN, rulers, rate=unrated is None, rounds=args.rounds, seed=args.seed,
+                device=args.device, say=lambda what: status.update(what),
+            )
+            for name, codec in codecs.items()
+        }  # fmt: skip
+    title = f"{len(clips_BN)} clips of {args.duration:g} s, as many others for reference, seed {args.seed}"
+    console.print(title, highlight=False, soft_wrap=True)
+    Console(width=max(console.width, WIDTH)).print(_table(by_codec))
+    remarks += [unrated] if unrated else []
+    for remark in remarks:
+        console.print(f"- {remark}", highlight=False, soft_wrap=True)
+    if args.json:
+        report = {
+            "command": shlex.join(["python", "-m", "kinds.audio.roundtrip", *argv]),
+            "clips": len(clips_BN),
+            "clip_seconds": args.duration,
+            "seed": args.seed,
+            "device": args.device,
+            "remarks": remarks,
+            "codecs": {name: {"identity": codecs[name].identity, **figures} for name, figures in by_codec.items()},
+        }
+        write_text(args.json, json.dumps(report, indent=1) + "\n")
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        return run(_parser().parse_args(argv), argv)
+    except UserError as error:
+        print(f"python -m kinds.audio.roundtrip: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
