@@ -90,8 +90,7 @@ class RunConfig:
         """A copy with some options changed; options of parts that are no longer selected are dropped. UserError if the
         options do not fit together."""
         flat = self.flat() | self.deferred
-        made, _ = resolve(flat | changes, self.given, inherited=frozenset(flat) - set(changes))
-        return made
+        return resolve(flat | changes, self.given, inherited=frozenset(flat) - set(changes))
 
     def for_a_new_run(self) -> "RunConfig":
         """This configuration, for a run without a checkpoint. UserError if options were deferred to one."""
@@ -114,7 +113,7 @@ class RunConfig:
 
 
 def _again(flat: dict[str, Any], given: frozenset[str]) -> RunConfig:
-    return resolve(flat, given)[0]
+    return resolve(flat, given)
 
 
 # --- what options there are ----------------------------------------------------------------------------------------
@@ -195,7 +194,7 @@ def make_config(values: dict[str, Any], source: str = "", inherited: frozenset[s
     `inherited` see `resolve`."""
     try:
         values = with_presets(values)
-        return resolve(values, frozenset(values), inherited)[0]
+        return resolve(values, frozenset(values), inherited)
     except UserError as error:
         raise UserError(f"{source}{error}") from None
 
@@ -205,8 +204,8 @@ def resolve(
     given: frozenset[str],
     inherited: frozenset[str] = frozenset(),
     may_defer: bool = True,
-) -> tuple[RunConfig, list[str]]:
-    """The configuration of flat values, and the inherited names that no selected part owns, which are left out.
+) -> RunConfig:
+    """The configuration of flat values; inherited ones that no selected part owns are left out.
 
     Args:
         given: names of the explicitly given options.
@@ -225,8 +224,8 @@ def resolve(
     used = {name for model in SECTIONS.values() for name in model.model_fields}
     for section in sections.values():
         _choose(section, values, choices, used)
-    unused, deferred = sorted(set(values) - used), {}
-    for name in unused:
+    deferred: dict[str, Any] = {}
+    for name in sorted(set(values) - used):
         if may_defer and values.get("resume") is not None and known[name].owners[0][0] not in given and name in given:
             deferred[name] = typed(name, values[name])
         elif name not in inherited:
@@ -237,7 +236,7 @@ def resolve(
             options.check(config)
         except ValueError as error:
             raise UserError(str(error)) from None
-    return config, unused
+    return config
 
 
 def _choose(options: Options, values: dict[str, Any], choices: dict[str, Chosen], used: set[str]) -> None:

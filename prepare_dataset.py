@@ -13,7 +13,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from audio_codecs.options import CODECS
 from command_line import OneSentenceParser
+from config import load_plugins
 from errors import UserError
 from kinds.audio.preparing.prepare import NothingUsable, Options, Report, prepare, summary
 from runtime.memory import keep_freed_memory
@@ -31,7 +33,8 @@ def parse_options(arguments: list[str]) -> Options:
     add("--sample_rate", type=int, help="sample rate of the clips in Hz (default: 24000, as both codecs require)")
     add("--val_fraction", type=float, help="share of the pairs held out for validation, in whole songs (default: 0.1)")
     add("--seed", type=int, help="random seed of the validation split and of the demo music (default: 42)")
-    add("--codec", help="encodec_24khz or mel (default: encodec_24khz if its weights are on this machine, else mel)")
+    codecs = ", ".join(CODECS)
+    add("--codec", help=f"{codecs} (default: encodec_24khz if its weights are on this machine, else mel)")
     add("--codec_weights", type=Path, help="EnCodec weights: a Hugging Face folder or encodec_24khz-*.th")
     add("--workers", type=int, help="number of processes (default: one per core)")
     add("--demo", action="store_true", help="synthesise demo music instead of reading files")
@@ -46,7 +49,9 @@ def parse_options(arguments: list[str]) -> Options:
         return Options(**{name: value for name, value in vars(known).items() if value is not None})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise UserError(f"--{first['loc'][0]} {first['input']}: {first['msg']}.") from None
+        raise UserError(
+            f"--{first['loc'][0]} {first['input']}: {first['msg'].removeprefix('Value error, ')}."
+        ) from None
 
 
 def show(report: Report) -> None:
@@ -72,6 +77,7 @@ def show_skipped(skipped: dict[str, str]) -> None:
 def main(arguments: list[str]) -> int:
     keep_freed_memory()
     try:
+        load_plugins()
         options = parse_options(arguments)
         show(prepare(options))
     except NothingUsable as error:

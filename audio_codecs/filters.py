@@ -42,3 +42,21 @@ def oshaughnessy_filters(sample_rate: int, n_fft: int, bands: int, f_min: float,
     low, high = (2595 * math.log10(1 + hz / 700) for hz in (f_min, f_max))
     mels = torch.linspace(low, high, bands + 2, dtype=torch.float64)
     return triangular_filters(700 * (10 ** (mels / 2595) - 1), sample_rate, n_fft)
+
+
+def fine_filters(
+    sample_rate: int, n_fft: int, bands: int, f_max: float, spacing_hz: float = 15.0, knee_hz: float = 1100.0
+) -> Tensor:
+    """Filters of unit area in Hz, float64 [bands, n_fft // 2 + 1]: `spacing_hz` apart up to about `knee_hz`, then in
+    equal ratios up to f_max.
+
+    Most notes have their fundamental below 1 kHz. Slaney's bands are 27 Hz apart there, twice the distance of two bins
+    of a window of 2048 samples, so that a partial is smeared over several bins.
+    """
+    linear = int(knee_hz // spacing_hz) + 1  # edges, 0 Hz included
+    steps = torch.arange(1, bands + 2 - linear + 1, dtype=torch.float64)
+    last = (linear - 1) * spacing_hz
+    edges = torch.cat(
+        [torch.arange(linear, dtype=torch.float64) * spacing_hz, last * (f_max / last) ** (steps / steps[-1])]
+    )
+    return triangular_filters(edges, sample_rate, n_fft) * (2 / (edges[2:] - edges[:-2]))[:, None]

@@ -21,3 +21,4 @@ class EncodecOptions(Options):
 
 CODECS.add("encodec_24khz", "audio_codecs.encodec:EncodecCodec", EncodecOptions)
 CODECS.add("mel", "audio_codecs.mel:MelCodec")
+CODECS.add("mel_fine", "audio_codecs.mel:FineMelCodec")

@@ -78,7 +78,7 @@ def _config_of(saved: dict, source: str) -> RunConfig:
     values, _ = current_options(saved, source)
     known = known_options()
     values = {name: value for name, value in values.items() if name in known and name != "discriminator"}
-    return resolve(values, frozenset(values), inherited=frozenset(values))[0]
+    return resolve(values, frozenset(values), inherited=frozenset(values))
 
 
 def find_generator(path: str | Path) -> Path:

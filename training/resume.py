@@ -124,7 +124,7 @@ def resumed_config(given: RunConfig, state: dict[str, Any], source: str) -> tupl
     _check_shapes(explicit, saved)
     passing = {name for name in saved if is_marked(name, "per_call")}
     base = {name: value for name, value in saved.items() if name not in passing}
-    config, _ = resolve(base | explicit, frozenset(explicit), frozenset(base) - set(explicit), may_defer=False)
+    config = resolve(base | explicit, frozenset(explicit), frozenset(base) - set(explicit), may_defer=False)
     changed = [
         f"changed: {name} {saved[name]} -> {value}"
         for name, value in explicit.items()

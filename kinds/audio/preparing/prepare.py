@@ -13,10 +13,11 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from audio_codecs.options import CODECS
 from data.progress import progress_bar
 from data.workers import run_all
 from errors import UserError
@@ -51,12 +52,20 @@ class Options(BaseModel):
     sample_rate: Annotated[int, Field(ge=8000, le=192_000)] = SAMPLE_RATE
     val_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 42
-    codec: Literal["encodec_24khz", "mel"] | None = None
+    codec: str | None = None
     codec_weights: Path | None = None
     workers: Annotated[int, Field(ge=1, le=1024)] | None = None
     demo: bool = False
     demo_songs: Annotated[int, Field(ge=2, le=100_000)] = 26
     overwrite: bool = False
+
+    @field_validator("codec")
+    @classmethod
+    def _known(cls, codec: str | None) -> str | None:
+        try:
+            return codec if codec is None else CODECS.named(codec)[0].name
+        except ValueError as error:
+            raise ValueError(f"it must be {error}") from None
 
     @property
     def seconds(self) -> float:
