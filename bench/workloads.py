@@ -55,7 +55,8 @@ def config(name: str, **changes: Any) -> RunConfig:
     if os.environ.get("BENCH_QUICK"):
         values |= {"num_layers": 1, "disc_width": 8, "crop_seconds": 0.5}
         values |= {"global_batch_size": 4} if name == "demo" else {"batch_size": 2}
-    return make_config(values | _STEPS_ONLY | {"dataset_folder": str(dataset())} | changes)
+    inherited = frozenset(values) - set(changes)  # a recipe's options of a part that a change replaces are left out
+    return make_config(values | _STEPS_ONLY | {"dataset_folder": str(dataset())} | changes, inherited=inherited)
 
 
 @functools.cache

@@ -78,5 +78,5 @@ def test_a_generator_that_makes_no_numbers_is_refused(codec):
             return input_BDT * torch.nan
 
     loaded = with_generator(build("patch", codec), Broken())
-    with pytest.raises(UserError, match="a test makes NaN or infinite values"):
+    with pytest.raises(UserError, match="a test gives NaN or infinite values"):
         generate(loaded, *noise_sources(loaded, 1, 48))
