@@ -95,7 +95,7 @@ def test_a_run_that_stays_bad_stops_with_exit_code_3_and_says_why(tmp_path, data
     program = run(folder, dataset, faults=faults, max_bad_steps=4, save_every=100, code=3)
     last = program.output.strip().splitlines()[-1]
     assert last.startswith("train_simple_worker.py: training diverged: loss/")
-    assert "of rank 0 is not finite at step 12, samples 22 to 23, after 2 return(s) to an earlier save" in last
+    assert "of rank 0 is not finite at step 12, samples 22 to 23, after 2 return(s) to an earlier checkpoint" in last
     assert program.output.count("back to step 6") == 2
     assert "0.25 x the learning rate (2 of 2)" in program.output
     assert "Traceback" not in program.output
