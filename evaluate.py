@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from command_line import OneSentenceParser
-from errors import UserError
+from errors import UserError, told_on_stderr
 from kinds.audio import rulers
 from kinds.audio.clips import crops, halves, read_folder
 from kinds.audio.files import SAMPLE_RATE
@@ -275,13 +275,10 @@ def run(args: argparse.Namespace, argv: list[str]) -> int:
     return 0
 
 
+@told_on_stderr("evaluate.py")
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
-    try:
-        return run(_parser().parse_args(argv), argv)
-    except UserError as error:
-        print(f"evaluate.py: {error}", file=sys.stderr)
-        return 2
+    return run(_parser().parse_args(argv), argv)
 
 
 if __name__ == "__main__":

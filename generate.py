@@ -17,7 +17,7 @@ import numpy as np
 
 from command_line import OneSentenceParser
 from data.progress import progress_bar
-from errors import UserError
+from errors import UserError, told_on_stderr
 from synthesis.loading import find_generator, load_generator
 
 RANGES = {
@@ -215,12 +215,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+@told_on_stderr("generate.py")
 def main(argv: list[str] | None = None) -> int:
-    try:
-        return run(_parser().parse_args(argv))
-    except UserError as error:
-        print(f"generate.py: {error}", file=sys.stderr)
-        return 2
+    return run(_parser().parse_args(argv))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import yaml
 
 from command_line import parse
 from config import RunConfig, known_options
-from errors import UserError
+from errors import UserError, told_on_stderr
 from registry import mark_of
 
 LAUNCHER = Path(__file__).with_name("train_simple_ddp.py")
@@ -103,6 +103,7 @@ def compare(folders: list[Path], output: Path) -> None:
         print(f"comparison: {make_report(logged, output / 'report.html')}")
 
 
+@told_on_stderr("sweep.py")
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--config", help="recipe (YAML file of options) of all runs")
@@ -118,13 +119,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("common", nargs="*", help="after --: options for every run")
     given = parser.parse_args(argv)
-    try:
-        if not given.set:
-            raise UserError("nothing to vary: give --set option=value,value")
-        return run_sweep(given.config, given.set, given.common, Path(given.output))
-    except UserError as error:
-        print(f"sweep.py: {error}", file=sys.stderr)
-        return 2
+    if not given.set:
+        raise UserError("nothing to vary: give --set option=value,value")
+    return run_sweep(given.config, given.set, given.common, Path(given.output))
 
 
 if __name__ == "__main__":

@@ -131,18 +131,11 @@ def train_until_failing(run: Run) -> bool | None:
             if save_now:
                 save_on_the_way(run)
 
-            # Both updates use the same generator output.
             plan = slowed(run.schedules.plan(c.step, c.samples_seen, batch.indices, ranks.device), c.lr_factor)
             seed_step(trainer.seed, c.step, ranks.rank)
-            view = trainer.view(batch, plan)
-            made = trainer.generate(view, plan)
-            metrics = trainer.latent_metrics(view, made)
-            if plan.train_d:
-                metrics |= trainer.discriminator_step(view, made.output_BDT.detach(), plan)
+            metrics = trainer.step(batch, plan)
             if plan.train_g:
-                metrics |= trainer.generator_step(view, made, plan)
                 run.average.update(trainer.generator, c.samples_seen, per_step)
-            del view, made  # frees their memory for the next step
             c.step, c.samples_seen = c.step + 1, c.samples_seen + per_step
 
             clock.step()

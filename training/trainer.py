@@ -83,6 +83,17 @@ class Trainer:
         self.wrapped_generator = self.ranks.wrap(self.generator)
         self.wrapped_discriminator = self.ranks.wrap(self.discriminator)
 
+    def step(self, batch: Batch, plan: StepPlan) -> Metrics:
+        """Both updates, those of them that the plan names; they use the same generator output."""
+        view = self.view(batch, plan)
+        made = self.generate(view, plan)
+        metrics = self.latent_metrics(view, made)
+        if plan.train_d:
+            metrics |= self.discriminator_step(view, made.output_BDT.detach(), plan)
+        if plan.train_g:
+            metrics |= self.generator_step(view, made, plan)
+        return metrics
+
     def view(self, batch: Batch, plan: StepPlan) -> View:
         """Normalises the batch on the device and adds the step's noise and masks to the generator's sources."""
         clean = [self.normalise(x) for x in (batch.input_BDT, batch.target_BDT, batch.real_BDT)]

@@ -10,20 +10,17 @@ import argparse
 import sys
 from pathlib import Path
 
-from errors import UserError
+from errors import told_on_stderr
 from monitoring.report import make_report
 
 
+@told_on_stderr("monitoring.report")
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m monitoring.report", description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="+", help="folders of runs; several are compared in the same charts")
     parser.add_argument("--output", help="the file to write (default: report.html in the first folder)")
     given = parser.parse_args(argv)
-    try:
-        path = make_report(given.runs, given.output or Path(given.runs[0]) / "report.html")
-    except UserError as error:
-        print(f"monitoring.report: {error}", file=sys.stderr)
-        return 2
+    path = make_report(given.runs, given.output or Path(given.runs[0]) / "report.html")
     print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0
 

@@ -1,26 +1,11 @@
 """One EnCodec network with random weights, in both of the published file formats."""
 
-from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
 import torch
 from encodec_files import original_name_of, save_original
-
-
-@contextmanager
-def single_thread():
-    """Tensors here are so small that threads only wait for one another, for seconds on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    with single_thread():
-        yield
+from one_thread import one_thread, single_thread  # noqa: F401 (a fixture for every test here)
 
 
 @pytest.fixture(scope="session")

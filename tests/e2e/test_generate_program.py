@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from one_thread import one_thread  # noqa: F401 (a fixture for every test here)
 
 import generate
 from audio_codecs import codec_identity
@@ -15,11 +16,6 @@ from kinds.audio.files import write_wav
 from synthesis.loading import export_generator
 from synthesis.space import Space
 from training.builder import build_networks
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
 
 
 def export(folder: Path, **more) -> Path:

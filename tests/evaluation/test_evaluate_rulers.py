@@ -32,12 +32,7 @@ def evaluated(music, *options):
         music / "good",
         "--dataset_folder",
         music,
-        "--duration",
-        "2",
-        "--num",
-        "16",
-        "--rounds",
-        "10",
+        *["--duration", "2", "--num", "16", "--rounds", "10"],
     ]
     code = evaluate.main([str(option) for option in (*given, "--json", music / "out.json", *options)])
     return code, json.loads((music / "out.json").read_text())

@@ -47,15 +47,7 @@ def test_a_codec_is_measured_on_recordings(tmp_path, monkeypatch, capsys):
     for seed in range(2):
         write_wav(tmp_path / f"{seed}.wav", demo_song(seed, 34.0, SAMPLE_RATE), SAMPLE_RATE)
     options = [
-        "--duration",
-        "2",
-        "--num",
-        "16",
-        "--rounds",
-        "10",
-        "--rulers",
-        "clips",
-        "--json",
+        *["--duration", "2", "--num", "16", "--rounds", "10", "--rulers", "clips", "--json"],
         str(tmp_path / "a.json"),
     ]
     assert program.main([str(tmp_path / "0.wav"), str(tmp_path), *options]) == 0

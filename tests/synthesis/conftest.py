@@ -1,15 +1,10 @@
 """A quick codec and both generators, on one thread: a busy machine makes more of them slow."""
 
 import pytest
-import torch
+from one_thread import one_thread  # noqa: F401 (a fixture for every test here)
 from tiny_generators import OPTIONS, build
 
 from audio_codecs import open_codec
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,3 @@
-"""Tensors here are so small that threads only wait for one another."""
+"""Tiny networks and batches, on one thread."""
 
-import pytest
-import torch
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+from one_thread import one_thread  # noqa: F401 (a fixture for every test here)

@@ -15,7 +15,6 @@ from training_parts import (
     tiny_gauge,
     tiny_trainer,
     tiny_validation,
-    train_step,
     weights_of,
 )
 
@@ -55,7 +54,7 @@ def train(options: dict, ranks: Ranks, steps: int = 3) -> dict:
     trainer = tiny_trainer(config, ranks)
     left = {}
     for step, batch in enumerate(take_batches(config, steps, ranks=ranks)):
-        metrics = train_step(trainer, batch, plan_for(config, batch, step, ranks.world))
+        metrics = trainer.step(batch, plan_for(config, batch, step, ranks.world))
         if step == 0:
             left["first gradients of d"] = gradients_of(trainer.discriminator)
         values = ranks.mean(torch.stack([metrics[name].float() for name in sorted(metrics)]))
@@ -74,7 +73,7 @@ def spoil(ranks: Ranks) -> dict:
         spoiled[-1] = float("nan")
         batch = dataclasses.replace(batch, input_BDT=spoiled)
     before = weights_of(trainer.generator) | weights_of(trainer.discriminator)
-    train_step(trainer, batch, plan_for(config, batch, 0, ranks.world))
+    trainer.step(batch, plan_for(config, batch, 0, ranks.world))
     after = weights_of(trainer.generator) | weights_of(trainer.discriminator)
     return {"before": before, "after": after, "skipped": [float(u.bad) for u in (trainer.update_g, trainer.update_d)]}
 

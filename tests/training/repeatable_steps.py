@@ -5,7 +5,7 @@ import json
 import sys
 
 import torch
-from training_parts import gradients_of, identical, plan_for, tiny_config, tiny_trainer, train_step, weights_of
+from training_parts import gradients_of, identical, plan_for, tiny_config, tiny_trainer, weights_of
 
 from data.stream import Batch
 from training.trainer import Trainer
@@ -42,7 +42,7 @@ def trained(options: dict) -> list[dict]:
     for step in range(STEPS):
         torch.manual_seed(step)
         batch = random_batch(step)
-        train_step(trainer, batch, plan_for(config, batch, step))
+        trainer.step(batch, plan_for(config, batch, step))
         left.append(gradients_of(trainer.generator) | gradients_of(trainer.discriminator))
     return [*left, weights_of(trainer.generator), weights_of(trainer.discriminator)]
 

@@ -16,7 +16,6 @@ from training_parts import (
     tiny_stream,
     tiny_trainer,
     tiny_validation,
-    train_step,
 )
 
 from errors import UserError
@@ -84,7 +83,7 @@ def test_without_a_curriculum_the_noise_level_is_zero():
 def test_the_generator_gets_those_of_its_sources(agent):
     trainer, batch, plan = set_up(**agent)
     calls = calls_of(trainer.generator.generator)
-    train_step(trainer, batch, plan)
+    trainer.step(batch, plan)
     ((_, more),) = calls
     assert same(more["conditions"], alpha=plan.alpha_B, number=batch.labels["number"])
 
@@ -92,7 +91,7 @@ def test_the_generator_gets_those_of_its_sources(agent):
 def test_the_discriminator_gets_those_of_reals_and_those_of_fakes():
     trainer, batch, plan = set_up(gan_loss="rpgan")
     calls = calls_of(trainer.discriminator)
-    train_step(trainer, batch, plan)
+    trainer.step(batch, plan)
     joined, real, fake = calls
     alpha, number, real_number = plan.alpha_B, batch.labels["number"], batch.real_labels["number"]
     real_BDT = trainer.normalise(batch.real_BDT)
@@ -105,7 +104,7 @@ def test_the_discriminator_gets_those_of_reals_and_those_of_fakes():
 def test_feature_matching_compares_reals_and_fakes_under_their_own():
     trainer, batch, plan = set_up(feature_matching_weight=1.0)
     calls = calls_of(trainer.discriminator)
-    train_step(trainer, batch, plan)
+    trainer.step(batch, plan)
     _, real, fake = calls
     assert same(real[1]["conditions"], alpha=plan.alpha_B, number=batch.real_labels["number"])
     assert same(fake[1]["conditions"], alpha=plan.alpha_B, number=batch.labels["number"])
@@ -114,7 +113,7 @@ def test_feature_matching_compares_reals_and_fakes_under_their_own():
 def test_perturbed_copies_keep_those_of_their_samples():
     trainer, batch, plan = set_up(r1_weight=1.0, r2_weight=1.0)
     calls = calls_of(trainer.discriminator)
-    train_step(trainer, batch, plan)
+    trainer.step(batch, plan)
     x_NDT, more = calls[0]
     clean_NDT, perturbed_NDT = x_NDT.chunk(2)
     assert 0 < (perturbed_NDT - clean_NDT).abs().max() < 0.5 < (clean_NDT[0] - clean_NDT[1]).abs().max()
@@ -144,7 +143,7 @@ def test_penalties_measure_the_slope_at_the_conditions_of_each_sample():
 def test_interpolates_are_measured_under_the_conditions_of_the_fakes():
     trainer, batch, plan = set_up(gan_loss="wgan-gp")
     calls = calls_of(trainer.discriminator)
-    train_step(trainer, batch, plan)
+    trainer.step(batch, plan)
     _, (between_BDT, more), *_ = calls
     assert len(between_BDT) == 4
     assert same(more["conditions"], alpha=plan.alpha_B, number=batch.labels["number"])
@@ -153,7 +152,7 @@ def test_interpolates_are_measured_under_the_conditions_of_the_fakes():
 def test_networks_learn_from_their_conditions():
     trainer, batch, plan = set_up(gan_loss="rpgan", r1_weight=1.0, r2_weight=1.0)
     before = [network.shift.weight.detach().clone() for network in (trainer.generator.generator, trainer.discriminator)]
-    train_step(trainer, batch, plan)
+    trainer.step(batch, plan)
     after = [network.shift.weight.detach() for network in (trainer.generator.generator, trainer.discriminator)]
     for old, new in zip(before, after, strict=True):
         assert ((old - new).abs().amax(0) > 0).all()  # the column of each condition
@@ -176,7 +175,7 @@ def test_only_networks_that_take_conditions_are_called_with_them(choices, taken)
     trainer, batch, plan = set_up(gan_loss="rpgan", r1_weight=1.0, **choices)
     networks = trainer.generator.generator, trainer.discriminator
     calls = [calls_of(network) for network in networks]
-    train_step(trainer, batch, plan)
+    trainer.step(batch, plan)
     for seen, takes in zip(calls, taken, strict=True):
         assert seen and {"conditions" in more for _, more in seen} == {takes}
 
@@ -185,7 +184,7 @@ def test_an_ensemble_passes_them_to_the_members_that_take_them():
     trainer, batch, plan = set_up(discriminator="conv+conditioned")
     members = trainer.discriminator.members
     takes, none = calls_of(members["conditioned"]), calls_of(members["conv"])
-    train_step(trainer, batch, plan)
+    trainer.step(batch, plan)
     assert len(takes) == len(none) == 2
     assert all(set(more["conditions"]) == {"alpha", "number"} for _, more in takes)
     assert not any("conditions" in more for _, more in none)
@@ -194,7 +193,7 @@ def test_an_ensemble_passes_them_to_the_members_that_take_them():
 def test_networks_that_take_conditions_work_without_any():
     trainer, batch, plan = set_up(conditions=None, gan_loss="rpgan", r1_weight=1.0)
     calls = calls_of(trainer.generator.generator), calls_of(trainer.discriminator)
-    train_step(trainer, batch, plan)
+    trainer.step(batch, plan)
     assert all(more["conditions"] == {} for seen in calls for _, more in seen)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from training_parts import plan_for, take_batches, tiny_config, tiny_trainer, train_step
+from training_parts import plan_for, take_batches, tiny_config, tiny_trainer
 
 STEPS = 60
 
@@ -70,7 +70,7 @@ def test_interpolates_lie_between_what_the_discriminator_is_shown():
     trainer, batch = tiny_trainer(config), take_batches(config, 1)[0]
     seen = []
     trainer.discriminator.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach().clone()))
-    train_step(trainer, batch, plan_for(config, batch))
+    trainer.step(batch, plan_for(config, batch))
     joined_NDT, between_BDT = seen[0], seen[1]
     real_BDT, fake_BDT = joined_NDT.chunk(2)
     assert float(real_BDT.std()) > 4
@@ -106,7 +106,7 @@ def test_matching_features_brings_the_generator_nearer_to_them():
             parameter.data.mul_(1.5)
         course = []
         for step, batch in enumerate(take_batches(config, steps)):
-            metrics = train_step(trainer, batch, plan_for(config, batch, step))
+            metrics = trainer.step(batch, plan_for(config, batch, step))
             course.append(float(metrics["loss/features"]))
         return sum(course[:5]) / 5, sum(course[-5:]) / 5
 
@@ -123,7 +123,7 @@ def test_clipping_holds_one_networks_steps_and_not_the_others(option, network):
     trainer, batch = tiny_trainer(config), take_batches(config, 1)[0]
     networks = {"g": trainer.generator, "d": trainer.discriminator}
     before = {name: [p.detach().clone() for p in module.parameters()] for name, module in networks.items()}
-    metrics = train_step(trainer, batch, plan_for(config, batch))
+    metrics = trainer.step(batch, plan_for(config, batch))
     moved = {}
     for name, module in networks.items():
         steps = [(p.detach() - q).flatten() for p, q in zip(module.parameters(), before[name], strict=True)]

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from training_parts import gradients_of, plan_for, take_batches, tiny_config, tiny_trainer, train_step
+from training_parts import gradients_of, plan_for, take_batches, tiny_config, tiny_trainer
 
 from training.trainer import averaged_metrics, weighted_mean
 
@@ -68,7 +68,7 @@ def test_metrics_are_those_of_samples_that_count_and_totals_are_their_sums():
     trainer, batch, plan = set_up(**FADING | WITH_FEATURES | options)
     fades = plan.gan_fade_B.tolist()
     assert fades == pytest.approx([1 - alpha for alpha in plan.alpha_B.tolist()]) and len(set(fades)) > 1
-    f = averaged_metrics({name: float(value) for name, value in train_step(trainer, batch, plan).items()})
+    f = averaged_metrics({name: float(value) for name, value in trainer.step(batch, plan).items()})
     assert f["weight/gan_fade"] == pytest.approx(sum(fades) / len(fades))
     expected = f["weight/gan_fade"] * f["loss/d"] + 1.5 * f["loss/r1"] + 2.5 * f["loss/r2"]
     assert f["loss/d_total"] == pytest.approx(expected, rel=1e-5)
@@ -79,7 +79,7 @@ def test_metrics_are_those_of_samples_that_count_and_totals_are_their_sums():
 def test_a_step_of_the_generator_alone_reports_its_weight_too():
     trainer, batch, plan = set_up(**FADING, disc_update_freq=2)
     assert not plan.train_d
-    f = {name: float(value) for name, value in train_step(trainer, batch, plan).items()}
+    f = {name: float(value) for name, value in trainer.step(batch, plan).items()}
     assert f["weight/gan_fade"] == pytest.approx(float(plan.gan_fade_B.mean()))
     assert averaged_metrics(f)["loss/g_adv"] == pytest.approx(f["loss/g_adv"] / f["weight/gan_fade"])
 

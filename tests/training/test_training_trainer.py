@@ -13,7 +13,6 @@ from training_parts import (
     take_batches,
     tiny_config,
     tiny_trainer,
-    train_step,
     weights_of,
 )
 
@@ -57,7 +56,7 @@ def test_the_discriminators_reals_are_clean_at_alpha_one(options):
     shown = spy_on(trainer.discriminator)
     made = []
     trainer.generator.register_forward_hook(lambda _, __, output: made.append(output.output_BDT.detach().clone()))
-    train_step(trainer, batch, plan)
+    trainer.step(batch, plan)
     real_BDT, (fake_BDT,) = trainer.normalise(batch.real_BDT), made
     count = len(real_BDT)
     joined = shown[0]
@@ -85,7 +84,7 @@ def train_and_keep_output(trainer, batch, plan) -> torch.Tensor:
     handle = trainer.generator.register_forward_hook(
         lambda _, __, output: made.append(output.output_BDT.detach().clone())
     )
-    train_step(trainer, batch, plan)
+    trainer.step(batch, plan)
     handle.remove()
     return made[0]
 
@@ -104,7 +103,7 @@ def test_the_targets_of_losses_are_clean_at_alpha_one(measure, options, monkeypa
 
     monkeypatch.setattr(reconstruction, measure, spy)
     trainer, batch, plan = set_up(**NOISE_ONLY | options, loss_reconstruction=measure)
-    train_step(trainer, batch, plan)
+    trainer.step(batch, plan)
     assert len(compared) == 2
     assert torch.equal(compared[0], trainer.normalise(batch.input_BDT))
     assert torch.equal(compared[1], trainer.normalise(batch.target_BDT))
@@ -118,7 +117,7 @@ def test_decoded_losses_are_of_the_clean_sources():
     trainer.decoded_losses = lambda output, source, target: (
         compared.append((source, target)) or (output.mean((1, 2)), {"loss/mel": output.mean((1, 2))})
     )
-    train_step(trainer, batch, plan)
+    trainer.step(batch, plan)
     ((source, target),) = compared
     assert torch.allclose(source, batch.input_BDT, atol=1e-4)
     assert torch.allclose(target, batch.target_BDT, atol=1e-4)
@@ -233,7 +232,7 @@ def test_pretraining_leaves_the_discriminator_as_it_was():
     shown = spy_on(trainer.discriminator)
     for step, batch in enumerate(take_batches(config, 5)):
         before = weights_of(trainer.generator)
-        metrics = train_step(trainer, batch, plan_for(config, batch, step))
+        metrics = trainer.step(batch, plan_for(config, batch, step))
         assert not identical(weights_of(trainer.generator), before)
         asleep = step < 3
         assert identical(weights_of(trainer.discriminator), weights) == asleep
@@ -252,7 +251,7 @@ def test_a_network_that_sits_out_a_step_is_left_bit_identical(option, name):
     for step, batch in enumerate(take_batches(config, 9)):
         network = getattr(trainer, name)
         before, optimizer = weights_of(network), optimizer_of(updater)
-        train_step(trainer, batch, plan_for(config, batch, step))
+        trainer.step(batch, plan_for(config, batch, step))
         changed.append(not identical(weights_of(network), before))
         assert identical(optimizer_of(updater), optimizer) != changed[-1]
     assert sum(changed) == 3
@@ -263,7 +262,7 @@ def test_a_network_that_sits_out_a_step_is_left_bit_identical(option, name):
 
 def test_the_generators_loss_is_the_weighted_sum_of_its_parts():
     trainer, batch, plan = set_up(pure_gan_mode=0.5, recon_fade="linear", gan_weight=0.4, feature_matching_weight=2.0)
-    f = {name: float(value) for name, value in train_step(trainer, batch, plan).items()}
+    f = {name: float(value) for name, value in trainer.step(batch, plan).items()}
     assert f["loss/recon"] == pytest.approx(0.3 * f["loss/input"] + 0.3 * f["loss/target"], rel=1e-5)
     assert f["weight/recon"] == pytest.approx(0.5)
     expected = 0.5 * f["loss/recon"] + 0.4 * (f["loss/g_adv"] + 2.0 * f["loss/features"])
@@ -272,7 +271,7 @@ def test_the_generators_loss_is_the_weighted_sum_of_its_parts():
 
 def test_the_agents_losses_join_in():
     trainer, batch, plan = set_up(use_creative_agent=True, mask_reg_weight=0.7, balance_loss_weight=3.0)
-    f = {name: float(value) for name, value in train_step(trainer, batch, plan).items()}
+    f = {name: float(value) for name, value in trainer.step(batch, plan).items()}
     expected = f["loss/recon"] + 0.15 * f["loss/g_adv"] + 0.7 * f["loss/mask_reg"] + 3.0 * f["loss/balance"]
     assert f["loss/g_total"] == pytest.approx(expected, rel=1e-5)
     assert f["mask/baseline"] == 0.75
@@ -281,7 +280,7 @@ def test_the_agents_losses_join_in():
 def test_the_discriminators_loss_is_the_weighted_sum_of_its_parts():
     options = {"gan_loss": "rpgan", "r1_weight": 3.0, "r2_weight": 5.0, "centring_weight": 0.5}
     trainer, batch, plan = set_up(**options)
-    f = {name: float(value) for name, value in train_step(trainer, batch, plan).items()}
+    f = {name: float(value) for name, value in trainer.step(batch, plan).items()}
     expected = f["loss/d"] + 1.5 * f["loss/r1"] + 2.5 * f["loss/r2"] + 0.5 * f["loss/centring"]
     assert f["loss/d_total"] == pytest.approx(expected, rel=1e-5)
     assert f["loss/r1"] > 0
@@ -290,11 +289,11 @@ def test_the_discriminators_loss_is_the_weighted_sum_of_its_parts():
 def test_rare_penalties_are_left_out_or_carry_the_weight_of_the_steps_between():
     options = {"gan_loss": "rpgan", "r1_weight": 3.0, "r2_weight": 5.0, "penalty_every": 4}
     trainer, batch, plan = set_up(step=3, **options)
-    f = {name: float(value) for name, value in train_step(trainer, batch, plan).items()}
+    f = {name: float(value) for name, value in trainer.step(batch, plan).items()}
     assert f["loss/d_total"] == pytest.approx(f["loss/d"] + 4 * (1.5 * f["loss/r1"] + 2.5 * f["loss/r2"]), rel=1e-5)
     trainer, batch, plan = set_up(step=2, **options)
     shown = spy_on(trainer.discriminator)
-    f = {name: float(value) for name, value in train_step(trainer, batch, plan).items()}
+    f = {name: float(value) for name, value in trainer.step(batch, plan).items()}
     assert f["loss/d_total"] == f["loss/d"] and "loss/r1" not in f
     assert len(shown[0]) == 2 * len(batch.real_BDT)
 
@@ -305,7 +304,7 @@ def test_decoded_losses_carry_the_weight_of_the_steps_between():
     trainer = tiny_trainer(config)
     totals = []
     for step, batch in enumerate(take_batches(config, 3)):
-        f = {name: float(value) for name, value in train_step(trainer, batch, plan_for(config, batch, step)).items()}
+        f = {name: float(value) for name, value in trainer.step(batch, plan_for(config, batch, step)).items()}
         latent = 0.3 * f["loss/input"] + 0.3 * f["loss/target"]
         decoded = 3 * 2.0 * f["loss/mel"] if "loss/mel" in f else 0.0
         assert f["loss/g_total"] == pytest.approx(latent + decoded, rel=1e-4)
@@ -315,7 +314,7 @@ def test_decoded_losses_carry_the_weight_of_the_steps_between():
 
 def test_metrics_are_detached_and_name_what_the_monitor_reads():
     trainer, batch, plan = set_up()
-    metrics = train_step(trainer, batch, plan)
+    metrics = trainer.step(batch, plan)
     assert not any(value.requires_grad for value in metrics.values())
     wanted = {"loss/d", "loss/d_total", "loss/g_adv", "loss/g_total", "loss/input", "loss/target", "grad_norm/g"}
     wanted |= {"grad_norm/d", "d/real_prob", "d/fake_prob", "d/accuracy", "latents/fake_std", "latents/real_mean"}

@@ -26,7 +26,7 @@ from training.counters import Counters
 from training.diversity import DiversityGauge
 from training.run import Run
 from training.step_plan import Schedules, StepPlan
-from training.trainer import Metrics, Trainer
+from training.trainer import Trainer
 from training.validation import Validation
 
 CHANNELS, FRAMES, PAIRS, RATE = 4, 12, 8, 75
@@ -55,18 +55,6 @@ def tiny_trainer(config: RunConfig, ranks: Ranks = ALONE) -> Trainer:
     options = config.chosen("kind").options
     decoder = AudioDecoder(open_codec("mel"), options) if options.decodes(config.regression.weights) else None
     return build_trainer(config, ranks, tiny_space(tiny_stream(config)), decoder)
-
-
-def train_step(trainer: Trainer, batch: Batch, plan: StepPlan) -> Metrics:
-    """Both updates, as the worker makes them."""
-    view = trainer.view(batch, plan)
-    made = trainer.generate(view, plan)
-    metrics = trainer.latent_metrics(view, made)
-    if plan.train_d:
-        metrics |= trainer.discriminator_step(view, made.output_BDT.detach(), plan)
-    if plan.train_g:
-        metrics |= trainer.generator_step(view, made, plan)
-    return metrics
 
 
 def take_batches(config: RunConfig, count: int, start: int = 0, ranks: Ranks = ALONE) -> list[Batch]:
@@ -116,7 +104,7 @@ def go_on(run: Run, steps: int) -> None:
     """The worker's loop without all around it; each epoch ends with a validation whose loss is its number's inverse."""
     c, per_step = run.counters, run.schedules.global_batch
     for batch in take_batches(run.config, steps, start=c.samples_seen):
-        train_step(run.trainer, batch, run.schedules.plan(c.step, c.samples_seen, batch.indices, ALONE.device))
+        run.trainer.step(batch, run.schedules.plan(c.step, c.samples_seen, batch.indices, ALONE.device))
         run.average.update(run.trainer.generator, c.samples_seen, per_step)
         c.step, c.samples_seen = c.step + 1, c.samples_seen + per_step
         if run.epoch_ended:

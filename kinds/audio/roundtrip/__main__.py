@@ -13,7 +13,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from errors import UserError
+from errors import UserError, told_on_stderr
 
 ROWS = {  # figure -> label, decimals
     "latents_per_s": ("latents a second", 0),
@@ -137,13 +137,10 @@ def run(args: argparse.Namespace, argv: list[str]) -> int:
     return 0
 
 
+@told_on_stderr("python -m kinds.audio.roundtrip")
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
-    try:
-        return run(_parser().parse_args(argv), argv)
-    except UserError as error:
-        print(f"python -m kinds.audio.roundtrip: {error}", file=sys.stderr)
-        return 2
+    return run(_parser().parse_args(argv), argv)
 
 
 if __name__ == "__main__":
