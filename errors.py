@@ -9,7 +9,7 @@ class UserError(Exception):
     """One sentence: what is wrong, where, and what to do. Programs print it on stderr and exit with code 2."""
 
 
-def told_on_stderr(program: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+def reports_user_errors(program: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """Decorates a program's `main`: a UserError is printed behind the program's name, and the exit code is 2."""
 
     def decorate(main: Callable[..., int]) -> Callable[..., int]:

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from command_line import OneSentenceParser
-from errors import UserError, told_on_stderr
+from errors import UserError, reports_user_errors
 from kinds.audio import rulers
 from kinds.audio.clips import crops, halves, read_folder
 from kinds.audio.files import SAMPLE_RATE
@@ -275,7 +275,7 @@ def run(args: argparse.Namespace, argv: list[str]) -> int:
     return 0
 
 
-@told_on_stderr("evaluate.py")
+@reports_user_errors("evaluate.py")
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     return run(_parser().parse_args(argv), argv)

@@ -17,7 +17,7 @@ import numpy as np
 
 from command_line import OneSentenceParser
 from data.progress import progress_bar
-from errors import UserError, told_on_stderr
+from errors import UserError, reports_user_errors
 from synthesis.loading import find_generator, load_generator
 
 RANGES = {
@@ -215,7 +215,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-@told_on_stderr("generate.py")
+@reports_user_errors("generate.py")
 def main(argv: list[str] | None = None) -> int:
     return run(_parser().parse_args(argv))
 

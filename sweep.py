@@ -19,7 +19,7 @@ import yaml
 
 from command_line import parse
 from config import RunConfig, known_options
-from errors import UserError, told_on_stderr
+from errors import UserError, reports_user_errors
 from registry import mark_of
 
 LAUNCHER = Path(__file__).with_name("train_simple_ddp.py")
@@ -103,7 +103,7 @@ def compare(folders: list[Path], output: Path) -> None:
         print(f"comparison: {make_report(logged, output / 'report.html')}")
 
 
-@told_on_stderr("sweep.py")
+@reports_user_errors("sweep.py")
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--config", help="recipe (YAML file of options) of all runs")

@@ -1,4 +1,4 @@
-"""No test reaches out: model hubs are told so, plots need no screen. None fails because a machine is busy."""
+"""No test reaches out: model hubs are off, plots need no screen. None fails because a machine is busy."""
 
 import os
 

@@ -10,11 +10,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from errors import told_on_stderr
+from errors import reports_user_errors
 from monitoring.report import make_report
 
 
-@told_on_stderr("monitoring.report")
+@reports_user_errors("monitoring.report")
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m monitoring.report", description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="+", help="folders of runs; several are compared in the same charts")

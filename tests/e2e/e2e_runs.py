@@ -62,7 +62,7 @@ def train_here(*argv) -> int:
 
 
 def _own_job():
-    """Jobs are told apart by their launcher's process, which all runs of a test session have in common."""
+    """Jobs are distinguished by their launcher's process, which all runs of a test session have in common."""
     name = uuid.uuid4().hex
     return mock.patch.object(run_folder, "_job", lambda: {"run": "none", "agent": name})
 

@@ -108,11 +108,11 @@ def test_one_sentence_and_nothing_else(before, options, words, small, capfd):
     there = contents(small)
     began = time.monotonic()
     assert train_here(*TINY, *options.split()) == 2
-    told = capfd.readouterr().err
-    assert told.count("\n") == 1, told
-    assert "Traceback" not in told
+    printed = capfd.readouterr().err
+    assert printed.count("\n") == 1, printed
+    assert "Traceback" not in printed
     for word in words:
-        assert word in told, f"{word!r} is not in {told!r}"
+        assert word in printed, f"{word!r} is not in {printed!r}"
     assert contents(small) == there
     assert time.monotonic() - began < 20
 
@@ -122,9 +122,9 @@ def test_encodec_without_weights_is_told_soon(small, capfd, monkeypatch):
         monkeypatch.setenv(name, str(small / "no cache"))
     began = time.monotonic()
     assert train_here(*TINY, "--codec", "encodec_24khz") == 2
-    told = capfd.readouterr().err
-    assert "--codec_weights" in told
-    assert told.count("\n") == 1
+    printed = capfd.readouterr().err
+    assert "--codec_weights" in printed
+    assert printed.count("\n") == 1
     assert time.monotonic() - began < 20  # a machine under load; alone it takes two seconds
 
 
@@ -132,9 +132,9 @@ def test_a_folder_in_use_is_left_alone(small, capfd):
     there, lock = contents(small), RunLock(small / "checkpoints")
     assert train_here(*TINY) == 2
     lock.release()
-    told = capfd.readouterr().err
-    assert "in use by process" in told
-    assert told.count("\n") == 1
+    printed = capfd.readouterr().err
+    assert "in use by process" in printed
+    assert printed.count("\n") == 1
     assert contents(small) == there
 
 
@@ -151,10 +151,10 @@ def trained(dataset, tmp_path_factory) -> Path:
 def test_a_checkpoint_of_another_shape(change, trained, capfd):
     there = contents(trained.parent)
     assert train_here("--resume", trained, *change.split()) == 2
-    told = capfd.readouterr().err
-    assert change.split()[0] in told
-    assert "contradicts the checkpoint" in told
-    assert told.count("\n") == 1
+    printed = capfd.readouterr().err
+    assert change.split()[0] in printed
+    assert "contradicts the checkpoint" in printed
+    assert printed.count("\n") == 1
     assert contents(trained.parent) == there
 
 
@@ -168,9 +168,9 @@ def test_two_ranks_end_together_and_it_is_told_once(case, small):
     there = contents(small)
     ranks = Ranks(2, *TINY, *options.split())
     assert ranks.wait(60) == [2, 2]
-    told = ranks.output(0, "err") + ranks.output(1, "err")
-    assert told.count("\n") == 1, told
-    assert all(word in told for word in words)
+    printed = ranks.output(0, "err") + ranks.output(1, "err")
+    assert printed.count("\n") == 1, printed
+    assert all(word in printed for word in words)
     assert contents(small) == there
 
 

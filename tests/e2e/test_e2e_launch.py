@@ -77,8 +77,8 @@ def test_tensorboard_reads_the_figures(run):
     board = EventAccumulator(str(folder / "tb"), size_guidance={"scalars": 0})
     board.Reload()
     lines = figures(folder)
-    told = {event.step: event.value for event in board.Scalars("loss/g_total")}
-    assert told == {line["step"]: pytest.approx(line["loss/g_total"]) for line in lines}
+    logged = {event.step: event.value for event in board.Scalars("loss/g_total")}
+    assert logged == {line["step"]: pytest.approx(line["loss/g_total"]) for line in lines}
     assert {"generated/0", "round_trip/0", "real/0"} <= set(board.Tags()["audio"])
     assert any("options" in name for name in board.Tags()["tensors"])
 

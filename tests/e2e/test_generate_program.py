@@ -1,4 +1,4 @@
-"""generate.py from command line to wav files, with a tiny generator; wrong input is told in one sentence."""
+"""generate.py from command line to wav files, with a tiny generator; wrong input gives one sentence."""
 
 import sys
 from pathlib import Path

@@ -52,9 +52,9 @@ def test_checkpoints(tmp_path, good_checkpoint, edits, cut, reseal):
         assert isinstance(state, dict)
     except UserError as error:
         assert one_sentence(error)
-    told = []
-    furthest_good(tmp_path, told.append)
-    assert all("\n" not in line for line in told)
+    messages = []
+    furthest_good(tmp_path, messages.append)
+    assert all("\n" not in line for line in messages)
 
 
 VALUES = st.recursive(

@@ -72,5 +72,5 @@ def test_options_that_shaped_the_past_are_refused_and_others_are_told(tmp_path, 
     refused = run(folder, dataset, faults={}, resume="auto", width=32, code=2)
     assert "--width 32 contradicts the checkpoint, which was trained with 16" in refused.output
     assert "Traceback" not in refused.output
-    told = run(folder, dataset, faults={}, resume="auto", lr=5e-4)
-    assert "changed: lr 0.001 -> 0.0005" in told.output
+    resumed = run(folder, dataset, faults={}, resume="auto", lr=5e-4)
+    assert "changed: lr 0.001 -> 0.0005" in resumed.output

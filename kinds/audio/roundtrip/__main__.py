@@ -13,7 +13,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from errors import UserError, told_on_stderr
+from errors import UserError, reports_user_errors
 
 ROWS = {  # figure -> label, decimals
     "latents_per_s": ("latents a second", 0),
@@ -137,7 +137,7 @@ def run(args: argparse.Namespace, argv: list[str]) -> int:
     return 0
 
 
-@told_on_stderr("python -m kinds.audio.roundtrip")
+@reports_user_errors("python -m kinds.audio.roundtrip")
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     return run(_parser().parse_args(argv), argv)
