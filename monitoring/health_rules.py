@@ -83,7 +83,7 @@ def _oscillation(past: Past) -> Verdict | None:
     if deviation <= past.thresholds.swing * scale:
         return None
     steps = [b - a for a, b in zip(series, series[1:], strict=False)]
-    ratio = fmean(step * step for step in steps) / deviation**2
+    ratio = fmean((step / deviation) ** 2 for step in steps)  # in this order squares of tiny values are not 0
     sides = [value > mean for value in series]
     crossings = sum(a != b for a, b in zip(sides, sides[1:], strict=False))
     if crossings >= 3 and not 0.8 <= ratio <= 3.2:

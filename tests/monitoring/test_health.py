@@ -143,6 +143,13 @@ def test_oscillation(period):
     assert names(critic, gan_loss="wgan-gp") == ["oscillation"]
 
 
+@pytest.mark.parametrize("size", [1e-170, 1e200])
+def test_oscillation_does_not_depend_on_the_size(size):
+    """Squares of such values are 0 or infinite."""
+    critic = window(loss__d=0.0, d__gap=lambda i: size * (0.5 + 0.6 * math.sin(2 * math.pi * (i + 0.5) / 7)))
+    assert names(critic, gan_loss="wgan-gp") == ["oscillation"]
+
+
 def test_a_vanished_loss_may_swing():
     won = WON["bce"] | {"loss__d": lambda i: 0.001 if i % 7 < 4 else 0.03}
     assert names(window(**won)) == ["discriminator too strong"]
