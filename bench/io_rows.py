@@ -112,7 +112,8 @@ def cache(quick: bool) -> list[Figure]:
     from kinds.audio.latent_pairs import open_pairs
 
     train, _ = open_pairs(dataset())
-    stream, crops = SampleStream(train, 0, 150), 100 if quick else 4000
+    train.crop_to(150)
+    stream, crops = SampleStream(train, 0), 100 if quick else 4000
     shard = next((dataset() / "latents" / train.codec_identity).glob("shard_*.npy"))
     raw_RDT = np.load(shard, mmap_mode="r")
     starts = np.random.default_rng(0).integers(0, train.frames - 150, crops)

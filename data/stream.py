@@ -73,7 +73,7 @@ class SampleStream(torch.utils.data.Dataset):
         unity_test: the target is the input.
     """
 
-    def __init__(self, pairs: Pairs, seed: int, shuffle_targets: bool = False, unity_test: bool = False) -> None:
+    def __init__(self, pairs: Pairs, seed: int, *, shuffle_targets: bool = False, unity_test: bool = False) -> None:
         self.pairs, self.seed = pairs, seed
         self.shuffle_targets, self.unity_test = shuffle_targets, unity_test
 

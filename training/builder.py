@@ -45,7 +45,10 @@ def build(config: RunConfig, ranks: Ranks, stop: StopRequest) -> Run:
     kind = build_kind(config.choices)
     train_pairs, held_out = open_data(config, kind, ranks, stop)
     ranks.main_first(lambda: check_sizes(config, ranks, train_pairs))
-    stream = SampleStream(train_pairs, config.training.seed, config.data.shuffle_targets, config.data.unity_test)
+    data = config.data
+    stream = SampleStream(
+        train_pairs, config.training.seed, shuffle_targets=data.shuffle_targets, unity_test=data.unity_test
+    )
     if state is None:
         space = space_of(config, kind, stream)
     else:  # its networks expect the statistics of the data on which it began

@@ -41,7 +41,8 @@ def tiny_config(**options) -> RunConfig:
 
 def tiny_stream(config: RunConfig, pairs: FakePairs | None = None) -> SampleStream:
     pairs = pairs or FakePairs(PAIRS, FRAMES, config.model.encoding_dim, random=True, labels=True)
-    return SampleStream(pairs, config.training.seed, config.data.shuffle_targets, config.data.unity_test)
+    data = config.data
+    return SampleStream(pairs, config.training.seed, shuffle_targets=data.shuffle_targets, unity_test=data.unity_test)
 
 
 def tiny_space(stream: SampleStream) -> Space:
