@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "base": ["Codec"],
         "encodec": ["EncodecCodec"],
-        "mel": ["FineMelCodec", "MelCodec"],
+        "mel": ["MelCodec", "SlaneyMelCodec"],
         "by_name": ["codec_class", "codec_identity", "open_codec"],
         "options": ["CODECS"],
     },

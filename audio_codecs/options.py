@@ -3,6 +3,8 @@
 A codec's definition is its class: see `audio_codecs.base.Codec`.
 """
 
+from typing import Literal
+
 from registry import Options, Registry, opt
 
 CODECS = Registry("audio codec")
@@ -19,6 +21,14 @@ class EncodecOptions(Options):
     )
 
 
+class MelOptions(Options):
+    """log-mel"""
+
+    decoder: Literal["learned", "griffin_lim"] | None = opt(
+        None, "from latents to sound; default: learned, where its weights are there", per_call=True
+    )
+
+
 CODECS.add("encodec_24khz", "audio_codecs.encodec:EncodecCodec", EncodecOptions)
-CODECS.add("mel", "audio_codecs.mel:MelCodec")
-CODECS.add("mel_fine", "audio_codecs.mel:FineMelCodec")
+CODECS.add("mel", "audio_codecs.mel:MelCodec", MelOptions)
+CODECS.add("mel_slaney", "audio_codecs.mel:SlaneyMelCodec")

@@ -6,6 +6,7 @@ generation from noise knows the labels that its user gives, so `labels` may lack
 """
 
 from kinds.audio.options import AudioOptions
+from kinds.decoder.options import DecoderOptions
 from registry import Options, Registry, opt
 
 KINDS = Registry("kind of data")
@@ -26,6 +27,11 @@ class DataOptions(Options):
         None, "conditions for networks that take them, joined by +; alpha: the noise level", shapes_run=True
     )
 
+    def check(self, config) -> None:
+        kind, generator = config.chosen("kind").part, config.chosen("generator").part
+        if bool(kind.facts.get("decodes")) != bool(generator.facts.get("decodes")):
+            raise ValueError(f"--generator {generator.name} does not make what --kind {kind.name} needs")
+
     def remarks(self, config) -> list[str]:
         if self.shuffle_targets and self.unity_test:
             return ["note: shuffle_targets has no effect with unity_test: the target is the input itself"]
@@ -33,4 +39,5 @@ class DataOptions(Options):
 
 
 KINDS.add("audio", "kinds.audio.kind:AudioKind", AudioOptions)
+KINDS.add("decoder", "kinds.decoder.kind:DecoderKind", DecoderOptions, decodes=True)
 CONDITIONS.add("alpha", "synthesis.conditions:noise_level")

@@ -102,6 +102,13 @@ class PatchOptions(TransformerOptions):
         return self
 
 
+class SpectrumOptions(Options):
+    """spectrum"""
+
+    width: int = opt(192, "token width", ge=8, shapes_run=True)
+    num_layers: int = opt(4, "transformer blocks per stage", ge=1, shapes_run=True)
+
+
 class DiscriminatorOptions(Options):
     """discriminator"""
 
@@ -142,6 +149,7 @@ class EnergyOptions(Options):
 
 GENERATORS.add("cascade", "models.cascade_generator:CascadeGenerator.from_options", CascadeOptions)
 GENERATORS.add("patch", "models.patch_generator:PatchCascadeGenerator.from_options", PatchOptions)
+GENERATORS.add("spectrum", "audio_codecs.spectrum_decoder:SpectrumDecoder.from_options", SpectrumOptions, decodes=True)
 
 DISCRIMINATORS.add("conv", "models.discriminators:ConvDiscriminator.from_options", DiscriminatorOptions)
 DISCRIMINATORS.add("spectrogram", "models.discriminators:SpectrogramDiscriminator.from_options", DiscriminatorOptions)

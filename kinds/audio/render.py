@@ -95,6 +95,8 @@ def generate_from_noise(
 @torch.no_grad()
 def decode(codec, latents_BDT: Tensor) -> np.ndarray:
     """Audio `[B, N]`, float32, on the host; long clips piece by piece."""
+    if codec.streams:
+        return codec.decode(latents_BDT)[:, 0].float().cpu().numpy()
     make = partial(_decode_piece, codec, latents_BDT)
     frames = latents_BDT.shape[2]
     return join_windows(make, frames, PIECE_FRAMES, PIECE_OVERLAP, PIECE_FADE, rate=codec.hop)[:, 0].numpy()
