@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "base": ["Codec"],
         "encodec": ["EncodecCodec"],
         "mel": ["MelCodec", "SlaneyMelCodec"],
-        "by_name": ["codec_class", "codec_identity", "open_codec"],
+        "by_name": ["codec_class", "codec_identity", "codec_options", "open_codec"],
         "options": ["CODECS"],
     },
 )

@@ -36,3 +36,12 @@ def codec_class(name: str) -> type[Codec]:
         close = difflib.get_close_matches(name, CODECS, n=1, cutoff=0.0)[0]
         raise UserError(f"There is no codec {name!r}; did you mean {close!r}? (--codec takes: {', '.join(CODECS)})")
     return CODECS[name].load()
+
+
+def codec_options(name: str, decoder: str | None = None) -> Options:
+    """The codec's default options, with another decoder if one is named. Raises UserError if it has no choice."""
+    if decoder is None:
+        return CODECS[codec_class(name).name].options()
+    if "decoder" not in CODECS[codec_class(name).name].options.model_fields:
+        raise UserError(f"--decoder {decoder} has no effect: the codec {name} has one decoder; leave it out.")
+    return CODECS[name].options(decoder=decoder)

@@ -71,8 +71,8 @@ class MelCodec:
         Raises:
             UserError: the decoder's weights are damaged, missing or of another codec.
         """
-        options = options or MelOptions()
-        if options.decoder == "griffin_lim" or not cls.has_weights:
+        options = options if isinstance(options, MelOptions) else MelOptions()
+        if not cls.has_weights or options.decoder == "griffin_lim":
             cls._refuse(weights)
             return cls(device)
         if weights is None and options.decoder is None and not SHIPPED.is_dir():
@@ -125,6 +125,12 @@ class SlaneyMelCodec(MelCodec):
     name = "mel_slaney"
     parameters: ClassVar[dict[str, object]] = PARAMETERS
     has_weights = False
+
+    @classmethod
+    def identify(cls, weights: str | Path | None = None, options: Options | None = None) -> str:
+        """The codec's name and a digest of all parameters of `encode`. Raises UserError if weights are given."""
+        cls._refuse(weights)
+        return super().identify()
 
     @classmethod
     def filters(cls) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Literal
 from registry import Options, Registry, opt
 
 CODECS = Registry("audio codec")
+DECODERS = ("learned", "griffin_lim")  # of log-mel latents
 
 
 class EncodecOptions(Options):

@@ -109,7 +109,7 @@ def _read_export(folder: Path) -> dict:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from earlier_versions import upgraded_space
+    from earlier_versions import upgraded_space, with_current_codec
 
     try:
         described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
@@ -120,8 +120,9 @@ def _read_export(folder: Path) -> dict:
             space = described["space"] | statistics
         else:
             space = upgraded_space(described["latents"] | statistics)
+        config, space = with_current_codec(described["config"], space)
         return {
-            "config": described["config"],
+            "config": config,
             "space": space,
             "weights": tensors,
             "trained_to": described["trained_to"],

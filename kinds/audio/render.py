@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audio_codecs import codec_identity, open_codec
+from audio_codecs import codec_identity, codec_options, open_codec
 from errors import UserError
 from synthesis.draws import Draw, plain
 from synthesis.generation import generate
@@ -130,8 +130,8 @@ def _in_batches(make: Callable, draws: Sequence[Draw], size: int, workers: int) 
             yield from pending.popleft().result()
 
 
-def open_generators_codec(loaded: LoadedGenerator, weights: str | None, device: str):
-    """The codec that the generator was trained with.
+def open_generators_codec(loaded: LoadedGenerator, weights: str | None, device: str, decoder: str | None = None):
+    """The codec that the generator was trained with, with another decoder if one is named.
 
     Raises:
         UserError: it was trained on another kind of data, or the codec's weights are not available or differ from
@@ -141,7 +141,7 @@ def open_generators_codec(loaded: LoadedGenerator, weights: str | None, device: 
         raise UserError(f"the generator of {loaded.trained_to} makes {loaded.space.kind}, not audio")
     name, weights = loaded.space.about["codec"], weights or loaded.config.chosen("kind").options.codec_weights
     chosen = loaded.config.choices.get("codec")
-    options = chosen.options if chosen else None
+    options = codec_options(name, decoder) if decoder or not chosen else chosen.options
     identity = codec_identity(name, weights, options)
     if identity != loaded.space.identity:
         raise UserError(
