@@ -51,20 +51,26 @@ def plucked(rng: np.random.Generator) -> Voice:
 
     def voice(hertz, held, rate, rng):
         period = rate / float(hertz[0])
-        whole, part = divmod(period - loss, 1.0)
+        absorbed = min(loss, 12.0 / float(hertz[0]) * (period / _TAU) ** 2)  # so that high tones ring for a moment
+        whole = int(period - absorbed) - 1
         burst = np.zeros(len(hertz))
         length = min(len(burst), int(period))
         burst[:length] = lfilter([1.0 - soft], [1.0, -soft], rng.uniform(-1.0, 1.0, length))
         burst = burst - np.roll(burst, max(1, int(place * period)))
-        taps = np.convolve([1.0 - loss, loss], [1.0 - part, part])
-        loop = np.zeros(int(whole) + 3)
+        taps = np.convolve([1.0 - absorbed, absorbed], _delay(period - absorbed - whole))
+        loop = np.zeros(whole + 5)
         loop[0] = 1.0
-        loop[int(whole) : int(whole) + 3] -= taps * 10.0 ** (-3.0 * period / rate / ring)
+        loop[whole:] -= taps * 10.0 ** (-3.0 * period / rate / ring)
         sound = lfilter([1.0], loop, burst)
         sound *= _released(len(sound), held, rate, damp)
         return _faded(_unit(sound), rate)
 
     return voice
+
+
+def _delay(samples: float) -> np.ndarray:
+    """Lagrange's interpolator: a filter of four taps that delays by 1 to 2 samples and hardly damps."""
+    return np.array([np.prod([(samples - j) / (i - j) for j in range(4) if j != i]) for i in range(4)])
 
 
 @instrument(33, 96)
