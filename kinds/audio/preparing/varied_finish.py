@@ -11,7 +11,7 @@ ANY_LEVEL_SHARE = 0.2
 QUIETEST_DBFS, LOUDEST_RMS_DBFS, SOFTEST_RMS_DBFS = -50.0, -12.0, -20.0
 _MOST_LIMITING = 2.5  # how far above the ceiling the limiter may be driven
 _LOWEST_HZ = 10.0  # an offset is removed by a high-pass, so that silence stays silent
-_LOOK_AHEAD = 0.004  # seconds
+_EARLIER = 0.004  # seconds
 
 
 def finish(wav: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
@@ -65,6 +65,6 @@ def limited(wav: np.ndarray, sample_rate: int) -> np.ndarray:
     gain = np.minimum(1.0, CEILING / np.maximum(np.abs(wav), 1e-9))
     if len(wav) == 0 or gain.min() == 1.0:
         return wav
-    size = 2 * int(_LOOK_AHEAD * sample_rate) + 1
+    size = 2 * int(_EARLIER * sample_rate) + 1
     smooth = uniform_filter1d(minimum_filter1d(gain, size), size)
     return np.clip(wav * smooth, -CEILING, CEILING)
