@@ -260,13 +260,7 @@ def _stage(options: Options, sources: list[Source], staging: Path) -> list[Stage
         return run_all(work, sources, options.processes, progress)
 
 
-def _make(
-    options: Options,
-    shape: Shape,
-    sources: list[Source],
-    skipped: dict[str, str],
-    staging: Path,
-) -> Manifest:
+def _make(options: Options, shape: Shape, sources: list[Source], skipped: dict[str, str], staging: Path) -> Manifest:
     songs = _stage(options, sources, staging)
     skipped, usable = skipped | {song.name: song.reason for song in songs if song.reason}, []
     kept: dict[str, str] = {}
