@@ -14,7 +14,7 @@ def songs(tmp_path_factory):
     from kinds.audio.preparing.prepare import Options, prepare
 
     folder = tmp_path_factory.mktemp("songs") / "pairs"
-    prepare(Options(demo=True, demo_songs=4, workers=1, output_dir=folder))
+    prepare(Options(demo="songs", demo_songs=4, workers=1, output_dir=folder))
     return folder
 
 

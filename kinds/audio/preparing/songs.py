@@ -18,6 +18,7 @@ import numpy as np
 from errors import UserError
 from kinds.audio.files import AUDIO_SUFFIXES, AudioError, peak_scale, read_audio, rms_dbfs, write_wav
 from kinds.audio.preparing.demo_music import demo_song
+from kinds.audio.preparing.varied_music import Varied, varied_song
 from runtime.files import file_digest, write_text
 
 SILENT_DBFS = -60.0
@@ -33,6 +34,7 @@ Runs = tuple[tuple[int, int], ...]
 class Source:
     """Where a song comes from: a file, or the seed and the length in seconds of a demo song. `name` is shown to users.
 
+    `varied` says how varied demo music is played; None for the usual demo songs.
     `digest` identifies the contents; it is empty before `identified` and for a file that cannot be read.
     """
 
@@ -41,11 +43,14 @@ class Source:
     demo_seed: int = 0
     demo_seconds: float = 0.0
     digest: str = ""
+    varied: Varied | None = None
 
     def identified(self) -> "Source":
         """The same source with its digest."""
         if self.path is None:
             text = f"demo {self.demo_seed} {self.demo_seconds}"
+            if self.varied is not None:
+                text = self.varied.identity(self.demo_seed, self.demo_seconds)
             return replace(self, digest=hashlib.sha256(text.encode()).hexdigest()[:32])
         try:
             return replace(self, digest=file_digest(Path(self.path)))
@@ -53,7 +58,9 @@ class Source:
             return self
 
     def read(self, sample_rate: int) -> np.ndarray:
-        """The song -> float32 [N]. Raises AudioError."""
+        """The song -> float32 [N]. Raises AudioError, and UserError for a soundfont that cannot be played."""
+        if self.varied is not None:
+            return varied_song(self.demo_seed, self.demo_seconds, sample_rate, self.varied.soundfont)
         if self.path is None:
             return demo_song(self.demo_seed, self.demo_seconds, sample_rate)
         return read_audio(self.path, sample_rate)
@@ -108,9 +115,9 @@ def _identity(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def demo_sources(count: int, seconds: float, seed: int) -> list[Source]:
-    """The songs of a demo dataset."""
-    return [Source(f"demo/song_{i:04d}", None, seed * 100_000 + i, seconds) for i in range(count)]
+def demo_sources(count: int, seconds: float, seed: int, varied: Varied | None = None) -> list[Source]:
+    """The songs of a demo dataset: the usual ones, or varied ones played as `varied` says."""
+    return [Source(f"demo/song_{i:04d}", None, seed * 100_000 + i, seconds, varied=varied) for i in range(count)]
 
 
 def clip_path(staging: Path, digest: str, clip: int) -> Path:
