@@ -7,6 +7,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from audio_codecs.stft import HOP, N_FFT, Stft
 
@@ -54,8 +55,9 @@ class PhaseTracker:
     """Phases of partials that continue from frame to frame, for a signal in one or several pieces.
 
     Single-pass spectrogram inversion (Beauregard, Harish, Wyse 2015): each bin belongs to its nearest peak; the phase
-    at a peak goes on with the peak's frequency, which is found by a parabola through three log magnitudes; the bins
-    around it are locked to it. Good for held tones, and a far better start for Griffin-Lim than random phases.
+    at a peak goes on with the peak's frequency, and the bins around it are locked to it. The frequency follows from
+    three magnitudes, exactly for a tone under a Hann window (Agrez 2002). Good for held tones, and a far
+    better start for Griffin-Lim than random phases.
     """
 
     def __init__(self) -> None:
@@ -81,18 +83,16 @@ class PhaseTracker:
 def _nearest_peaks(magnitude_BTF: Tensor) -> tuple[Tensor, Tensor]:
     """The bin of the peak that each bin belongs to, and what is added to that peak's phase to give the bin's, within
     one turn of a frame: [B, T, F] twice."""
-    log_BTF = magnitude_BTF.clamp(min=1e-9).log()
-    low, middle, high = log_BTF[..., :-2], log_BTF[..., 1:-1], log_BTF[..., 2:]
-    curvature = low - 2 * middle + high
-    offset = (0.5 * (low - high) / curvature.clamp(max=-1e-6)).clamp(-0.5, 0.5)
-    offset_BTF = torch.nn.functional.pad(offset, (1, 1))
-    is_peak_BTF = torch.nn.functional.pad((middle > low) & (middle >= high), (1, 1))
+    low, middle, high = magnitude_BTF[..., :-2], magnitude_BTF[..., 1:-1], magnitude_BTF[..., 2:]
+    offset = (2 * (high - low) / (low + 2 * middle + high).clamp(min=1e-20)).clamp(-0.5, 0.5)
+    offset_BTF = functional.pad(offset, (1, 1))
+    is_peak_BTF = functional.pad((middle > low) & (middle >= high), (1, 1))
     bins = magnitude_BTF.shape[-1]
     k_F = torch.arange(bins, device=magnitude_BTF.device)
     below_BTF = torch.where(is_peak_BTF, k_F, -bins).cummax(-1).values
     above_BTF = torch.where(is_peak_BTF, k_F, 2 * bins).flip(-1).cummin(-1).values.flip(-1)
-    peak_BTF = torch.where(k_F - below_BTF <= above_BTF - k_F, below_BTF, above_BTF).clamp(0, bins - 1)
+    peak_BTF = torch.where(k_F - below_BTF <= above_BTF - k_F, below_BTF, above_BTF).clamp_(0, bins - 1)
     # The window is centred, so neighbouring bins of one tone have opposite signs.
-    half_turns_BTF = (k_F - peak_BTF) % 2
-    hops_BTF = (peak_BTF + offset_BTF.gather(-1, peak_BTF)) * (HOP / N_FFT) % 1.0
-    return peak_BTF, 2 * math.pi * (hops_BTF + 0.5 * half_turns_BTF)
+    half_turns_BTF = (k_F - peak_BTF).bitwise_and_(1)
+    hops_BTF = (peak_BTF + offset_BTF.gather(-1, peak_BTF)) * (HOP / N_FFT) + 0.5 * half_turns_BTF
+    return peak_BTF, 2 * math.pi * (hops_BTF - hops_BTF.floor())
