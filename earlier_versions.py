@@ -117,8 +117,9 @@ _SLANEY = "mel-09117f97a404a52d"  # the latents of the codec that was called `me
 RENAMED_CODECS = {"mel_fine": "mel"}
 
 
-def with_current_codec(config: dict[str, Any], space: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Options and description of the data of a checkpoint or export, with the codec's current name."""
+def with_current_codec(state: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint or export with the codec's current name in its options and its description of the data."""
+    space = state.get("space", {})
     about, identity = space.get("about", {}), space.get("identity")
     if identity == _SLANEY and about.get("codec") == "mel":
         renamed = "mel_slaney"
@@ -126,5 +127,6 @@ def with_current_codec(config: dict[str, Any], space: dict[str, Any]) -> tuple[d
         renamed = RENAMED_CODECS[about["codec"]]
         identity = identity.replace(about["codec"], renamed, 1)
     else:
-        return config, space
-    return config | {"codec": renamed}, space | {"identity": identity, "about": about | {"codec": renamed}}
+        return state
+    space = space | {"identity": identity, "about": about | {"codec": renamed}}
+    return state | {"config": state["config"] | {"codec": renamed}, "space": space}

@@ -40,8 +40,9 @@ def codec_class(name: str) -> type[Codec]:
 
 def codec_options(name: str, decoder: str | None = None) -> Options:
     """The codec's default options, with another decoder if one is named. Raises UserError if it has no choice."""
+    part = CODECS[codec_class(name).name]
     if decoder is None:
-        return CODECS[codec_class(name).name].options()
-    if "decoder" not in CODECS[codec_class(name).name].options.model_fields:
+        return part.options()
+    if not part.facts.get("has_decoders"):
         raise UserError(f"--decoder {decoder} has no effect: the codec {name} has one decoder; leave it out.")
-    return CODECS[name].options(decoder=decoder)
+    return part.options(decoder=decoder)

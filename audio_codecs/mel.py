@@ -47,7 +47,6 @@ class MelCodec:
     parameters: ClassVar[dict[str, object]] = PARAMETERS | {"spacing_hz": 15.0, "knee_hz": 1100.0}
     sample_rate, hop, channels = SAMPLE_RATE, HOP, BANDS
     frame_rate = SAMPLE_RATE // HOP
-    has_weights = True  # of a decoder
 
     def __init__(
         self, device: str | torch.device = "cpu", rounds: int = ROUNDS, learned: LearnedDecoder | None = None
@@ -72,8 +71,7 @@ class MelCodec:
             UserError: the decoder's weights are damaged, missing or of another codec.
         """
         options = options if isinstance(options, MelOptions) else MelOptions()
-        if not cls.has_weights or options.decoder == "griffin_lim":
-            cls._refuse(weights)
+        if options.decoder == "griffin_lim":
             return cls(device)
         if weights is None and options.decoder is None and not SHIPPED.is_dir():
             return cls(device)
@@ -84,14 +82,6 @@ class MelCodec:
         """The codec's name and a digest of all parameters of `encode`."""
         digest = hashlib.sha256(json.dumps(cls.parameters, sort_keys=True).encode()).hexdigest()
         return f"mel-{digest[:16]}"
-
-    @classmethod
-    def _refuse(cls, weights: str | Path | None) -> None:
-        if weights is not None:
-            raise UserError(
-                f"The codec {cls.name!r} uses no weights with Griffin-Lim, but --codec_weights {weights} was given; "
-                "leave --codec_weights out."
-            )
 
     def encode(self, wav_B1N: Tensor) -> Tensor:
         """Audio [B, 1, N], N >= 1 -> log-mel [B, 128, ceil(N / 320)], float32, differentiable."""
@@ -124,12 +114,23 @@ class SlaneyMelCodec(MelCodec):
 
     name = "mel_slaney"
     parameters: ClassVar[dict[str, object]] = PARAMETERS
-    has_weights = False
+
+    @classmethod
+    def open(
+        cls, weights: str | Path | None = None, device: str = "cpu", options: Options | None = None
+    ) -> "SlaneyMelCodec":
+        """Build the codec; raises UserError if `weights` are given, since it has none."""
+        cls.identify(weights)
+        return cls(device)
 
     @classmethod
     def identify(cls, weights: str | Path | None = None, options: Options | None = None) -> str:
         """The codec's name and a digest of all parameters of `encode`. Raises UserError if weights are given."""
-        cls._refuse(weights)
+        if weights is not None:
+            raise UserError(
+                f"The codec {cls.name!r} has no weights, but --codec_weights {weights} was given; "
+                "leave --codec_weights out, or choose another --codec."
+            )
         return super().identify()
 
     @classmethod

@@ -31,5 +31,5 @@ class MelOptions(Options):
 
 
 CODECS.add("encodec_24khz", "audio_codecs.encodec:EncodecCodec", EncodecOptions)
-CODECS.add("mel", "audio_codecs.mel:MelCodec", MelOptions)
+CODECS.add("mel", "audio_codecs.mel:MelCodec", MelOptions, has_decoders=True)
 CODECS.add("mel_slaney", "audio_codecs.mel:SlaneyMelCodec")

@@ -144,8 +144,7 @@ def _as_current(state: Any) -> dict[str, Any] | None:
         return None
     try:
         state = upgraded(state) if state["schema"] == 1 else state
-        config, space = with_current_codec(state["config"], state["space"])
-        return state | {"config": config, "space": space}
+        return with_current_codec(state)
     except (KeyError, TypeError, AttributeError, ValueError):  # required entries are missing
         return None
 

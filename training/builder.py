@@ -180,14 +180,16 @@ def build_networks(config: RunConfig, kind: Kind | None = None) -> tuple[torch.n
     """
     model, seed = config.model, config.training.seed
     final_bias = OBJECTIVES[config.adversarial.gan_loss].facts["final_bias"]
+    widths = conditioning_of(config, kind).widths
     generator = build_generator(
-        config.chosen("generator"), model.agent, model.encoding_dim, mix_seed(seed, Purpose.WEIGHTS, 0)
+        config.chosen("generator"), model.agent, model.encoding_dim, mix_seed(seed, Purpose.WEIGHTS, 0), widths
     )
     discriminator = build_discriminator(
         config.chosen("discriminator"),
         getattr(kind, "made_channels", model.encoding_dim),
         final_bias,
         mix_seed(seed, Purpose.WEIGHTS, 1),
+        widths,
     )
     if config.data.conditions and not (takes_conditions(generator) or takes_conditions(discriminator)):
         raise UserError(
@@ -195,6 +197,18 @@ def build_networks(config: RunConfig, kind: Kind | None = None) -> tuple[torch.n
             f"--discriminator {model.discriminator} takes conditions"
         )
     return generator, discriminator
+
+
+def conditioning_of(config: RunConfig, kind: Kind | None) -> Conditioning:
+    """Raises UserError if labels are to be conditions of data that has none."""
+    vocabulary = {} if kind is None else kind.about.get("labels", {})
+    conditioning = Conditioning(config.choices.get("conditions"), vocabulary)
+    if 0 in conditioning.widths.values():
+        raise UserError(
+            f"--conditions {config.data.conditions}: the dataset in {config.data.dataset_folder} has no labels; add a "
+            "labels.csv to it, or leave labels out"
+        )
+    return conditioning
 
 
 def build_trainer(
@@ -223,7 +237,7 @@ def build_trainer(
         mask_losses=config.mask_losses,
         space=space.to(ranks.device),
         sources=Sources(config.sampling, config.chosen("mask_type"), space.rate),
-        conditioning=Conditioning(config.choices.get("conditions")),
+        conditioning=conditioning_of(config, kind),
         seed=config.training.seed,
         noisy=config.curriculum.pure_gan_mode > 0,
         amp=config.training.amp == "bf16",

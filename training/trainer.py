@@ -108,8 +108,22 @@ class Trainer:
             {name: value.to(device, non_blocking=True) for name, value in some.items()}
             for some in (batch.labels, batch.real_labels)
         )
+        labels, real_labels = (self.some_dropped(named, batch.indices) for named in (labels, real_labels))
         conditions = self.conditioning(alpha, labels, clean[0]), self.conditioning(alpha, real_labels, clean[0])
         return View(*sources, *clean, batch.indices, *conditions)
+
+    def some_dropped(self, labels: dict[str, Tensor], indices: list[int]) -> dict[str, Tensor]:
+        """Labels [B] by name: for a share of the samples all of them, and for as large a share each by itself, made
+        unknown, so that generation may name some, all or none (Ho & Salimans 2022, sec. 3)."""
+        share = self.conditioning.label_dropout
+        if share == 0 or not labels:
+            return labels
+        uniform_BK = uniform(self.seed, Purpose.LABELS, indices, (len(labels) + 1,), self.ranks.device)
+        dropped_BK = (uniform_BK[:, :1] < share) | (uniform_BK[:, 1:] < share)
+        return {
+            name: value.float().masked_fill(dropped_BK[:, k], torch.nan)
+            for k, (name, value) in enumerate(labels.items())
+        }
 
     def normalise(self, samples_BDT: Tensor) -> Tensor:
         return self.space.normalise(samples_BDT.to(self.ranks.device, non_blocking=True))

@@ -11,9 +11,9 @@ from data.pairs import ReadError
 from errors import UserError
 from kinds.audio.files import write_wav
 from kinds.audio.pairs import pair_paths
+from kinds.decoder.__main__ import ship
 from kinds.decoder.kind import DecoderKind
 from kinds.decoder.options import DecoderOptions
-from kinds.decoder.ship import ship
 from monitoring.log import RunLog
 from synthesis.loading import load_generator
 

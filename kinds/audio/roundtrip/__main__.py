@@ -104,11 +104,10 @@ def _opened(args: argparse.Namespace) -> dict:
 
     codecs = {}
     for name in dict.fromkeys(args.codec):
-        has_choice = "decoder" in CODECS[name].options.model_fields if name in CODECS else False
+        has_choice = name in CODECS and CODECS[name].facts.get("has_decoders")
         for decoder in dict.fromkeys(args.decoder or [None]) if has_choice else [None]:
             title = name if decoder is None else f"{name}, {decoder}"
-            weights = None if decoder == "griffin_lim" else args.codec_weights
-            codecs[title] = open_codec(name, weights, args.device, codec_options(name, decoder))
+            codecs[title] = open_codec(name, args.codec_weights, args.device, codec_options(name, decoder))
     return codecs
 
 

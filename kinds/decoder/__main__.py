@@ -1,6 +1,6 @@
 """Packs a trained decoder for use: half precision, with a digest by which alteration is noticed.
 
-python -m kinds.decoder.ship checkpoints pretrained/decoder
+python -m kinds.decoder checkpoints pretrained/decoder
 """
 
 import argparse
@@ -35,9 +35,9 @@ def ship(run: Path, folder: Path) -> None:
         raise UserError(f"{folder} cannot be written ({error.strerror or error}); give another folder") from None
 
 
-@reports_user_errors("python -m kinds.decoder.ship")
+@reports_user_errors("python -m kinds.decoder")
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m kinds.decoder.ship", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m kinds.decoder", description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="a run's folder, an export or a checkpoint")
     parser.add_argument("folder", type=Path, help="where to write, for example pretrained/decoder")
     args = parser.parse_args(argv)
