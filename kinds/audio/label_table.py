@@ -77,25 +77,21 @@ def _text_of(path: Path) -> str:
         raise UserError(f"{path} cannot be read ({error.strerror or error}); check the path of the labels.") from None
     encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
-        return content.decode(encoding)
+        return content.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError:
         raise UserError(f"{path} is not text in UTF-8; save it as CSV in UTF-8.") from None
 
 
 def _delimiter(text: str, key: str) -> str | None:
-    """The delimiter by which the first line holds `key`."""
-    first = next(iter(io.StringIO(text)), "")
+    """The delimiter by which the first row holds `key`."""
     for delimiter in _DELIMITERS:
-        if key in _names(first, delimiter):
+        try:
+            first = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
+        except csv.Error:
+            continue
+        if key in [clean(name).casefold() for name in first]:
             return delimiter
     return None
-
-
-def _names(line: str, delimiter: str) -> list[str]:
-    try:
-        return [clean(name).casefold() for name in next(csv.reader([line], delimiter=delimiter), [])]
-    except csv.Error:
-        return []
 
 
 def _columns(path: Path, header: Sequence[str], key: str) -> tuple[int, tuple[str, ...]]:
@@ -107,7 +103,7 @@ def _columns(path: Path, header: Sequence[str], key: str) -> tuple[int, tuple[st
     wrong = [name for name in columns if not name or "=" in name]
     if wrong:
         raise UserError(f"{path} has a column named {wrong[0]!r}; a label's name has a letter or more and no '='.")
-    twice = [name for i, name in enumerate(columns) if name in columns[:i]]
+    twice = [name for i, name in enumerate(header) if name in header[:i]]
     if twice:
         raise UserError(f"{path} has two columns named {twice[0]!r}; rename or remove one.")
     return place, columns

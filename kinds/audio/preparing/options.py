@@ -1,5 +1,6 @@
 """Options of prepare_dataset.py."""
 
+import difflib
 import os
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +11,7 @@ from audio_codecs.options import CODECS
 from kinds.audio.files import SAMPLE_RATE
 
 DURATION, DEMO_DURATION = 16.0, 4.0
+LABEL_SOURCES = ("folder", "tags", "tempo")  # besides files
 
 
 class Options(BaseModel):
@@ -29,6 +31,7 @@ class Options(BaseModel):
     demo: Literal["songs", "varied"] | None = None
     demo_songs: Annotated[int, Field(ge=2, le=100_000)] = 26
     soundfont: Path | None = None
+    labels: str | None = None
     overwrite: bool = False
 
     @field_validator("codec")
@@ -38,6 +41,26 @@ class Options(BaseModel):
             return codec if codec is None else CODECS.named(codec)[0].name
         except ValueError as error:
             raise ValueError(f"it must be {error}") from None
+
+    @field_validator("labels")
+    @classmethod
+    def _places(cls, labels: str | None) -> str | None:
+        places = _split(labels)
+        if labels is not None and not all(places):
+            raise ValueError(f"it must be one or more of {', '.join(LABEL_SOURCES)} and CSV files, joined by commas")
+        if len(set(places)) < len(places):
+            raise ValueError("each of them is given once")
+        for place in places:
+            if place not in LABEL_SOURCES and not Path(place).is_file():
+                nearest = difflib.get_close_matches(place, LABEL_SOURCES, n=1)
+                hint = f"; did you mean {nearest[0]}?" if nearest else f" (and {', '.join(LABEL_SOURCES)} are known)"
+                raise ValueError(f"there is no file {place}{hint}")
+        return labels
+
+    @property
+    def label_places(self) -> tuple[str, ...]:
+        """Where labels come from: of `LABEL_SOURCES`, or the path of a CSV file."""
+        return _split(self.labels)
 
     @property
     def seconds(self) -> float:
@@ -50,3 +73,7 @@ class Options(BaseModel):
     @property
     def processes(self) -> int:
         return self.workers or len(os.sched_getaffinity(0))
+
+
+def _split(labels: str | None) -> tuple[str, ...]:
+    return () if labels is None else tuple(place.strip() for place in labels.split(","))

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from data.progress import progress_bar
 from data.workers import run_all
 from errors import UserError
+from kinds.audio.labels import LABELS_NAME
 from kinds.audio.pairs import (
     MANIFEST_NAME,
     UNFINISHED_NAME,
@@ -28,6 +29,7 @@ from kinds.audio.pairs import (
     read_manifest,
     write_manifest,
 )
+from kinds.audio.preparing.labels import Labelling, label_counts
 from kinds.audio.preparing.options import Options
 from kinds.audio.preparing.publish import clear_dataset, missing_files, place_files, plan_split
 from kinds.audio.preparing.songs import Source, StagedSong, demo_sources, find_sources, stage_song
@@ -62,18 +64,20 @@ def prepare(options: Options) -> Report:
     `overwrite` is set, and only once the new one is ready.
     """
     sources, skipped = _sources(options)
+    labelling = Labelling.of(options, sources)
     codec, notes = _choose_codec(options)
     sources = _identified(sources)
-    shape = _shape(options, codec, sources)
+    shape = _shape(options, codec, sources) | labelling.record()
     manifest = _check_output(options, shape)
     with _staging_folder(options.output_dir) as staging:
         if manifest is not None:
-            notes += _restore(options, manifest, sources, staging)
+            notes += _restore(options, manifest, sources, labelling, staging)
         else:
-            manifest = _make(options, shape, sources, skipped, staging)
+            manifest = _make(options, shape, sources, skipped, labelling, staging)
         if manifest.split_by == "time":
             notes.append("There is only one usable song: its end is held out for validation. More songs are better.")
         manifest = _add_latents(options, manifest)
+    notes += [*labelling.notes, *label_counts(options.output_dir)]
     return Report(manifest=manifest, notes=notes)
 
 
@@ -172,7 +176,8 @@ def _check_output(options: Options, shape: Shape) -> Manifest | None:
         raise UserError(f"{output / MANIFEST_NAME} is damaged; {remedy}.") from None
     if manifest is not None:
         there = _shape_of(manifest)
-        other = [f"{key} {there.get(key)} instead of {shape[key]}" for key in shape if there.get(key) != shape[key]]
+        asked = {"labels": None} | shape
+        other = [f"{key} {there.get(key)} instead of {asked[key]}" for key in asked if there.get(key) != asked[key]]
         if not other:
             return manifest
         if not options.overwrite:
@@ -218,7 +223,14 @@ def _stage(options: Options, sources: list[Source], staging: Path) -> list[Stage
         return run_all(work, sources, options.processes, progress)
 
 
-def _make(options: Options, shape: Shape, sources: list[Source], skipped: dict[str, str], staging: Path) -> Manifest:
+def _make(
+    options: Options,
+    shape: Shape,
+    sources: list[Source],
+    skipped: dict[str, str],
+    labelling: Labelling,
+    staging: Path,
+) -> Manifest:
     songs = _stage(options, sources, staging)
     skipped, usable = skipped | {song.name: song.reason for song in songs if song.reason}, []
     kept: dict[str, str] = {}
@@ -240,6 +252,7 @@ def _make(options: Options, shape: Shape, sources: list[Source], skipped: dict[s
     clear_dataset(output, latents_too=options.overwrite)
     files = missing_files(output, origins, options.clip_samples)
     place_files(staging / f"{options.clip_samples}", files)
+    labelling.write(origins)
     counts = {split: sum(len(o.pairs()) for o in origins if o.split == split) for split in ("train", "val")}
     manifest = Manifest(
         made_by=PROGRAM,
@@ -259,16 +272,22 @@ def _make(options: Options, shape: Shape, sources: list[Source], skipped: dict[s
     return manifest
 
 
-def _restore(options: Options, manifest: Manifest, sources: list[Source], staging: Path) -> list[str]:
+def _restore(
+    options: Options, manifest: Manifest, sources: list[Source], labelling: Labelling, staging: Path
+) -> list[str]:
     """Make missing or truncated files of a finished dataset again -> remarks for the user."""
     origins = [SongOrigin.parse(line) for line in manifest.songs]
     files = missing_files(options.output_dir, origins, options.clip_samples)
-    if not files:
-        return ["The dataset is complete already."]
-    digests = {digest for _, digest, _ in files}
-    _stage(options, list({s.digest: s for s in sources if s.digest in digests}.values()), staging)
-    place_files(staging / f"{options.clip_samples}", files)
-    return [f"{len(files)} missing files were made again."]
+    notes = []
+    if files:
+        digests = {digest for _, digest, _ in files}
+        _stage(options, list({s.digest: s for s in sources if s.digest in digests}.values()), staging)
+        place_files(staging / f"{options.clip_samples}", files)
+        notes.append(f"{len(files)} missing files were made again.")
+    if labelling.is_missing():
+        labelling.write(origins)
+        notes.append(f"The missing {LABELS_NAME} was made.")
+    return notes or ["The dataset is complete already."]
 
 
 def _add_latents(options: Options, manifest: Manifest) -> Manifest:
