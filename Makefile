@@ -20,7 +20,7 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	@if $(PYTHON) -c 'import sys, torch; sys.exit(tuple(map(int, torch.__version__.split(".")[:2])) < (2, 6))' 2>/dev/null; \
 	then $(PYTHON) -m venv --system-site-packages $(VENV) && grep -Ev '^(torch|numpy)==' constraints.txt > $(VENV)/constraints.txt; \
 	else $(PYTHON) -m venv $(VENV) && cp constraints.txt $(VENV)/constraints.txt; fi
-	$(BIN)/pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[encodec,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[encodec,dev,tags]'
 	@$(OPTIONAL) -e '.[notes]' $(QUIET) && $(BIN)/pip install --quiet --no-deps basic-pitch==0.4.0 $(QUIET) \
 	  || echo "optional, not installed: the notes ruler of evaluate.py (onnxruntime, basic-pitch)"
 	@$(OPTIONAL) -e '.[roundtrip]' $(QUIET) \

@@ -1,6 +1,7 @@
 """A folder of music -> a dataset of consecutive pairs of clips, split by song, with its latents: ready to train on.
 
     python prepare_dataset.py --input_dir MUSIC --duration 16
+    python prepare_dataset.py --input_dir MUSIC --labels folder,tags,tempo,more.csv
     python prepare_dataset.py --demo
     python prepare_dataset.py --demo varied --soundfont FluidR3_GM.sf2
 
@@ -37,6 +38,11 @@ def parse_options(arguments: list[str]) -> Options:
     codecs = ", ".join(CODECS)
     add("--codec", help=f"{codecs} (default: encodec_24khz if its weights are on this machine, else mel)")
     add("--codec_weights", type=Path, help="EnCodec weights: a Hugging Face folder or encodec_24khz-*.th")
+    add(
+        "--labels",
+        help="where labels come from, joined by commas: folder (a file's sub-folder), tags (genre, artist, mood, bpm, "
+        "key), tempo (estimated), or the path of a CSV with a column file (relative to --input_dir) and one per label",
+    )
     add("--workers", type=int, help="number of processes (default: one per core)")
     add(
         "--demo",

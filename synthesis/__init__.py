@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "conditions": ["Conditioning"],
         "draws": ["Draw", "interpolation", "plain", "variations"],
         "generation": ["generate"],
+        "labels": ["parse_labels"],
         "loading": ["LoadedGenerator", "export_generator", "load_generator"],
         "noise": ["source_noise"],
         "sampler": ["noise_levels", "sample"],

@@ -16,9 +16,11 @@ from data.pairs import ReadError
 from earlier_versions import RENAMED_CODECS
 from errors import UserError
 from kinds.audio.encode import CacheTask, Progress, bring_up_to_date
+from kinds.audio.labels import PairLabels, read_labels
 from kinds.audio.latent_index import Index, read_index
 from kinds.audio.pairs import UNFINISHED_NAME, read_manifest
 from registry import Options
+from synthesis.labels import Vocabulary
 
 DEFAULT_CODEC = "mel"  # of datasets made by hand, which specify no codec
 _MAX_OPEN_SHARDS = 256
@@ -63,7 +65,9 @@ def open_pairs(
                 f"There are no latents of {task.train_dir} in {task.cache_dir}; let the first rank build them."
             )
     shards = _Shards(task.cache_dir)
-    return LatentPairs("train", index, shards), LatentPairs("val", index, shards)
+    names = {split: [name for name, _, _ in pairs] for split, pairs in index.pairs.items()}
+    labels = read_labels({"train": task.train_dir, "val": task.val_dir}, names)
+    return LatentPairs("train", index, shards, labels["train"]), LatentPairs("val", index, shards, labels["val"])
 
 
 def _cache_task(
@@ -123,8 +127,8 @@ class LatentPairs:
         max_abs_error: the largest rounding error of the float16 latents on disk.
     """
 
-    def __init__(self, split: str, index: Index, shards: "_Shards"):
-        self.split, self._shards = split, shards
+    def __init__(self, split: str, index: Index, shards: "_Shards", labels: PairLabels):
+        self.split, self._shards, self._labels = split, shards, labels
         self.names = [name for name, _, _ in index.pairs[split]]
         self.frames, self.channels = index.frames, len(index.mean)
         self.crop_frames = self.frames
@@ -161,8 +165,22 @@ class LatentPairs:
         return whole_DT[:, start : start + self.crop_frames]
 
     def labels(self, i: int) -> dict[str, float]:
-        """None yet."""
-        return {}
+        """Labels of pair i by name, as `vocabulary` describes them: an index or a number, NaN where missing."""
+        return self._labels.of(i)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What the labels mean, taken from the training pairs; see `synthesis.labels`. Empty without labels."""
+        return self._labels.vocabulary
+
+    @property
+    def labels_digest(self) -> str:
+        """Equal for equal labels of equal meaning; "" without labels."""
+        return self._labels.digest
+
+    def use_vocabulary(self, vocabulary: Vocabulary) -> None:
+        """Express the labels in another vocabulary, such as that of a checkpoint; what it does not know is NaN."""
+        self._labels.use(vocabulary)
 
     def input(self, i: int) -> np.ndarray:
         """Latents of the input clip of pair i: float16 [D, T], a read-only memory map. Raises ReadError."""

@@ -94,9 +94,20 @@ def demo_song(seed: int, seconds: float, sample_rate: int = SAMPLE_RATE) -> np.n
     """A song of exactly `seconds` -> float32 [N], about -18 dBFS, peak below 0.95; the same for the same seed."""
     if seconds <= 0 or sample_rate <= 0:
         raise ValueError("demo_song takes a positive length and sample rate")
-    rng = np.random.default_rng([seed, 0x6D757369])
+    rng = _generator(seed)
     song = compose(rng, seconds)
     return perform(song, seconds, sample_rate, rng)
+
+
+def demo_labels(seed: int, seconds: float) -> dict[str, str]:
+    """What `demo_song` plays for these arguments: its "style" (drums), "tempo" (beats a minute), "mode" and "lead"."""
+    song = compose(_generator(seed), seconds)
+    lead = next(name for name, timbre in LEADS.items() if timbre is song.timbres["lead"])
+    return {"style": song.drums, "tempo": f"{song.tempo:.2f}", "mode": song.mode, "lead": lead}
+
+
+def _generator(seed: int) -> np.random.Generator:
+    return np.random.default_rng([seed, 0x6D757369])
 
 
 def compose(rng: np.random.Generator, seconds: float) -> Song:

@@ -13,15 +13,13 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel
 
-from audio_codecs.options import CODECS
 from data.progress import progress_bar
 from data.workers import run_all
 from errors import UserError
-from kinds.audio.files import SAMPLE_RATE
+from kinds.audio.labels import LABELS_NAME
 from kinds.audio.pairs import (
     MANIFEST_NAME,
     UNFINISHED_NAME,
@@ -31,55 +29,17 @@ from kinds.audio.pairs import (
     read_manifest,
     write_manifest,
 )
+from kinds.audio.preparing.labels import Labelling, label_counts
+from kinds.audio.preparing.options import Options
 from kinds.audio.preparing.publish import clear_dataset, missing_files, place_files, plan_split
 from kinds.audio.preparing.songs import Source, StagedSong, demo_sources, find_sources, stage_song
 from kinds.audio.preparing.varied_music import Varied
 from runtime.files import locked
 
-DURATION, DEMO_DURATION, DEMO_CLIPS = 16.0, 4.0, 5
+DEMO_CLIPS = 5
 PROGRAM = "prepare_dataset.py"
 
 Shape = dict[str, str | int | float | bool | None]
-
-
-class Options(BaseModel):
-    """Options of prepare_dataset.py; `duration` in seconds, None where the default depends on others."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    input_dir: Path | None = None
-    output_dir: Path = Path("dataset_pairs_wav")
-    duration: Annotated[float, Field(ge=0.5, le=600.0)] | None = None
-    sample_rate: Annotated[int, Field(ge=8000, le=192_000)] = SAMPLE_RATE
-    val_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 42
-    codec: str | None = None
-    codec_weights: Path | None = None
-    workers: Annotated[int, Field(ge=1, le=1024)] | None = None
-    demo: Literal["songs", "varied"] | None = None
-    demo_songs: Annotated[int, Field(ge=2, le=100_000)] = 26
-    soundfont: Path | None = None
-    overwrite: bool = False
-
-    @field_validator("codec")
-    @classmethod
-    def _known(cls, codec: str | None) -> str | None:
-        try:
-            return codec if codec is None else CODECS.named(codec)[0].name
-        except ValueError as error:
-            raise ValueError(f"it must be {error}") from None
-
-    @property
-    def seconds(self) -> float:
-        return self.duration or (DEMO_DURATION if self.demo else DURATION)
-
-    @property
-    def clip_samples(self) -> int:
-        return round(self.seconds * self.sample_rate)
-
-    @property
-    def processes(self) -> int:
-        return self.workers or len(os.sched_getaffinity(0))
 
 
 class NothingUsable(UserError):
@@ -104,18 +64,20 @@ def prepare(options: Options) -> Report:
     `overwrite` is set, and only once the new one is ready.
     """
     sources, skipped = _sources(options)
+    labelling = Labelling.of(options, sources)
     codec, notes = _choose_codec(options)
     sources = _identified(sources)
-    shape = _shape(options, codec, sources)
+    shape = _shape(options, codec, sources) | labelling.record()
     manifest = _check_output(options, shape)
     with _staging_folder(options.output_dir) as staging:
         if manifest is not None:
-            notes += _restore(options, manifest, sources, staging)
+            notes += _restore(options, manifest, sources, labelling, staging)
         else:
-            manifest = _make(options, shape, sources, skipped, staging)
+            manifest = _make(options, shape, sources, skipped, labelling, staging)
         if manifest.split_by == "time":
             notes.append("There is only one usable song: its end is held out for validation. More songs are better.")
         manifest = _add_latents(options, manifest)
+    notes += [*labelling.notes, *label_counts(options.output_dir)]
     return Report(manifest=manifest, notes=notes)
 
 
@@ -214,7 +176,8 @@ def _check_output(options: Options, shape: Shape) -> Manifest | None:
         raise UserError(f"{output / MANIFEST_NAME} is damaged; {remedy}.") from None
     if manifest is not None:
         there = _shape_of(manifest)
-        other = [f"{key} {there.get(key)} instead of {shape[key]}" for key in shape if there.get(key) != shape[key]]
+        asked = {"labels": None} | shape
+        other = [f"{key} {there.get(key)} instead of {asked[key]}" for key in asked if there.get(key) != asked[key]]
         if not other:
             return manifest
         if not options.overwrite:
@@ -260,7 +223,14 @@ def _stage(options: Options, sources: list[Source], staging: Path) -> list[Stage
         return run_all(work, sources, options.processes, progress)
 
 
-def _make(options: Options, shape: Shape, sources: list[Source], skipped: dict[str, str], staging: Path) -> Manifest:
+def _make(
+    options: Options,
+    shape: Shape,
+    sources: list[Source],
+    skipped: dict[str, str],
+    labelling: Labelling,
+    staging: Path,
+) -> Manifest:
     songs = _stage(options, sources, staging)
     skipped, usable = skipped | {song.name: song.reason for song in songs if song.reason}, []
     kept: dict[str, str] = {}
@@ -282,6 +252,7 @@ def _make(options: Options, shape: Shape, sources: list[Source], skipped: dict[s
     clear_dataset(output, latents_too=options.overwrite)
     files = missing_files(output, origins, options.clip_samples)
     place_files(staging / f"{options.clip_samples}", files)
+    labelling.write(origins)
     counts = {split: sum(len(o.pairs()) for o in origins if o.split == split) for split in ("train", "val")}
     manifest = Manifest(
         made_by=PROGRAM,
@@ -301,16 +272,22 @@ def _make(options: Options, shape: Shape, sources: list[Source], skipped: dict[s
     return manifest
 
 
-def _restore(options: Options, manifest: Manifest, sources: list[Source], staging: Path) -> list[str]:
+def _restore(
+    options: Options, manifest: Manifest, sources: list[Source], labelling: Labelling, staging: Path
+) -> list[str]:
     """Make missing or truncated files of a finished dataset again -> remarks for the user."""
     origins = [SongOrigin.parse(line) for line in manifest.songs]
     files = missing_files(options.output_dir, origins, options.clip_samples)
-    if not files:
-        return ["The dataset is complete already."]
-    digests = {digest for _, digest, _ in files}
-    _stage(options, list({s.digest: s for s in sources if s.digest in digests}.values()), staging)
-    place_files(staging / f"{options.clip_samples}", files)
-    return [f"{len(files)} missing files were made again."]
+    notes = []
+    if files:
+        digests = {digest for _, digest, _ in files}
+        _stage(options, list({s.digest: s for s in sources if s.digest in digests}.values()), staging)
+        place_files(staging / f"{options.clip_samples}", files)
+        notes.append(f"{len(files)} missing files were made again.")
+    if labelling.is_missing():
+        labelling.write(origins)
+        notes.append(f"The missing {LABELS_NAME} was made.")
+    return notes or ["The dataset is complete already."]
 
 
 def _add_latents(options: Options, manifest: Manifest) -> Manifest:
