@@ -3,10 +3,15 @@
 A kind is built as `definition(options, choices)`, from its own options and the parts that these select: see
 `kinds.base.Kind`. A condition is called as `definition(options, alpha_B, labels)` and gives a tensor [B] or [B, K];
 generation from noise knows the labels that its user gives, so `labels` may lack names.
+
+Facts of a kind: `axes` of a sample, channels included; and for kinds whose files are not audio, modules that the
+programs use in place of their own for audio: `prepares` (prepare_dataset.py), `renders` (generate.py), `evaluates`
+(evaluate.py).
 """
 
 from kinds.audio.options import AudioOptions
 from kinds.decoder.options import DecoderOptions
+from kinds.images.options import ImagesOptions
 from registry import Options, Registry, opt
 
 KINDS = Registry("kind of data")
@@ -28,9 +33,13 @@ class DataOptions(Options):
     )
 
     def check(self, config) -> None:
-        kind, generator = config.chosen("kind").part, config.chosen("generator").part
-        if bool(kind.facts.get("decodes")) != bool(generator.facts.get("decodes")):
+        kind, generator = config.chosen("kind"), config.chosen("generator").part
+        axes, takes = kind.part.facts.get("axes"), generator.facts.get("axes")
+        fits = axes is None or takes is None or axes in takes
+        if not fits or generator.facts.get("starts_from") != kind.options.observed:
             raise ValueError(f"--generator {generator.name} does not make what --kind {kind.name} needs")
+        if axes not in (None, 2) and (config.model.agent or config.chosen("mask_type").part.facts.get("hides")):
+            raise ValueError(f"mask_type and the agents do not work with --kind {kind.name}: leave them out")
 
     def remarks(self, config) -> list[str]:
         if self.shuffle_targets and self.unity_test:
@@ -38,6 +47,7 @@ class DataOptions(Options):
         return []
 
 
-KINDS.add("audio", "kinds.audio.kind:AudioKind", AudioOptions)
-KINDS.add("decoder", "kinds.decoder.kind:DecoderKind", DecoderOptions, decodes=True)
+KINDS.add("audio", "kinds.audio.kind:AudioKind", AudioOptions, axes=2)
+KINDS.add("decoder", "kinds.decoder.kind:DecoderKind", DecoderOptions, axes=2)
+KINDS.add("images", "kinds.images.kind:ImagesKind", ImagesOptions, axes=3, prepares="kinds.images.preparing")
 CONDITIONS.add("alpha", "synthesis.conditions:noise_level")

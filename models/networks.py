@@ -1,5 +1,6 @@
 """The networks of a run, built from the selected parts."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from models.conditions import Conditions, conditions_for, takes_conditions
 from models.discriminators import EnsembleDiscriminator
 from models.options import AGENTS
-from registry import Chosen, Options
+from registry import Chosen, Options, Part
 
 
 class Generated(NamedTuple):
@@ -43,25 +44,37 @@ class GuidedGenerator(nn.Module):
         return Generated(output_BDT, prepared.mask_input, prepared.mask_target, prepared.view_weights)
 
 
-def build_generator(generator: Chosen, agent: str | None, channels: int, seed: int) -> GuidedGenerator:
-    """The generator side of a run for latents of `channels`, its weights drawn from the seed."""
+def build_generator(
+    generator: Chosen, agent: str | None, channels: int, seed: int, shape: Sequence[int] = ()
+) -> GuidedGenerator:
+    """The generator side of a run for latents of `channels`, its weights drawn from the seed.
+
+    shape: of a sample; needed by networks with the fact `needs_shape`.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         prepares = None if agent is None else AGENTS[agent].load()(Options(), channels)
-        return GuidedGenerator(generator.build(channels), prepares)
+        return GuidedGenerator(_build(*generator.members[0], channels, shape=shape), prepares)
 
 
-def build_discriminator(discriminator: Chosen, channels: int, final_bias: bool, seed: int) -> nn.Module:
+def build_discriminator(
+    discriminator: Chosen, channels: int, final_bias: bool, seed: int, shape: Sequence[int] = ()
+) -> nn.Module:
     """The discriminator of a run, its weights drawn from the seed: forward(x_BDT, copies=1, return_features=False) ->
     logits_B. Names joined by `+` make an ensemble.
 
     final_bias: whether the last layer has a bias; without it if the objective ignores a common shift of all logits.
+    shape: of a sample; needed by networks with the fact `needs_shape`.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        built = discriminator.build(channels, final_bias)
-        if len(discriminator.members) == 1:
-            return built
-        return EnsembleDiscriminator(
-            {part.name: one for (part, _), one in zip(discriminator.members, built, strict=True)}
-        )
+        built = {
+            part.name: _build(part, options, channels, final_bias, shape=shape)
+            for part, options in discriminator.members
+        }
+        return EnsembleDiscriminator(built) if len(built) > 1 else next(iter(built.values()))
+
+
+def _build(part: Part, options: Options, *context, shape: Sequence[int]) -> nn.Module:
+    more = {"shape": tuple(shape)} if part.facts.get("needs_shape") else {}
+    return part.load()(options, *context, **more)

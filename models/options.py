@@ -1,7 +1,12 @@
 """Generators, discriminators, agents and masks by name, and their options. Nothing here imports torch.
 
 A generator is built as `definition(options, channels)`, a discriminator as `definition(options, channels, final_bias)`,
-an agent as `definition(options, channels)`. A mask is called as
+an agent as `definition(options, channels)`. Networks with the fact `needs_shape` also get `shape=`, that of a sample.
+Further facts: `axes`, the numbers of axes of a sample that a network takes (without it: any); `noise_size(options)`,
+for a generator that starts from a vector of that many numbers of noise; `starts_from`, for one that starts from
+something else that a kind of data computes (see `kinds.base_options.KindOptions.observed`).
+
+A mask is called as
 `definition(options, input_BDT, target_BDT, uniform_BK)`; its facts are `hides` (it masks something) and `uniforms` (the
 number K of uniform numbers that it uses).
 """
@@ -43,6 +48,24 @@ class ModelOptions(Options):
 
     def _agents(self) -> dict[str, bool]:
         return {"creative": self.use_creative_agent, "compositional": self.use_compositional_agent}
+
+    def check(self, config) -> None:
+        chosen = config.chosen("generator")
+        if "noise_size" not in chosen.part.facts:
+            return
+        used = {
+            "pure_gan_mode": config.curriculum.pure_gan_mode > 0,
+            "passes": config.sampling.passes > 1,
+            "offset_noise": config.sampling.offset_noise > 0,
+            "mask_type": self.mask_type != NONE,
+            "the agents": self.agent is not None,
+        }
+        names = [name for name, there in used.items() if there]
+        if names:
+            raise ValueError(
+                f"--generator {chosen.name} starts from noise alone, so {' and '.join(names)} would have no effect: "
+                "leave that out"
+            )
 
     @model_validator(mode="after")
     def _one_agent(self) -> "ModelOptions":
@@ -109,6 +132,28 @@ class SpectrumOptions(Options):
     num_layers: int = opt(4, "transformer blocks per stage", ge=1, shapes_run=True)
 
 
+class DcganOptions(Options):
+    """dcgan"""
+
+    noise_size: int = opt(100, "numbers in the noise vector that the generator starts from", ge=1, shapes_run=True)
+    gen_width: int = opt(64, "channels of the generator's last hidden layer; earlier ones: more", ge=4, shapes_run=True)
+    output_limit: float = opt(
+        1.0, "bound on the generator's output, in standard deviations for audio; images: 1", gt=0, shapes_run=True
+    )
+
+
+class SuperResolutionOptions(Options):
+    """super_resolution"""
+
+    upscale: int = opt(1, "factor from the small image to the large one: 2, 4, ...", ge=1, le=16, shapes_run=True)
+    blocks: int = opt(6, "residual blocks", ge=1, shapes_run=True)
+    block_width: int = opt(32, "channels of the residual blocks", ge=4, shapes_run=True)
+
+    def check(self, config) -> None:
+        if self.upscale < 2 or self.upscale & (self.upscale - 1):
+            raise ValueError(f"upscale {self.upscale} is not possible: it must be 2, 4, 8 or 16")
+
+
 class DiscriminatorOptions(Options):
     """discriminator"""
 
@@ -147,12 +192,37 @@ class EnergyOptions(Options):
     mask_energy_threshold: float = opt(0.7, "frames above this quantile of energy are taken from the input", gt=0, lt=1)
 
 
-GENERATORS.add("cascade", "models.cascade_generator:CascadeGenerator.from_options", CascadeOptions)
-GENERATORS.add("patch", "models.patch_generator:PatchCascadeGenerator.from_options", PatchOptions)
-GENERATORS.add("spectrum", "audio_codecs.spectrum_decoder:SpectrumDecoder.from_options", SpectrumOptions, decodes=True)
+GENERATORS.add("cascade", "models.cascade_generator:CascadeGenerator.from_options", CascadeOptions, axes=(2,))
+GENERATORS.add("patch", "models.patch_generator:PatchCascadeGenerator.from_options", PatchOptions, axes=(2,))
+GENERATORS.add(
+    "spectrum",
+    "audio_codecs.spectrum_decoder:SpectrumDecoder.from_options",
+    SpectrumOptions,
+    axes=(2,),
+    starts_from="latents",
+)
+GENERATORS.add(
+    "dcgan",
+    "models.dcgan:DcganGenerator.from_options",
+    DcganOptions,
+    axes=(2, 3),
+    needs_shape=True,
+    noise_size=lambda options: options.noise_size,
+)
+GENERATORS.add(
+    "super_resolution",
+    "models.super_resolution:SuperResolutionGenerator.from_options",
+    SuperResolutionOptions,
+    axes=(3,),
+    starts_from="a smaller image",
+)
 
-DISCRIMINATORS.add("conv", "models.discriminators:ConvDiscriminator.from_options", DiscriminatorOptions)
-DISCRIMINATORS.add("spectrogram", "models.discriminators:SpectrogramDiscriminator.from_options", DiscriminatorOptions)
+_OF_LATENTS = {"options": DiscriminatorOptions, "axes": (2,)}
+DISCRIMINATORS.add("conv", "models.discriminators:ConvDiscriminator.from_options", **_OF_LATENTS)
+DISCRIMINATORS.add("spectrogram", "models.discriminators:SpectrogramDiscriminator.from_options", **_OF_LATENTS)
+DISCRIMINATORS.add(
+    "dcgan", "models.dcgan:DcganDiscriminator.from_options", DiscriminatorOptions, axes=(2, 3), needs_shape=True
+)
 
 AGENTS.add("creative", "models.agents:CreativeAgent.from_options")
 AGENTS.add("compositional", "models.agents:CompositionalAgent.from_options")

@@ -34,6 +34,8 @@ class Purpose(IntEnum):
     SCALES = 16
     EASY = 17
     OFFSET = 18
+    WINDOW = 19
+    CLASSIFIER = 20
 
 
 def mix_seed(*parts: int) -> int:

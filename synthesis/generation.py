@@ -12,6 +12,7 @@ from errors import UserError
 from models.conditions import conditions_for
 from synthesis.loading import LoadedGenerator
 from synthesis.sampler import sample
+from synthesis.vectors import overlap_of
 from synthesis.windows import join_windows
 
 OVERLAP_SHARE = 4  # the generator's windows overlap by a quarter
@@ -27,7 +28,39 @@ def generate(
 ) -> Tensor:
     """Denormalised samples [B, D, T] from two sources of any length with noise level `alpha` (in `channels` only, if
     given), with the number of sampling steps of the generator's configuration."""
-    made_BDT = sample(
+    if loaded.sources.only_noise:
+        made_BDT = _from_vectors(loaded, input_BDT)
+    else:
+        made_BDT = _from_sources(loaded, input_BDT, target_BDT, alpha, channels)
+    if not made_BDT.isfinite().all():
+        raise UserError(f"the generator of {loaded.trained_to} gives NaN or infinite values: give another checkpoint")
+    return loaded.space.denormalise(made_BDT)
+
+
+def _from_vectors(loaded: LoadedGenerator, noise: Tensor) -> Tensor:
+    """Normalised samples of noise vectors [B, Z], or of [B, Z, W], longer ones of W windows that are joined."""
+
+    def make(noise_BZ: Tensor) -> Tensor:
+        more = conditions_for(loaded.network, loaded.conditioning(1.0, {}, noise_BZ))
+        return loaded.network(noise_BZ, noise_BZ, **more).output_BDT.float()
+
+    if noise.ndim == 2:
+        return make(noise)
+    windows, window = iter(noise.unbind(-1)), loaded.space.shape[-1]
+    overlap = overlap_of(window)
+    length = window + (noise.shape[-1] - 1) * (window - overlap)
+    return join_windows(lambda start, stop: make(next(windows)), length, window, overlap, fade=overlap)
+
+
+def _from_sources(
+    loaded: LoadedGenerator,
+    input_BDT: Tensor,
+    target_BDT: Tensor,
+    alpha: float,
+    channels: tuple[int, int] | None,
+) -> Tensor:
+    """Normalised samples of two sources."""
+    return sample(
         partial(_one_step, loaded),
         input_BDT,
         target_BDT,
@@ -36,9 +69,6 @@ def generate(
         channels,
         within=loaded.space.within,
     )
-    if not made_BDT.isfinite().all():
-        raise UserError(f"the generator of {loaded.trained_to} gives NaN or infinite values: give another checkpoint")
-    return loaded.space.denormalise(made_BDT)
 
 
 def _one_step(loaded: LoadedGenerator, input_BDT: Tensor, target_BDT: Tensor, alpha: float | Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from data.pairs import Pairs, ReadError
-from evaluation.metrics import diversity_ratio, nearest_train_ratio
+from evaluation.metrics import diversity_ratio, kernel_distance, nearest_train_ratio
 
 COMPARED = 64  # generated samples per validation
 KNOWN = 512  # training samples among which the nearest one is searched
@@ -68,6 +68,14 @@ class DiversityGauge:
             "diversity/ratio": diversity_ratio(generated_NF, held_out_NF),
             "diversity/nearest_train": nearest_train_ratio(generated_NF, held_out_NF, train_KF),
         }
+
+    def distance(self, statistics_NF: np.ndarray) -> float | None:
+        """How far the generated samples are from held-out ones as a set: the unbiased kernel distance, 0 if both come
+        from one distribution (so it may be slightly negative). None if there are too few samples."""
+        held_out_NF, train_KF = self._references()
+        if min(len(held_out_NF), len(train_KF)) < 2:
+            return None
+        return kernel_distance(self._scaled(statistics_NF), held_out_NF)
 
     def _references(self) -> tuple[np.ndarray, np.ndarray]:
         if self._real is None:

@@ -29,6 +29,7 @@ from runtime.seeding import Purpose, normal, uniform
 from synthesis.conditions import Conditioning
 from synthesis.sources import Sources
 from synthesis.space import Space
+from synthesis.vectors import VectorSources
 from training.optimizers import Updater
 from training.regression_loss import Regression
 from training.step_plan import StepPlan
@@ -61,6 +62,7 @@ class Trainer:
         amp: autocast of the generator to bfloat16.
         decoded_losses: losses on decoded data, if any; they are computed every `decode_every` steps.
         observe: what the generator starts from, and what it should make of it; see `kinds.base.Kind.observe`.
+        own_reals: whether the discriminator's real is the sample's own target instead of another sample's.
     """
 
     ranks: Ranks
@@ -73,7 +75,7 @@ class Trainer:
     adversarial: AdversarialOptions
     mask_losses: MaskLossOptions
     space: Space
-    sources: Sources
+    sources: Sources | VectorSources
     conditioning: Conditioning
     seed: int
     noisy: bool = True
@@ -81,6 +83,7 @@ class Trainer:
     decoded_losses: DecodedLosses | None = None
     decode_every: int = 1
     observe: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
+    own_reals: bool = False
 
     def __post_init__(self) -> None:
         self.wrapped_generator = self.ranks.wrap(self.generator)
@@ -100,13 +103,13 @@ class Trainer:
     def view(self, batch: Batch, plan: StepPlan) -> View:
         """Normalises the batch on the device and adds the step's noise and masks to the generator's sources."""
         (start_input, input_BDT), (start_target, target_BDT) = self.observed(batch.input_BDT, batch.target_BDT)
-        clean = input_BDT, target_BDT, self.clean(batch.real_BDT)
+        clean = input_BDT, target_BDT, target_BDT if self.own_reals else self.clean(batch.real_BDT)
         alpha = plan.alpha_B if self.noisy else 0.0
         sources = self.sources.mixed(start_input, start_target, alpha, batch.indices, self.seed)
         device = self.ranks.device
         labels, real_labels = (
             {name: value.to(device, non_blocking=True) for name, value in some.items()}
-            for some in (batch.labels, batch.real_labels)
+            for some in (batch.labels, batch.labels if self.own_reals else batch.real_labels)
         )
         conditions = self.conditioning(alpha, labels, clean[0]), self.conditioning(alpha, real_labels, clean[0])
         return View(*sources, *clean, batch.indices, *conditions)
