@@ -6,7 +6,8 @@ Further facts: `axes`, the numbers of axes of a sample that a network takes (wit
 for a generator that starts from a vector of that many numbers of noise; `starts_from`, for one that starts from
 something else that a kind of data computes (see `kinds.base_options.KindOptions.observed`).
 
-A mask is called as
+A classifier is built as `definition(options, columns, shape)`: the number of categories of each column of labels by its
+name, and the shape of a sample. A mask is called as
 `definition(options, input_BDT, target_BDT, uniform_BK)`; its facts are `hides` (it masks something) and `uniforms` (the
 number K of uniform numbers that it uses).
 """
@@ -21,6 +22,7 @@ GENERATORS = Registry("generator")
 DISCRIMINATORS = Registry("discriminator", joinable=True)
 AGENTS = Registry("agent")
 MASKS = Registry("mask")
+CLASSIFIERS = Registry("classifier")
 
 
 class ModelOptions(Options):
@@ -38,6 +40,9 @@ class ModelOptions(Options):
     mask_type: str = MASKS.choice(NONE, "fixed, complementary masks on the generator's two inputs")
     discriminator: str = DISCRIMINATORS.choice(
         "conv", "discriminator, or several joined by + whose logits are averaged", shapes_run=True
+    )
+    classifier: str = CLASSIFIERS.choice(
+        NONE, "auxiliary classifier: learns the labels of real samples, tells those of generated ones", shapes_run=True
     )
 
     @property
@@ -164,6 +169,16 @@ class DiscriminatorOptions(Options):
     )
 
 
+class ClassifierOptions(Options):
+    """classifier"""
+
+    classifier_width: int = opt(32, "channels of the classifier's first layer", ge=4, shapes_run=True)
+    classifier_lr: float = opt(1e-3, "learning rate of the classifier", gt=0)
+    classifier_labels: str | None = opt(
+        None, "labels to learn, joined by commas; default: all that have two or more categories", shapes_run=True
+    )
+
+
 class TemporalOptions(Options):
     """temporal masks"""
 
@@ -223,6 +238,9 @@ DISCRIMINATORS.add("spectrogram", "models.discriminators:SpectrogramDiscriminato
 DISCRIMINATORS.add(
     "dcgan", "models.dcgan:DcganDiscriminator.from_options", DiscriminatorOptions, axes=(2, 3), needs_shape=True
 )
+
+CLASSIFIERS.add(NONE, "models.classifiers:ConvClassifier.from_options")
+CLASSIFIERS.add("conv", "models.classifiers:ConvClassifier.from_options", ClassifierOptions)
 
 AGENTS.add("creative", "models.agents:CreativeAgent.from_options")
 AGENTS.add("compositional", "models.agents:CompositionalAgent.from_options")

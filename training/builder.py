@@ -18,6 +18,7 @@ from models.ema import WeightAverage
 from models.networks import build_discriminator, build_generator
 from monitoring.log import RunLog, read_metrics
 from monitoring.progress import ProgressLine
+from registry import NONE
 from runtime import files
 from runtime.distributed import Ranks, ReportedElsewhere
 from runtime.seeding import Purpose, mix_seed
@@ -25,6 +26,7 @@ from runtime.signals import StopRequest
 from synthesis.conditions import Conditioning
 from synthesis.sources import sources_of
 from synthesis.space import Space, measure_space
+from training.classification import Classifier, label_columns
 from training.compiling import compile_networks
 from training.counters import Counters
 from training.optimizers import Updater, build_optimizer
@@ -57,6 +59,7 @@ def build(config: RunConfig, ranks: Ranks, stop: StopRequest) -> Run:
         space = Space.from_state(state["space"])
     decoder = find_decoder(config, kind, space, ranks, resumed.remarks)
     trainer = build_trainer(config, ranks, space, decoder, kind)
+    trainer.classifier = build_classifier(config, ranks, train_pairs, space)
     average = WeightAverage(trainer.generator, config.model.ema_samples)
     per_step = config.training.batch_per_device(ranks.world) * ranks.world
     run = Run(
@@ -249,6 +252,24 @@ def build_trainer(
         observe=getattr(kind, "observe", None),
         own_reals=getattr(kind, "own_reals", False),
     )
+
+
+def build_classifier(config: RunConfig, ranks: Ranks, pairs: Pairs, space: Space) -> Classifier | None:
+    """The auxiliary classifier of the labels of `pairs`, if one was selected.
+
+    Raises:
+        UserError: the data have no labels that could be learned.
+    """
+    chosen = config.chosen("classifier")
+    if chosen.name == NONE:
+        return None
+    options, names = chosen.options, chosen.options.classifier_labels
+    columns = ranks.main_first(lambda: label_columns(pairs, names.split(",") if names else None))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(mix_seed(config.training.seed, Purpose.WEIGHTS, 2))
+        network = chosen.build(columns, space.shape).to(ranks.device)
+    optimizer = torch.optim.Adam(network.parameters(), lr=options.classifier_lr, fused=True)
+    return Classifier(network, Updater(network, optimizer, 0.0), columns, options.classifier_lr, ranks)
 
 
 def write_about(run: Run) -> None:

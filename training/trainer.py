@@ -9,7 +9,7 @@ Legend: B samples of this rank, D channels, T positions (audio: frames); samples
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -30,6 +30,7 @@ from synthesis.conditions import Conditioning
 from synthesis.sources import Sources
 from synthesis.space import Space
 from synthesis.vectors import VectorSources
+from training.classification import Classifier, per_label
 from training.optimizers import Updater
 from training.regression_loss import Regression
 from training.step_plan import StepPlan
@@ -49,6 +50,7 @@ class View:
     indices: list[int]
     conditions: Conditions
     real_conditions: Conditions
+    real_labels: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass
@@ -62,6 +64,7 @@ class Trainer:
         amp: autocast of the generator to bfloat16.
         decoded_losses: losses on decoded data, if any; they are computed every `decode_every` steps.
         observe: what the generator starts from, and what it should make of it; see `kinds.base.Kind.observe`.
+        classifier: the auxiliary classifier, if there is one.
         own_reals: whether the discriminator's real is the sample's own target instead of another sample's.
     """
 
@@ -84,6 +87,7 @@ class Trainer:
     decode_every: int = 1
     observe: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
     own_reals: bool = False
+    classifier: Classifier | None = None
 
     def __post_init__(self) -> None:
         self.wrapped_generator = self.ranks.wrap(self.generator)
@@ -98,6 +102,8 @@ class Trainer:
             metrics |= self.discriminator_step(view, made.output_BDT.detach(), plan)
         if plan.train_g:
             metrics |= self.generator_step(view, made, plan)
+        if self.classifier is not None:
+            metrics |= self.classifier.step(view.real_BDT, view.real_labels)
         return metrics
 
     def view(self, batch: Batch, plan: StepPlan) -> View:
@@ -112,7 +118,7 @@ class Trainer:
             for some in (batch.labels, batch.labels if self.own_reals else batch.real_labels)
         )
         conditions = self.conditioning(alpha, labels, clean[0]), self.conditioning(alpha, real_labels, clean[0])
-        return View(*sources, *clean, batch.indices, *conditions)
+        return View(*sources, *clean, batch.indices, *conditions, real_labels)
 
     def normalise(self, samples_BDT: Tensor) -> Tensor:
         return self.space.normalise(samples_BDT.to(self.ranks.device, non_blocking=True))
@@ -287,7 +293,7 @@ class Trainer:
             "optimizer_g": g.optimizer_state(),
             "optimizer_d": d.optimizer_state(),
             "skipped": torch.stack([g.bad, d.bad, g.bad_in_row, d.bad_in_row]),
-        }
+        } | ({} if self.classifier is None else {"classifier": self.classifier.state_dict()})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises KeyError, RuntimeError or ValueError if the weights have other shapes."""
@@ -296,6 +302,8 @@ class Trainer:
         (bad_g, bad_d), (row_g, row_d) = state["skipped"].view(2, 2)
         self.update_g.load(state["optimizer_g"], bad_g, row_g)
         self.update_d.load(state["optimizer_d"], bad_d, row_d)
+        if self.classifier is not None:
+            self.classifier.load_state_dict(state["classifier"])
 
 
 def weighted_mean(value_B: Tensor, weight_B: Tensor) -> Tensor:
@@ -306,6 +314,7 @@ def weighted_mean(value_B: Tensor, weight_B: Tensor) -> Tensor:
 def averaged_metrics(metrics: dict[str, float]) -> dict[str, float]:
     """Metrics of a step, averaged over all ranks, in their logged form: adversarial ones are means weighted by
     `gan_fade`. So they do not depend on the number of ranks, and `loss/d` can be compared with its baseline."""
+    metrics = per_label(metrics)
     weight = metrics.get("weight/gan_fade")
     if not weight:
         return metrics

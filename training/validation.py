@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from curriculum.alpha import ease_alpha
 from data.pairs import Pairs, ReadError
 from kinds.base import Kind
-from models.conditions import conditions_for
+from models.conditions import conditions_for, takes_conditions
 from runtime.seeding import Purpose, mix_seed, uniform
 from synthesis.sampler import sample
+from training.classification import ClassCounts
 from training.diversity import DiversityGauge
 from training.trainer import Trainer
 
@@ -78,6 +79,7 @@ class Validation:
         sums = torch.zeros(len(alphas) + 3, dtype=torch.float64)
         measured = getattr(self.kind, "measured", ())
         measures = torch.zeros(len(measured), dtype=torch.float64)
+        classes = self.class_counts()
         statistics_NF = torch.zeros(self.gauge.compared, self.gauge.width + 1, dtype=torch.float64)  # last: present
         for start in range(0, -(-count // ranks.world), self.batch_size):  # as often on every rank
             if not go_on():
@@ -93,6 +95,8 @@ class Validation:
             made_BDT = self.generated(starts, alphas["current"], chosen, labels)
             if measured:
                 measures += self.kind.measures(made_BDT, clean[1], starts[1]).double().sum(0).cpu()
+            if classes is not None:
+                classes.add(clean[1], made_BDT, labels)
             if with_discriminator:
                 sums[-3:-1] += self.discriminator_sums(clean[1], made_BDT, alphas["current"], labels)
             for i, row_F in zip(chosen, self.gauge.features(made_BDT).double().cpu(), strict=True):
@@ -104,9 +108,17 @@ class Validation:
         if measured:
             values = ranks.sum(measures) / sums[-1]
             metrics |= {f"val/{name}": float(value) for name, value in zip(measured, values, strict=True)}
+        if classes is not None:
+            metrics |= classes.metrics(ranks)
         if with_discriminator:
             metrics |= {"val/d_loss": float(means[-3]), "val/d_accuracy": float(means[-2])}
         return metrics | self.diversity_metrics(statistics_NF)
+
+    def class_counts(self) -> ClassCounts | None:
+        """Empty counts of the auxiliary classifier, if there is one."""
+        classifier, conditioning = self.trainer.classifier, self.trainer.conditioning
+        asked = takes_conditions(self.averaged) and conditioning.chosen is not None
+        return None if classifier is None else ClassCounts(classifier, asked)
 
     def eased(self, alpha: float, chosen: list[int], device: torch.device) -> float | Tensor:
         """The alphas that training would draw for these pairs if the schedule is at `alpha`."""
