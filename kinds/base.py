@@ -57,7 +57,8 @@ class Kind(Protocol):
     `made_channels`, the channels of both; and `own_reals = True` if the discriminator should compare what is made with
     the very sample that it was made from, instead of another one.
 
-    A kind may have measures of its own for validation: `measured`, their names, and `measures(made, clean, start) ->
+    A kind whose features can be constant over its samples has `least_std`, the deviation below which they do not count
+    fully. A kind may have measures of its own for validation: `measured`, their names, and `measures(made, clean, start) ->
     [B, K]`, one column for each name.
     """
 

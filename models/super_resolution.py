@@ -6,6 +6,7 @@ Residual blocks without normalisation as in EDSR (Lim et al. 2017), upsampling b
 Legend: B batch, C channels, H rows, W columns of the small image; F feature maps; S the factor.
 """
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -45,6 +46,7 @@ class SuperResolutionGenerator(nn.Module):
         self.tail = nn.Conv2d(features, channels, 3, padding=1)
         nn.init.zeros_(self.tail.weight)
         nn.init.zeros_(self.tail.bias)
+        self.to(memory_format=torch.channels_last)  # half the time on CPUs
 
     @classmethod
     def from_options(cls, options: SuperResolutionOptions, channels: int) -> "SuperResolutionGenerator":

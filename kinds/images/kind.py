@@ -27,6 +27,7 @@ class ImagesKind:
     """See `kinds.base.Kind`."""
 
     unit = "image"
+    least_std = 0.05  # of features: pixels that are always black do not outweigh the others
 
     def __init__(self, options: ImagesOptions, choices: Mapping[str, Chosen] | None = None) -> None:
         self._options = options
