@@ -58,8 +58,8 @@ class Kind(Protocol):
     the very sample that it was made from, instead of another one.
 
     A kind whose features can be constant over its samples has `least_std`, the deviation below which they do not count
-    fully. A kind may have measures of its own for validation: `measured`, their names, and `measures(made, clean, start) ->
-    [B, K]`, one column for each name.
+    fully. A kind may have measures of its own for validation: `measured`, their names, and
+    `measures(made, clean, start) -> [B, K]`, one column for each name.
     """
 
     unit: str
