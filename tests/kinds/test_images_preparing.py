@@ -32,7 +32,7 @@ def test_a_folder_of_classes(tmp_path, out, capsys):
     for pairs in (train, val):
         for i, name in enumerate(pairs.names):
             sample = pairs.target(i)
-            assert sample.dtype == np.float32 and -1 <= sample.min() and sample.max() <= 1
+            assert sample.dtype == np.float32 and sample.min() >= -1 and sample.max() <= 1
             assert pairs.labels(i) == {"class": float(name.startswith("light"))}
             assert (sample.mean() > 0) == name.startswith("light")
     assert set(train.names).isdisjoint(val.names)
