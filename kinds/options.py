@@ -47,7 +47,12 @@ class DataOptions(Options):
         return []
 
 
+_OWN_PROGRAMS = {
+    "prepares": "kinds.images.preparing",
+    "renders": "kinds.images.render",
+    "evaluates": "kinds.images.evaluating",
+}
 KINDS.add("audio", "kinds.audio.kind:AudioKind", AudioOptions, axes=2)
 KINDS.add("decoder", "kinds.decoder.kind:DecoderKind", DecoderOptions, axes=2)
-KINDS.add("images", "kinds.images.kind:ImagesKind", ImagesOptions, axes=3, prepares="kinds.images.preparing")
+KINDS.add("images", "kinds.images.kind:ImagesKind", ImagesOptions, axes=3, **_OWN_PROGRAMS)
 CONDITIONS.add("alpha", "synthesis.conditions:noise_level")

@@ -53,6 +53,10 @@ class ImagePairs:
     def target(self, i: int) -> np.ndarray:
         return to_sample(self._pictures[i])
 
+    def pictures(self, chosen: np.ndarray) -> np.ndarray:
+        """Pictures by their numbers, uint8 [N, H, W, C]."""
+        return np.array(self._pictures[chosen])
+
     def cut(self, whole_CHW: np.ndarray, draw: int | None = None) -> np.ndarray:
         return whole_CHW
 

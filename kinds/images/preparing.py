@@ -179,13 +179,14 @@ def _crop(picture: Picture, number: int, split: str, size: int, rng: np.random.G
     return Picture(f"{picture.name}:{number}", pixels, picture.label)
 
 
-def fitted(pixels_HWC: np.ndarray, size: int, channels: int) -> np.ndarray:
-    """A picture as the dataset holds it, uint8 [size, size, channels]: shorter side resized, centre cut out."""
+def fitted(pixels_HWC: np.ndarray, size: int | None, channels: int) -> np.ndarray:
+    """A picture as the dataset holds it, uint8 [size, size, channels]: shorter side resized, centre cut out. Without
+    `size` only its channels are converted."""
     from PIL import Image
 
     image = Image.fromarray(pixels_HWC[..., 0] if pixels_HWC.shape[2] == 1 else pixels_HWC)
     image = image.convert("L" if channels == 1 else "RGB")
-    if image.size != (size, size):
+    if size is not None and image.size != (size, size):
         scale = size / min(image.size)
         image = image.resize([max(size, round(side * scale)) for side in image.size], Image.Resampling.BICUBIC)
         left, top = ((side - size) // 2 for side in image.size)

@@ -1,4 +1,4 @@
-"""The recipes for images as whole programs: they run, are resumed exactly on one rank and on two, and write pictures."""
+"""Image recipes as whole programs: they run, are resumed exactly on one rank and on two, and write pictures."""
 
 import json
 
