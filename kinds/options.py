@@ -36,7 +36,13 @@ class DataOptions(Options):
         kind, generator = config.chosen("kind"), config.chosen("generator").part
         axes, takes = kind.part.facts.get("axes"), generator.facts.get("axes")
         fits = axes is None or takes is None or axes in takes
-        if not fits or generator.facts.get("starts_from") != kind.options.observed:
+        start = generator.facts.get("starts_from")
+        if fits and start is not None and kind.options.observed is None:
+            raise ValueError(
+                f"--generator {generator.name} starts from {start}, which --kind {kind.name} does not make with these "
+                "options"
+            )
+        if not fits or start != kind.options.observed:
             raise ValueError(f"--generator {generator.name} does not make what --kind {kind.name} needs")
         if axes not in (None, 2) and (config.model.agent or config.chosen("mask_type").part.facts.get("hides")):
             raise ValueError(f"mask_type and the agents do not work with --kind {kind.name}: leave them out")

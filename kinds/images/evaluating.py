@@ -49,8 +49,10 @@ def measure(
         if tuple(loaded.space.shape) != train.shape:
             raise UserError(f"{name} makes images of {loaded.space.shape}, {train_dir} holds {train.shape}")
     rng = np.random.default_rng(seed)
-    reference, start = (_chosen(pairs, count, rng) for pairs in (held_out, train))
-    scorer = Scorer(_features(reference), _features(_chosen(train, min(len(train), 4 * count), rng)))
+    reference = held_out.pictures(np.sort(rng.permutation(len(held_out))[:count]))
+    known = train.pictures(rng.permutation(len(train))[: 4 * count])  # in which copies are searched
+    start = known[:count]
+    scorer = Scorer(_features(reference), _features(known))
     made = {name: pictures_from_noise(loaded, plain(seed, count)) for name, loaded in generators.items()}
     if train.shape[0] == 1:
         made = {name: pictures[..., :1] for name, pictures in made.items()}
@@ -61,10 +63,6 @@ def measure(
     values = {rung: {metric: entry["value"] for metric, entry in sets[rung].items()} for rung in RUNGS}
     remarks = [f"{count} images per set instead of {num}: there are no more"] if count < num else []
     return Measured(sets, misordered(values, ORDER), remarks, count)
-
-
-def _chosen(pairs: ImagePairs, count: int, rng: np.random.Generator) -> np.ndarray:
-    return pairs.pictures(np.sort(rng.permutation(len(pairs))[:count]))
 
 
 def _features(pictures_NHWC: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ from runtime.files import write_text
 KIND = "images"
 MANIFEST, UNFINISHED = "dataset.yaml", ".prepare"
 USUAL_SIZE, DEMO_COUNT = 64, 2000
+FLAT, CROP_TRIES = 25.0, 20  # crops whose pixels deviate less, such as sky, are drawn again
 HELD_OUT_WIDTH = 5  # of crops: the last fifth of each picture is held out
 
 
@@ -174,8 +175,11 @@ def _crop(picture: Picture, number: int, split: str, size: int, rng: np.random.G
     rows, columns = picture.pixels.shape[:2]
     border = min(columns - columns // HELD_OUT_WIDTH, columns - size)
     first, last = (0, border - size) if split == "train" else (border, columns - size)
-    top, left = int(rng.integers(rows - size + 1)), int(rng.integers(first, last + 1))
-    pixels = picture.pixels[top : top + size, left : left + size]
+    for _ in range(CROP_TRIES):
+        top, left = int(rng.integers(rows - size + 1)), int(rng.integers(first, last + 1))
+        pixels = picture.pixels[top : top + size, left : left + size]
+        if pixels.std() >= FLAT:
+            break
     return Picture(f"{picture.name}:{number}", pixels, picture.label)
 
 
