@@ -15,6 +15,7 @@ import shlex
 import sys
 import time
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from kinds.audio import rulers
 from kinds.audio.clips import crops, halves, read_folder
 from kinds.audio.files import SAMPLE_RATE
 from kinds.audio.rulers import Measured
+from kinds.options import KINDS
 
 SHORTEST_S = 2.0  # what the descriptors need
 FEWEST_CLIPS = 16
@@ -176,6 +178,7 @@ def describe_machine(device: str) -> dict[str, str]:
 def _parser() -> argparse.ArgumentParser:
     parser = OneSentenceParser(prog="evaluate.py", description=__doc__.splitlines()[0], allow_abbrev=False)
     add = parser.add_argument
+    add("--kind", default="audio", choices=list(KINDS), help="kind of data of the checkpoints (default: audio)")
     add("--generated", nargs="+", default=[], metavar="DIR", help="folders of generated audio, one row each")
     add("--checkpoint", nargs="+", default=[], metavar="PATH", help="checkpoints, exports or run folders, one row each")
     add("--passes", type=int, help="sampling steps of the checkpoints' generators (default: as in their recipes)")
@@ -232,6 +235,37 @@ def _settle(args: argparse.Namespace) -> None:
     args.device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def _run_own(args: argparse.Namespace, argv: list[str], own) -> int:
+    """Measures a kind of data that is not audio; `own` is the module that its fact `evaluates` names."""
+    from rich.console import Console
+
+    from evaluation.table import render
+    from runtime.files import write_text
+    from synthesis.loading import load_generator
+
+    if not args.checkpoint or args.generated:
+        raise UserError(f"--kind {args.kind} measures generators: give --checkpoint PATH, and no --generated")
+    folder = Path(args.dataset_folder)
+    generators = {path: load_generator(path, args.device or "cpu") for path in args.checkpoint}
+    for path, loaded in generators.items():
+        if loaded.space.kind != args.kind:
+            raise UserError(f"{path} makes {loaded.space.kind}: leave --kind {args.kind} out")
+    train, val = args.train or folder / "train", args.reference or folder / "val"
+    measured = own.measure(generators, Path(train), Path(val), args.num, args.rounds, args.seed)
+    console = Console()
+    title = f"{measured.count} {args.kind} in every set, seed {args.seed}"
+    table = render(measured.sets, title, measured.broken, rungs=measured.rungs)
+    Console(width=max(console.width, WIDTH)).print(table)
+    remarks = [*measured.remarks, *(f"{metric} !: {'; '.join(why)}" for metric, why in measured.broken.items())]
+    for remark in remarks:
+        console.print(f"- {remark}", highlight=False, soft_wrap=True)
+    if args.json:
+        report = {"command": shlex.join(["python", "evaluate.py", *argv]), "seed": args.seed, "remarks": remarks}
+        report |= {"samples": measured.count, "misordered": measured.broken, "sets": measured.sets}
+        write_text(Path(args.json), json.dumps(report, indent=1) + "\n")
+    return 0
+
+
 def run(args: argparse.Namespace, argv: list[str]) -> int:
     from rich.console import Console
 
@@ -239,6 +273,8 @@ def run(args: argparse.Namespace, argv: list[str]) -> int:
     from runtime.files import write_text
 
     started = time.monotonic()
+    if KINDS[args.kind].facts.get("evaluates") is not None:
+        return _run_own(args, argv, import_module(KINDS[args.kind].facts["evaluates"]))
     _settle(args)
     console = Console()
     sources = open_sources(args)

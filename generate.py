@@ -1,9 +1,11 @@
-"""Makes wav files of any length with a trained generator: from noise, or from music and noise.
+"""Makes wav files of any length with a trained generator: from noise, or from music and noise; images, too.
 
 python generate.py --checkpoint checkpoints/last.pt --num 8 --duration 10 --output_dir samples
 python generate.py --checkpoint checkpoints --seed 1 --interpolate 2 --steps 7
 python generate.py --checkpoint checkpoints --seed 1 --variations 4 --variation_strength 0.2
 python generate.py --checkpoint checkpoints --input_audio a.wav --target_audio b.wav --noise_fraction 0.23
+python generate.py --checkpoint images --num 64
+python generate.py --checkpoint super_resolution --input_image small.png
 """
 
 import argparse
@@ -11,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,7 @@ from audio_codecs.options import DECODERS
 from command_line import OneSentenceParser
 from data.progress import progress_bar
 from errors import UserError, reports_user_errors
+from kinds.options import KINDS
 from synthesis.loading import find_generator, load_generator
 
 RANGES = {
@@ -71,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         help="strength of --variations; 0: the clip itself, 1: an unrelated clip (default: 0.2)",
     )
     add("--input_audio", help="transform this recording instead of noise alone")
+    add("--input_image", help="enlarge this image with a generator for super-resolution")
     add("--target_audio", help="second recording, the generator's target input (default: the same as --input_audio)")
     add("--noise_fraction", type=float, help="noise level alpha of both recordings, 0 to 1 (default: 0)")
     add(
@@ -184,6 +189,22 @@ def _write(args: argparse.Namespace, path: Path, wav: np.ndarray, sample_rate: i
         raise UserError(f"cannot write {path}: {reason}; choose another --output_dir") from None
 
 
+def _write_own(args: argparse.Namespace, loaded, own) -> int:
+    """Files of a kind of data that is not audio; `own` is the module that its fact `renders` names."""
+    for name in ("input_audio", "spectrogram", "decoder", "codec_weights", "noise_channels"):
+        if getattr(args, name):
+            raise UserError(f"--{name} is of audio, and this generator makes {loaded.space.kind}: leave it out")
+    if args.input_image:
+        print(own.write_enlarged(loaded, Path(args.input_image), _folder(args.output_dir)))
+        return 0
+    name, draws = _draws(args)
+    own.check(loaded)
+    folder = _folder(args.output_dir)
+    with progress_bar(f"Making {loaded.space.kind}") as progress:
+        print(own.write_generated(loaded, draws, folder, name, args.temperature, progress))
+    return 0
+
+
 def run(args: argparse.Namespace) -> int:
     from kinds.audio.files import read_audio
 
@@ -193,6 +214,11 @@ def run(args: argparse.Namespace) -> int:
     wavs = [read_audio(path) for path in sources]
     device = _device(args.device)
     loaded = load_generator(args.checkpoint, device, args.passes)
+    own = KINDS[loaded.space.kind].facts.get("renders") if loaded.space.kind in KINDS else None
+    if own is not None:
+        return _write_own(args, loaded, import_module(own))
+    if args.input_image:
+        raise UserError(f"--input_image: the generator of {loaded.trained_to} makes {loaded.space.kind}: leave it out")
     channels = loaded.space.shape[0]
     if args.noise_channels and args.noise_channels[1] > channels:
         raise UserError(f"--noise_channels goes past the generator's {channels} channels")

@@ -5,21 +5,27 @@
     python prepare_dataset.py --demo
     python prepare_dataset.py --demo varied --soundfont FluidR3_GM.sf2
 
+Datasets of another kind of data have options of their own (add --help):
+
+    python prepare_dataset.py --kind images --demo digits --size 16
+
 After an interruption, run the same command again to continue. Exit code 2: wrong input, one sentence on stderr.
 """
 
 import argparse
 import difflib
 import sys
+from importlib import import_module
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from audio_codecs.options import CODECS
 from command_line import OneSentenceParser
 from config import load_plugins
 from errors import UserError
 from kinds.audio.preparing.prepare import NothingUsable, Options, Report, prepare, summary
+from kinds.options import KINDS
 from runtime.memory import keep_freed_memory
 
 
@@ -53,18 +59,48 @@ def parse_options(arguments: list[str]) -> Options:
     add("--demo_songs", type=int, help="number of demo songs, four pairs each (default: 26)")
     add("--soundfont", type=Path, help="soundfont (.sf2) whose instruments --demo varied plays besides its own")
     add("--overwrite", action="store_true", help="replace an existing dataset that was made with other options")
-    known, unknown = parser.parse_known_args(arguments)
+    return _validated(Options, *parser.parse_known_args(arguments))
+
+
+def _validated(model: type[BaseModel], known: argparse.Namespace, unknown: list[str]) -> BaseModel:
     if unknown:
-        names = [f"--{name}" for name in Options.model_fields]
+        names = [f"--{name}" for name in model.model_fields]
         nearest = difflib.get_close_matches(unknown[0], names, n=1, cutoff=0.0)[0]
         raise UserError(f"There is no option {unknown[0]}; did you mean {nearest}?")
     try:
-        return Options(**{name: value for name, value in vars(known).items() if value is not None})
+        return model(**{name: value for name, value in vars(known).items() if value is not None})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise UserError(
             f"--{first['loc'][0]} {first['input']}: {first['msg'].removeprefix('Value error, ')}."
         ) from None
+
+
+def kind_of(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """The module that prepares the kind of data of `--kind`, None for audio, and the other arguments.
+
+    Raises:
+        UserError: there is no such kind.
+    """
+    parser = OneSentenceParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--kind")
+    known, others = parser.parse_known_args(arguments)
+    if known.kind is None:
+        return None, others
+    if known.kind not in KINDS:
+        raise UserError(f"There is no kind of data {known.kind!r}; choose from {', '.join(KINDS)} for --kind.")
+    return KINDS[known.kind].facts.get("prepares"), others
+
+
+def parse_own(arguments: list[str], model: type[BaseModel], about: str) -> BaseModel:
+    """The options of a kind that describes them itself. Raises UserError as `parse_options` does."""
+    parser = OneSentenceParser(
+        description=about, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    for name, field in model.model_fields.items():
+        switch = {"action": "store_true", "default": None} if field.annotation is bool else {}
+        parser.add_argument(f"--{name}", help=field.description, **switch)
+    return _validated(model, *parser.parse_known_args(arguments))
 
 
 def show(report: Report) -> None:
@@ -91,8 +127,12 @@ def main(arguments: list[str]) -> int:
     keep_freed_memory()
     try:
         load_plugins()
-        options = parse_options(arguments)
-        show(prepare(options))
+        module, others = kind_of(arguments)
+        if module is None:
+            show(prepare(parse_options(others)))
+        else:
+            own = import_module(module)
+            print("\n".join(own.run(parse_own(others, own.Options, own.__doc__))))
     except NothingUsable as error:
         show_skipped(error.skipped)
         print(error, file=sys.stderr)

@@ -226,6 +226,7 @@ def validate(run: Run, epoch: int) -> dict[str, float] | None:
         config.curriculum.easy_share,
         config.sampling.passes,
         config.training.batch_size,
+        run.kind,
     )
     return validation(
         run.schedules.levels(epoch),

@@ -3,6 +3,8 @@
 The metrics of a set are {metric: {"value", "low", "high"}}, as from `evaluation.scorer.Scorer.score`.
 """
 
+from collections.abc import Sequence
+
 from evaluation import ladder, metrics
 
 HEADINGS = {  # metric -> heading, decimals
@@ -44,11 +46,12 @@ def render(
     title: str,
     broken: dict[str, list[str]] | None = None,
     more: dict[str, tuple[str, int]] | None = None,
+    rungs: Sequence[str] = ladder.RUNGS,
 ):
     """A rich table: one row per set, evaluated sets first, then the ladder from music to noise.
 
     A cell holds the value and half its 95 % interval; metrics in `broken` have an exclamation mark in their heading.
-    more: further metrics of the sets to show, in the form of HEADINGS.
+    more: further metrics of the sets to show, in the form of HEADINGS. rungs: of the ladder, in its order.
     """
     from rich.table import Table
 
@@ -58,8 +61,8 @@ def render(
     table.add_column("set", no_wrap=True)
     for metric in shown:
         table.add_column(headings[metric][0] + (" !" if metric in (broken or {}) else ""), justify="right")
-    evaluated = [name for name in sets if name not in ladder.RUNGS]
-    for name in (*evaluated, *ladder.RUNGS):
+    evaluated = [name for name in sets if name not in rungs]
+    for name in (*evaluated, *rungs):
         style = "bold" if name in evaluated else None
         table.add_row(name, *(_cell(sets[name][metric], headings[metric][1]) for metric in shown), style=style)
     return table

@@ -54,7 +54,12 @@ class Kind(Protocol):
     A generator usually starts from samples with noise. A kind whose generator starts from something computed from a
     sample (its latents, a smaller copy) has three more attributes: `observe(x_BDT) -> (start, clean)`, which maps
     normalised samples to what the generator starts from and to what it should make, `source_channels` and
-    `made_channels`, the channels of both.
+    `made_channels`, the channels of both; and `own_reals = True` if the discriminator should compare what is made with
+    the very sample that it was made from, instead of another one.
+
+    A kind whose features can be constant over its samples has `least_std`, the deviation below which they do not count
+    fully. A kind may have measures of its own for validation: `measured`, their names, and
+    `measures(made, clean, start) -> [B, K]`, one column for each name.
     """
 
     unit: str

@@ -7,6 +7,12 @@ class KindOptions(Options):
     """Options of a kind without losses of its own; see `kinds.base.Kind`."""
 
     @property
+    def observed(self) -> str | None:
+        """What the generator starts from if the kind computes it from a sample (`kinds.base.Kind.observe`): equal to
+        the generator's fact `starts_from`. None: from samples with noise, or from noise alone."""
+        return None
+
+    @property
     def loss_weight(self) -> float:
         """Sum of the weights of the kind's own losses that alone would suffice to train a generator."""
         return 0.0

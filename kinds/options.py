@@ -4,10 +4,15 @@ A kind is built as `definition(options, choices)`, from its own options and the 
 `kinds.base.Kind`. A condition is called as `definition(options, alpha_B, labels)` and gives a tensor [B], or [B, K]
 with the fact `width=K`; generation from noise knows the labels that its user gives, so `labels` may lack names. One
 with the fact `labelled` is called with the labels' vocabulary as well.
+
+Facts of a kind: `axes` of a sample, channels included; and for kinds whose files are not audio, modules that the
+programs use in place of their own for audio: `prepares` (prepare_dataset.py), `renders` (generate.py), `evaluates`
+(evaluate.py).
 """
 
 from kinds.audio.options import AudioOptions
 from kinds.decoder.options import DecoderOptions
+from kinds.images.options import ImagesOptions
 from registry import Options, Registry, opt
 
 KINDS = Registry("kind of data")
@@ -29,9 +34,19 @@ class DataOptions(Options):
     )
 
     def check(self, config) -> None:
-        kind, generator = config.chosen("kind").part, config.chosen("generator").part
-        if bool(kind.facts.get("decodes")) != bool(generator.facts.get("decodes")):
+        kind, generator = config.chosen("kind"), config.chosen("generator").part
+        axes, takes = kind.part.facts.get("axes"), generator.facts.get("axes")
+        fits = axes is None or takes is None or axes in takes
+        start = generator.facts.get("starts_from")
+        if fits and start is not None and kind.options.observed is None:
+            raise ValueError(
+                f"--generator {generator.name} starts from {start}, which --kind {kind.name} does not make with these "
+                "options"
+            )
+        if not fits or start != kind.options.observed:
             raise ValueError(f"--generator {generator.name} does not make what --kind {kind.name} needs")
+        if axes not in (None, 2) and (config.model.agent or config.chosen("mask_type").part.facts.get("hides")):
+            raise ValueError(f"mask_type and the agents do not work with --kind {kind.name}: leave them out")
 
     def remarks(self, config) -> list[str]:
         if self.shuffle_targets and self.unity_test:
@@ -45,7 +60,13 @@ class LabelOptions(Options):
     label_dropout: float = opt(0.1, "share of the samples trained without their labels, for guidance", ge=0, lt=1)
 
 
-KINDS.add("audio", "kinds.audio.kind:AudioKind", AudioOptions)
-KINDS.add("decoder", "kinds.decoder.kind:DecoderKind", DecoderOptions, decodes=True)
+_OWN_PROGRAMS = {
+    "prepares": "kinds.images.preparing",
+    "renders": "kinds.images.render",
+    "evaluates": "kinds.images.evaluating",
+}
+KINDS.add("audio", "kinds.audio.kind:AudioKind", AudioOptions, axes=2)
+KINDS.add("decoder", "kinds.decoder.kind:DecoderKind", DecoderOptions, axes=2)
+KINDS.add("images", "kinds.images.kind:ImagesKind", ImagesOptions, axes=3, **_OWN_PROGRAMS)
 CONDITIONS.add("alpha", "synthesis.conditions:noise_level")
 CONDITIONS.add("labels", "synthesis.conditions:encoded_labels", LabelOptions, labelled=True)

@@ -1,7 +1,7 @@
 """The networks of a run, built from the selected parts."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -45,16 +45,22 @@ class GuidedGenerator(nn.Module):
 
 
 def build_generator(
-    generator: Chosen, agent: str | None, channels: int, seed: int, conditions: Mapping[str, int] | None = None
+    generator: Chosen,
+    agent: str | None,
+    channels: int,
+    seed: int,
+    shape: Sequence[int] = (),
+    conditions: Mapping[str, int] | None = None,
 ) -> GuidedGenerator:
     """The generator side of a run for latents of `channels`, its weights drawn from the seed.
 
-    conditions: widths of the run's conditions by name; parts with the fact `conditioned` are built for them.
+    shape: of a sample; needed by networks with the fact `needs_shape`.
+    conditions: widths of the run's conditions by name; networks with the fact `conditioned` are built for them.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         prepares = None if agent is None else AGENTS[agent].load()(Options(), channels)
-        return GuidedGenerator(_built(generator, conditions, channels)[0], prepares)
+        return GuidedGenerator(_build(*generator.members[0], channels, shape=shape, conditions=conditions), prepares)
 
 
 def build_discriminator(
@@ -62,30 +68,26 @@ def build_discriminator(
     channels: int,
     final_bias: bool,
     seed: int,
+    shape: Sequence[int] = (),
     conditions: Mapping[str, int] | None = None,
 ) -> nn.Module:
     """The discriminator of a run, its weights drawn from the seed: forward(x_BDT, copies=1, return_features=False) ->
     logits_B. Names joined by `+` make an ensemble.
 
     final_bias: whether the last layer has a bias; without it if the objective ignores a common shift of all logits.
+    shape: of a sample; needed by networks with the fact `needs_shape`.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        built = _built(discriminator, conditions, channels, final_bias)
-        if len(discriminator.members) == 1:
-            return built[0]
-        return EnsembleDiscriminator(
-            {part.name: one for (part, _), one in zip(discriminator.members, built, strict=True)}
-        )
+        built = {
+            part.name: _build(part, options, channels, final_bias, shape=shape, conditions=conditions)
+            for part, options in discriminator.members
+        }
+        return EnsembleDiscriminator(built) if len(built) > 1 else next(iter(built.values()))
 
 
-def _built(chosen: Chosen, conditions: Mapping[str, int] | None, *context: Any) -> list[nn.Module]:
-    """The selected networks; those with the fact `conditioned` get the widths of the run's conditions, if any."""
-    return [
-        part.load()(options, *context, **({"conditions": conditions} if conditions and _conditioned(part) else {}))
-        for part, options in chosen.members
-    ]
-
-
-def _conditioned(part: Part) -> bool:
-    return bool(part.facts.get("conditioned"))
+def _build(part: Part, options: Options, *context, shape: Sequence[int], conditions: Mapping[str, int] | None):
+    more = {"shape": tuple(shape)} if part.facts.get("needs_shape") else {}
+    if conditions and part.facts.get("conditioned"):
+        more["conditions"] = conditions
+    return part.load()(options, *context, **more)

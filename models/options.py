@@ -1,8 +1,14 @@
 """Generators, discriminators, agents and masks by name, and their options. Nothing here imports torch.
 
-A generator is built as `definition(options, channels)`, a discriminator as `definition(options, channels, final_bias)`;
-those with the fact `conditioned` also get `conditions`, the widths of the run's conditions by name, if it has any. An
-agent is built as `definition(options, channels)`. A mask is called as
+A generator is built as `definition(options, channels)`, a discriminator as `definition(options, channels, final_bias)`,
+an agent as `definition(options, channels)`. Networks with the fact `needs_shape` also get `shape=`, that of a sample,
+those with the fact `conditioned` get `conditions=`, the widths of the run's conditions by name, if it has any.
+Further facts: `axes`, the numbers of axes of a sample that a network takes (without it: any); `noise_size(options)`,
+for a generator that starts from a vector of that many numbers of noise; `starts_from`, for one that starts from
+something else that a kind of data computes (see `kinds.base_options.KindOptions.observed`).
+
+A classifier is built as `definition(options, columns, shape)`: the number of categories of each column of labels by its
+name, and the shape of a sample. A mask is called as
 `definition(options, input_BDT, target_BDT, uniform_BK)`; its facts are `hides` (it masks something) and `uniforms` (the
 number K of uniform numbers that it uses).
 """
@@ -17,6 +23,7 @@ GENERATORS = Registry("generator")
 DISCRIMINATORS = Registry("discriminator", joinable=True)
 AGENTS = Registry("agent")
 MASKS = Registry("mask")
+CLASSIFIERS = Registry("classifier")
 
 
 class ModelOptions(Options):
@@ -35,6 +42,9 @@ class ModelOptions(Options):
     discriminator: str = DISCRIMINATORS.choice(
         "conv", "discriminator, or several joined by + whose logits are averaged", shapes_run=True
     )
+    classifier: str = CLASSIFIERS.choice(
+        NONE, "auxiliary classifier: learns the labels of real samples, tells those of generated ones", shapes_run=True
+    )
 
     @property
     def agent(self) -> str | None:
@@ -44,6 +54,24 @@ class ModelOptions(Options):
 
     def _agents(self) -> dict[str, bool]:
         return {"creative": self.use_creative_agent, "compositional": self.use_compositional_agent}
+
+    def check(self, config) -> None:
+        chosen = config.chosen("generator")
+        if "noise_size" not in chosen.part.facts:
+            return
+        used = {
+            "pure_gan_mode": config.curriculum.pure_gan_mode > 0,
+            "passes": config.sampling.passes > 1,
+            "offset_noise": config.sampling.offset_noise > 0,
+            "mask_type": self.mask_type != NONE,
+            "the agents": self.agent is not None,
+        }
+        names = [name for name, there in used.items() if there]
+        if names:
+            raise ValueError(
+                f"--generator {chosen.name} starts from noise alone, so {' and '.join(names)} would have no effect: "
+                "leave that out"
+            )
 
     @model_validator(mode="after")
     def _one_agent(self) -> "ModelOptions":
@@ -116,6 +144,28 @@ class SpectrumOptions(Options):
     num_layers: int = opt(4, "transformer blocks per stage", ge=1, shapes_run=True)
 
 
+class DcganOptions(Options):
+    """dcgan"""
+
+    noise_size: int = opt(100, "numbers in the noise vector that the generator starts from", ge=1, shapes_run=True)
+    gen_width: int = opt(64, "channels of the generator's last hidden layer; earlier ones: more", ge=4, shapes_run=True)
+    output_limit: float = opt(
+        1.0, "bound on the generator's output, in standard deviations for audio; images: 1", gt=0, shapes_run=True
+    )
+
+
+class SuperResolutionOptions(Options):
+    """super_resolution"""
+
+    upscale: int = opt(1, "factor from the small image to the large one: 2, 4, ...", ge=1, le=16, shapes_run=True)
+    blocks: int = opt(6, "residual blocks", ge=1, shapes_run=True)
+    block_width: int = opt(32, "channels of the residual blocks", ge=4, shapes_run=True)
+
+    def check(self, config) -> None:
+        if self.upscale < 2 or self.upscale & (self.upscale - 1):
+            raise ValueError(f"upscale {self.upscale} is not possible: it must be 2, 4, 8 or 16")
+
+
 class DiscriminatorOptions(Options):
     """discriminator"""
 
@@ -123,6 +173,16 @@ class DiscriminatorOptions(Options):
     disc_spectral_norm: bool = opt(False, "spectral norm on the discriminator's layers", shapes_run=True)
     disc_width: int | None = opt(
         None, "base width of the discriminator; default: depends on the discriminator", ge=4, shapes_run=True
+    )
+
+
+class ClassifierOptions(Options):
+    """classifier"""
+
+    classifier_width: int = opt(32, "channels of the classifier's first layer", ge=4, shapes_run=True)
+    classifier_lr: float = opt(1e-3, "learning rate of the classifier", gt=0)
+    classifier_labels: str | None = opt(
+        None, "labels to learn, joined by commas; default: all that have two or more categories", shapes_run=True
     )
 
 
@@ -154,12 +214,42 @@ class EnergyOptions(Options):
     mask_energy_threshold: float = opt(0.7, "frames above this quantile of energy are taken from the input", gt=0, lt=1)
 
 
-GENERATORS.add("cascade", "models.cascade_generator:CascadeGenerator.from_options", CascadeOptions)
-GENERATORS.add("patch", "models.patch_generator:PatchCascadeGenerator.from_options", PatchOptions, conditioned=True)
-GENERATORS.add("spectrum", "audio_codecs.spectrum_decoder:SpectrumDecoder.from_options", SpectrumOptions, decodes=True)
+GENERATORS.add("cascade", "models.cascade_generator:CascadeGenerator.from_options", CascadeOptions, axes=(2,))
+GENERATORS.add(
+    "patch", "models.patch_generator:PatchCascadeGenerator.from_options", PatchOptions, axes=(2,), conditioned=True
+)
+GENERATORS.add(
+    "spectrum",
+    "audio_codecs.spectrum_decoder:SpectrumDecoder.from_options",
+    SpectrumOptions,
+    axes=(2,),
+    starts_from="latents",
+)
+GENERATORS.add(
+    "dcgan",
+    "models.dcgan:DcganGenerator.from_options",
+    DcganOptions,
+    axes=(2, 3),
+    needs_shape=True,
+    noise_size=lambda options: options.noise_size,
+)
+GENERATORS.add(
+    "super_resolution",
+    "models.super_resolution:SuperResolutionGenerator.from_options",
+    SuperResolutionOptions,
+    axes=(3,),
+    starts_from="a smaller image",
+)
 
-for _name, _class in (("conv", "ConvDiscriminator"), ("spectrogram", "SpectrogramDiscriminator")):
-    DISCRIMINATORS.add(_name, f"models.discriminators:{_class}.from_options", DiscriminatorOptions, conditioned=True)
+_OF_LATENTS = {"options": DiscriminatorOptions, "axes": (2,), "conditioned": True}
+DISCRIMINATORS.add("conv", "models.discriminators:ConvDiscriminator.from_options", **_OF_LATENTS)
+DISCRIMINATORS.add("spectrogram", "models.discriminators:SpectrogramDiscriminator.from_options", **_OF_LATENTS)
+DISCRIMINATORS.add(
+    "dcgan", "models.dcgan:DcganDiscriminator.from_options", DiscriminatorOptions, axes=(2, 3), needs_shape=True
+)
+
+CLASSIFIERS.add(NONE, "models.classifiers:ConvClassifier.from_options")
+CLASSIFIERS.add("conv", "models.classifiers:ConvClassifier.from_options", ClassifierOptions)
 
 AGENTS.add("creative", "models.agents:CreativeAgent.from_options")
 AGENTS.add("compositional", "models.agents:CompositionalAgent.from_options")

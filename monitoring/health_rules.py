@@ -163,6 +163,9 @@ def _mode_collapse(past: Past) -> Verdict | None:
     joined = past.adversarial and past.with_discriminator
     if joined and len(ratios) == 2 and max(ratios) < past.thresholds.diversity:
         return Verdict("mode collapse", f"diversity of generated clips {ratios[-1]:.2f} of that of real ones")
+    classes = [line["diversity/classes"] for line in past.checks if "diversity/classes" in line]
+    if joined and len(classes) == 2 and max(classes) < past.thresholds.classes:
+        return Verdict("mode collapse", f"number of generated classes {classes[-1]:.2f} of that of real ones")
     return None
 
 

@@ -27,6 +27,9 @@ class HealthThresholds(Options):
     growth: float = opt(10.0, "divergence: factor by which gradients and losses grow within the window", gt=1)
     spread: float = opt(3.0, "divergence: standard deviation of fakes over that of reals", gt=1)
     diversity: float = opt(0.15, "mode collapse: diversity of generated samples below this share of real ones'", gt=0)
+    classes: float = opt(
+        0.5, "mode collapse: effective number of classes of generated samples below this share of real ones'", gt=0
+    )
     variance: float = opt(0.6, "regression to the mean: deviation of fakes below this share of reals'", gt=0, le=1)
     alpha: float = opt(0.8, "regression to the mean: checked from this alpha on", ge=0, le=1)
     nearest: float = opt(0.5, "memorisation: distance to the nearest training sample over held-out samples'", gt=0)

@@ -34,7 +34,9 @@ class Purpose(IntEnum):
     SCALES = 16
     EASY = 17
     OFFSET = 18
-    LABELS = 19
+    WINDOW = 19
+    CLASSIFIER = 20
+    LABELS = 21
 
 
 def mix_seed(*parts: int) -> int:

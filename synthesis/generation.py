@@ -14,6 +14,7 @@ from errors import UserError
 from models.conditions import Conditions, conditions_for
 from synthesis.loading import LoadedGenerator
 from synthesis.sampler import sample
+from synthesis.vectors import overlap_of
 from synthesis.windows import join_windows
 
 OVERLAP_SHARE = 4  # the generator's windows overlap by a quarter
@@ -46,7 +47,39 @@ def generate(
 ) -> Tensor:
     """Denormalised samples [B, D, T] from two sources of any length with noise level `alpha` (in `channels` only, if
     given), with the number of sampling steps of the generator's configuration. `wish`: labels and guidance."""
-    made_BDT = sample(
+    if loaded.sources.only_noise:
+        made_BDT = _from_vectors(loaded, wish, input_BDT)
+    else:
+        made_BDT = _from_sources(loaded, wish, input_BDT, target_BDT, alpha, channels)
+    if not made_BDT.isfinite().all():
+        raise UserError(f"the generator of {loaded.trained_to} gives NaN or infinite values: give another checkpoint")
+    return loaded.space.denormalise(made_BDT)
+
+
+def _from_vectors(loaded: LoadedGenerator, wish: Wish, noise: Tensor) -> Tensor:
+    """Normalised samples of noise vectors [B, Z], or of [B, Z, W], longer ones of W windows that are joined."""
+
+    def make(noise_BZ: Tensor) -> Tensor:
+        return _guided(loaded, wish, (noise_BZ, noise_BZ), 1.0)
+
+    if noise.ndim == 2:
+        return make(noise)
+    windows, window = iter(noise.unbind(-1)), loaded.space.shape[-1]
+    overlap = overlap_of(window)
+    length = window + (noise.shape[-1] - 1) * (window - overlap)
+    return join_windows(lambda start, stop: make(next(windows)), length, window, overlap, fade=overlap)
+
+
+def _from_sources(
+    loaded: LoadedGenerator,
+    wish: Wish,
+    input_BDT: Tensor,
+    target_BDT: Tensor,
+    alpha: float,
+    channels: tuple[int, int] | None,
+) -> Tensor:
+    """Normalised samples of two sources."""
+    return sample(
         partial(_one_step, loaded, wish),
         input_BDT,
         target_BDT,
@@ -55,9 +88,6 @@ def generate(
         channels,
         within=loaded.space.within,
     )
-    if not made_BDT.isfinite().all():
-        raise UserError(f"the generator of {loaded.trained_to} gives NaN or infinite values: give another checkpoint")
-    return loaded.space.denormalise(made_BDT)
 
 
 def _one_step(
@@ -67,20 +97,24 @@ def _one_step(
     `synthesis.windows`."""
     length, window = input_BDT.shape[-1], loaded.space.shape[-1]
     overlap = max(1, window // OVERLAP_SHARE)
-    labels = {name: input_BDT.new_full((len(input_BDT),), value) for name, value in wish.labels.items()}
-    asked, open_ = (loaded.conditioning(alpha, known, input_BDT) for known in (labels, {}))
 
     def make(start: int, stop: int) -> Tensor:
-        sources = input_BDT[..., start:stop], target_BDT[..., start:stop]
-        made_BDT = _made(loaded, sources, asked)
-        if wish.guidance == 1 or not labels:
-            return made_BDT
-        return torch.lerp(_made(loaded, sources, open_), made_BDT, wish.guidance)
+        return _guided(loaded, wish, (input_BDT[..., start:stop], target_BDT[..., start:stop]), alpha)
 
     if length <= window or window == 1:
         return make(0, length)
     step = getattr(loaded.network.generator, "patch_frames", 1)
     return join_windows(make, length, window, overlap, fade=overlap, step=step)
+
+
+def _guided(loaded: LoadedGenerator, wish: Wish, sources: tuple[Tensor, Tensor], alpha: float | Tensor) -> Tensor:
+    """One pass of the generator, its labels emphasised as the guidance says."""
+    source = sources[0]
+    labels = {name: source.new_full((len(source),), value) for name, value in wish.labels.items()}
+    made_BDT = _made(loaded, sources, loaded.conditioning(alpha, labels, source))
+    if wish.guidance == 1 or not labels:
+        return made_BDT
+    return torch.lerp(_made(loaded, sources, loaded.conditioning(alpha, {}, source)), made_BDT, wish.guidance)
 
 
 def _made(loaded: LoadedGenerator, sources: tuple[Tensor, Tensor], conditions: Conditions) -> Tensor:

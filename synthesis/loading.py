@@ -28,9 +28,10 @@ class LoadedGenerator:
     @property
     def sources(self):
         """Makes the generator's sources."""
-        from synthesis.sources import Sources
+        from synthesis.sources import sources_of
 
-        return Sources(self.config.sampling, self.config.chosen("mask_type"), self.space.rate)
+        chosen = self.config.chosen
+        return sources_of(chosen("generator"), self.config.sampling, chosen("mask_type"), self.space.rate)
 
     @property
     def conditioning(self):
@@ -57,7 +58,9 @@ def load_generator(path: str | Path, device: str = "cpu", passes: int | None = N
         agent, channels = config.model.agent, config.model.encoding_dim
         space = Space.from_state(state["space"])
         widths = _conditioning(config, space).widths
-        network = build_generator(config.chosen("generator"), agent, channels, 0, widths)
+        network = build_generator(
+            config.chosen("generator"), agent, channels, seed=0, shape=space.shape, conditions=widths
+        )
         network.load_state_dict(state["weights"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]

@@ -16,6 +16,7 @@ from synthesis.draws import Draw, Origin, blend, slerp
 from synthesis.noise import source_noise
 from synthesis.options import SamplingOptions
 from synthesis.space import Space
+from synthesis.vectors import VectorSources
 
 PURPOSES = (Purpose.INPUT_NOISE, Purpose.TARGET_NOISE)
 
@@ -48,6 +49,7 @@ class Sources:
     sampling: SamplingOptions
     mask: Chosen
     rate: float
+    only_noise = False  # whether samples have no influence on the sources
 
     def mixed(
         self, input_BDT: Tensor, target_BDT: Tensor, alpha: float | Tensor, indices: Sequence[int], seed: int
@@ -121,6 +123,12 @@ class Sources:
             rows.append(blend(draw, of, torch.lerp))
         masked_input, masked_target = torch.cat(rows, dim=1)
         return masked_input, masked_target
+
+
+def sources_of(generator: Chosen, sampling: SamplingOptions, mask: Chosen, rate: float) -> Sources | VectorSources:
+    """What makes a generator's sources: vectors if it starts from noise alone, else samples with noise."""
+    size = generator.part.facts.get("noise_size")
+    return Sources(sampling, mask, rate) if size is None else VectorSources(size(generator.options))
 
 
 def _scales(space: Space):

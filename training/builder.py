@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,13 +18,15 @@ from models.ema import WeightAverage
 from models.networks import build_discriminator, build_generator
 from monitoring.log import RunLog, read_metrics
 from monitoring.progress import ProgressLine
+from registry import NONE
 from runtime import files
 from runtime.distributed import Ranks, ReportedElsewhere
 from runtime.seeding import Purpose, mix_seed
 from runtime.signals import StopRequest
 from synthesis.conditions import Conditioning
-from synthesis.sources import Sources
+from synthesis.sources import sources_of
 from synthesis.space import Space, measure_space
+from training.classification import Classifier, label_columns
 from training.compiling import compile_networks
 from training.counters import Counters
 from training.optimizers import Updater, build_optimizer
@@ -56,6 +59,7 @@ def build(config: RunConfig, ranks: Ranks, stop: StopRequest) -> Run:
         space = Space.from_state(state["space"])
     decoder = find_decoder(config, kind, space, ranks, resumed.remarks)
     trainer = build_trainer(config, ranks, space, decoder, kind)
+    trainer.classifier = build_classifier(config, ranks, train_pairs, space)
     average = WeightAverage(trainer.generator, config.model.ema_samples)
     per_step = config.training.batch_per_device(ranks.world) * ranks.world
     run = Run(
@@ -135,10 +139,10 @@ def check_sizes(config: RunConfig, ranks: Ranks, kind: Kind, pairs: Pairs) -> No
     if per_step > len(pairs):
         raise UserError(
             f"--batch_size {per_device} on {ranks.world} device(s) needs {per_step} pairs, the dataset has "
-            f"{len(pairs)}: give a smaller --batch_size or add music"
+            f"{len(pairs)}: give a smaller --batch_size or add data"
         )
     if channels != expected:
-        raise UserError(f"--encoding_dim {channels} does not fit latents of {expected} channels")
+        raise UserError(f"--encoding_dim {channels} does not fit latents of {expected} channels: give {expected}")
 
 
 def space_of(config: RunConfig, kind: Kind, stream: SampleStream) -> Space:
@@ -170,25 +174,31 @@ def find_decoder(config: RunConfig, kind: Kind, space: Space, ranks: Ranks, rema
         return None
 
 
-def build_networks(config: RunConfig, kind: Kind | None = None) -> tuple[torch.nn.Module, torch.nn.Module]:
+def build_networks(
+    config: RunConfig, kind: Kind | None = None, shape: Sequence[int] = ()
+) -> tuple[torch.nn.Module, torch.nn.Module]:
     """Generator and discriminator, initialised from the run's seed.
 
     kind: needed if the generator starts from something else than it makes.
+    shape: of a sample; needed by networks of a fixed size.
 
     Raises:
-        UserError: `--conditions` is given, but neither network takes conditions.
+        UserError: `--conditions` is given, but neither network takes conditions; or the discriminator takes samples
+            with other numbers of axes.
     """
     model, seed = config.model, config.training.seed
     final_bias = OBJECTIVES[config.adversarial.gan_loss].facts["final_bias"]
+    check_axes(config)
     widths = conditioning_of(config, kind).widths
     generator = build_generator(
-        config.chosen("generator"), model.agent, model.encoding_dim, mix_seed(seed, Purpose.WEIGHTS, 0), widths
+        config.chosen("generator"), model.agent, model.encoding_dim, mix_seed(seed, Purpose.WEIGHTS, 0), shape, widths
     )
     discriminator = build_discriminator(
         config.chosen("discriminator"),
         getattr(kind, "made_channels", model.encoding_dim),
         final_bias,
         mix_seed(seed, Purpose.WEIGHTS, 1),
+        shape,
         widths,
     )
     if config.data.conditions and not (takes_conditions(generator) or takes_conditions(discriminator)):
@@ -211,13 +221,23 @@ def conditioning_of(config: RunConfig, kind: Kind | None) -> Conditioning:
     return conditioning
 
 
+def check_axes(config: RunConfig) -> None:
+    kind = config.chosen("kind")
+    axes = kind.part.facts.get("axes")
+    for part, _ in config.chosen("discriminator").members:
+        if axes is not None and axes not in part.facts.get("axes", (axes,)):
+            raise UserError(
+                f"--discriminator {part.name} does not take what --kind {kind.name} holds: give another one"
+            )
+
+
 def build_trainer(
     config: RunConfig, ranks: Ranks, space: Space, decoder: Decoder | None = None, kind: Kind | None = None
 ) -> Trainer:
     """Networks, optimizers and losses on this rank's device. `decoder` is needed if a loss is measured on decoded
     data, `kind` if the generator starts from something else than it makes."""
     o, kind_options = config.optimizer, config.chosen("kind").options
-    generator, discriminator = (network.to(ranks.device) for network in build_networks(config, kind))
+    generator, discriminator = (network.to(ranks.device) for network in build_networks(config, kind, space.shape))
     if config.training.compile:
         compile_networks(generator, discriminator)
     measure = config.chosen("loss_reconstruction").part.load()
@@ -236,7 +256,7 @@ def build_trainer(
         adversarial=config.adversarial,
         mask_losses=config.mask_losses,
         space=space.to(ranks.device),
-        sources=Sources(config.sampling, config.chosen("mask_type"), space.rate),
+        sources=sources_of(config.chosen("generator"), config.sampling, config.chosen("mask_type"), space.rate),
         conditioning=conditioning_of(config, kind),
         seed=config.training.seed,
         noisy=config.curriculum.pure_gan_mode > 0,
@@ -244,7 +264,26 @@ def build_trainer(
         decoded_losses=decoder.losses(config.regression, measure) if decodes else None,
         decode_every=kind_options.decode_every if decodes else 1,
         observe=getattr(kind, "observe", None),
+        own_reals=getattr(kind, "own_reals", False),
     )
+
+
+def build_classifier(config: RunConfig, ranks: Ranks, pairs: Pairs, space: Space) -> Classifier | None:
+    """The auxiliary classifier of the labels of `pairs`, if one was selected.
+
+    Raises:
+        UserError: the data have no labels that could be learned.
+    """
+    chosen = config.chosen("classifier")
+    if chosen.name == NONE:
+        return None
+    options, names = chosen.options, chosen.options.classifier_labels
+    columns = ranks.main_first(lambda: label_columns(pairs, names.split(",") if names else None))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(mix_seed(config.training.seed, Purpose.WEIGHTS, 2))
+        network = chosen.build(columns, space.shape).to(ranks.device)
+    optimizer = torch.optim.Adam(network.parameters(), lr=options.classifier_lr, fused=True)
+    return Classifier(network, Updater(network, optimizer, 0.0), columns, options.classifier_lr, ranks)
 
 
 def write_about(run: Run) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from data.pairs import Pairs, ReadError
-from evaluation.metrics import diversity_ratio, nearest_train_ratio
+from evaluation.metrics import diversity_ratio, kernel_distance, nearest_train_ratio
 
 COMPARED = 64  # generated samples per validation
 KNOWN = 512  # training samples among which the nearest one is searched
@@ -25,6 +25,8 @@ class DiversityGauge:
     Args:
         features: of normalised samples [B, D, T] -> [B, F].
         clean: from samples as they are stored to samples as the generator makes them.
+        least_std: features that vary less over training samples are scaled by this, so that one which is nearly
+            constant there does not outweigh the others.
     """
 
     def __init__(
@@ -33,8 +35,10 @@ class DiversityGauge:
         clean: Callable[[Tensor], Tensor],
         train: Pairs,
         held_out: Pairs,
+        least_std: float = 0.0,
     ) -> None:
         self.features, self._clean, self._train, self._held_out = features, clean, train, held_out
+        self._least_std = least_std
         self._real: tuple[np.ndarray, np.ndarray] | None = None
         self._mean_F = self._std_F = np.zeros(1)
         self._width: int | None = None
@@ -69,13 +73,21 @@ class DiversityGauge:
             "diversity/nearest_train": nearest_train_ratio(generated_NF, held_out_NF, train_KF),
         }
 
+    def distance(self, statistics_NF: np.ndarray) -> float | None:
+        """How far the generated samples are from held-out ones as a set: the unbiased kernel distance, 0 if both come
+        from one distribution (so it may be slightly negative). None if there are too few samples."""
+        held_out_NF, train_KF = self._references()
+        if min(len(held_out_NF), len(train_KF)) < 2:
+            return None
+        return kernel_distance(self._scaled(statistics_NF), held_out_NF)
+
     def _references(self) -> tuple[np.ndarray, np.ndarray]:
         if self._real is None:
             count = min(len(self._train), KNOWN)
             train = self._statistics(self._train, np.linspace(0, len(self._train) - 1, count).astype(int))
             held_out = self._statistics(self._held_out, range(self.compared))
             if len(train):
-                self._mean_F, self._std_F = train.mean(0), train.std(0) + 1e-6
+                self._mean_F, self._std_F = train.mean(0), np.maximum(train.std(0) + 1e-6, self._least_std)
             self._real = self._scaled(held_out), self._scaled(train)
         return self._real
 

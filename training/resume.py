@@ -145,12 +145,12 @@ def _check_shapes(given: dict[str, Any], saved: dict[str, Any]) -> None:
 
 
 def _goes_with(field_info: Any, value: Any, saved: Any) -> bool:
-    """Whether a run that was trained with `saved` can continue with `value`: objectives that need the same last layer
-    are interchangeable."""
+    """Whether a run that was trained with `saved` can continue with `value`: objectives that need the same weights of
+    the discriminator are interchangeable."""
     registry: Registry | None = mark_of(field_info, "registry")
     if value != saved and registry is not None and value in registry and saved in registry:
-        facts = registry[value].facts
-        return "final_bias" in facts and facts == registry[saved].facts
+        needed, there = (registry[name].facts.get("final_bias") for name in (value, saved))
+        return needed is not None and needed == there
     return value == saved
 
 

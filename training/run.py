@@ -61,7 +61,8 @@ class Run:
     skipped: SkippedSamples = field(init=False)
 
     def __post_init__(self) -> None:
-        self.gauge = DiversityGauge(self.kind.features, self.trainer.clean, self.stream.pairs, self.held_out)
+        least_std = getattr(self.kind, "least_std", 0.0)
+        self.gauge = DiversityGauge(self.kind.features, self.trainer.clean, self.stream.pairs, self.held_out, least_std)
         self.doctor = self.new_doctor()
         self.skipped = SkippedSamples()
 

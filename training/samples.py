@@ -12,6 +12,11 @@ from training.run import Run
 COUNT = 2
 
 
+def shown(run: Run) -> int:
+    """How many samples are written."""
+    return getattr(run.decoder, "count", COUNT)
+
+
 @torch.no_grad()
 def write_samples(run: Run, epoch: int) -> None:
     """Files `samples/epoch_<epoch>_<k>.*`, and TensorBoard. A full disk only gives a warning."""
@@ -31,14 +36,14 @@ def write_samples(run: Run, epoch: int) -> None:
 
 def _from_noise(run: Run) -> tuple[Tensor, Tensor]:
     trainer, space = run.trainer, run.space
-    draws = plain(mix_seed(trainer.seed, Purpose.SAMPLES), COUNT)
+    draws = plain(mix_seed(trainer.seed, Purpose.SAMPLES), shown(run))
     return trainer.sources.from_noise(space, draws, space.shape, trainer.ranks.device)
 
 
 def _from_held_out(run: Run) -> tuple[Tensor, Tensor]:
     """What a generator that does not start from noise starts from: the first held-out samples."""
     pairs = run.held_out
-    first = [torch.from_numpy(pairs.cut(pairs.target(i)).astype("float32")) for i in range(min(COUNT, len(pairs)))]
+    first = [torch.from_numpy(pairs.cut(pairs.target(i)).astype("float32")) for i in range(min(shown(run), len(pairs)))]
     source_BDT, _ = run.trainer.observe(run.trainer.normalise(torch.stack(first)))
     return source_BDT, source_BDT
 
@@ -48,4 +53,4 @@ def write_references(run: Run) -> None:
     if run.decoder is None or not run.ranks.is_main or not run.config.logging.sample_every:
         return
     home = run.folder / "samples"
-    run.progress.guard(lambda: run.decoder.write_references(run.log, run.held_out, COUNT, home))
+    run.progress.guard(lambda: run.decoder.write_references(run.log, run.held_out, shown(run), home))

@@ -83,6 +83,8 @@ class Schedules:
     def levels(self, epoch: int) -> dict[str, float]:
         """The noise levels of the validation after `epoch`, by name."""
         c = self._config.curriculum
+        if "noise_size" in self._config.chosen("generator").part.facts:
+            return {"current": 0.0}  # from noise alone: there are no levels
         ceiling = {"ceiling": c.gan_noise_ceiling} if c.pure_gan_mode > 0 else {}
         return {"clean": 0.0, "current": self.alpha(epoch)} | ceiling
 

@@ -9,7 +9,7 @@ Legend: B samples of this rank, D channels, T positions (audio: frames); samples
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -29,6 +29,8 @@ from runtime.seeding import Purpose, normal, uniform
 from synthesis.conditions import Conditioning
 from synthesis.sources import Sources
 from synthesis.space import Space
+from synthesis.vectors import VectorSources
+from training.classification import Classifier, per_label
 from training.optimizers import Updater
 from training.regression_loss import Regression
 from training.step_plan import StepPlan
@@ -48,6 +50,7 @@ class View:
     indices: list[int]
     conditions: Conditions
     real_conditions: Conditions
+    real_labels: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass
@@ -61,6 +64,8 @@ class Trainer:
         amp: autocast of the generator to bfloat16.
         decoded_losses: losses on decoded data, if any; they are computed every `decode_every` steps.
         observe: what the generator starts from, and what it should make of it; see `kinds.base.Kind.observe`.
+        classifier: the auxiliary classifier, if there is one.
+        own_reals: whether the discriminator's real is the sample's own target instead of another sample's.
     """
 
     ranks: Ranks
@@ -73,7 +78,7 @@ class Trainer:
     adversarial: AdversarialOptions
     mask_losses: MaskLossOptions
     space: Space
-    sources: Sources
+    sources: Sources | VectorSources
     conditioning: Conditioning
     seed: int
     noisy: bool = True
@@ -81,6 +86,8 @@ class Trainer:
     decoded_losses: DecodedLosses | None = None
     decode_every: int = 1
     observe: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
+    own_reals: bool = False
+    classifier: Classifier | None = None
 
     def __post_init__(self) -> None:
         self.wrapped_generator = self.ranks.wrap(self.generator)
@@ -95,22 +102,24 @@ class Trainer:
             metrics |= self.discriminator_step(view, made.output_BDT.detach(), plan)
         if plan.train_g:
             metrics |= self.generator_step(view, made, plan)
+        if self.classifier is not None:
+            metrics |= self.classifier.step(view.real_BDT, view.real_labels)
         return metrics
 
     def view(self, batch: Batch, plan: StepPlan) -> View:
         """Normalises the batch on the device and adds the step's noise and masks to the generator's sources."""
         (start_input, input_BDT), (start_target, target_BDT) = self.observed(batch.input_BDT, batch.target_BDT)
-        clean = input_BDT, target_BDT, self.clean(batch.real_BDT)
+        clean = input_BDT, target_BDT, target_BDT if self.own_reals else self.clean(batch.real_BDT)
         alpha = plan.alpha_B if self.noisy else 0.0
         sources = self.sources.mixed(start_input, start_target, alpha, batch.indices, self.seed)
         device = self.ranks.device
         labels, real_labels = (
             {name: value.to(device, non_blocking=True) for name, value in some.items()}
-            for some in (batch.labels, batch.real_labels)
+            for some in (batch.labels, batch.labels if self.own_reals else batch.real_labels)
         )
         labels, real_labels = (self.some_dropped(named, batch.indices) for named in (labels, real_labels))
         conditions = self.conditioning(alpha, labels, clean[0]), self.conditioning(alpha, real_labels, clean[0])
-        return View(*sources, *clean, batch.indices, *conditions)
+        return View(*sources, *clean, batch.indices, *conditions, real_labels)
 
     def some_dropped(self, labels: dict[str, Tensor], indices: list[int]) -> dict[str, Tensor]:
         """Labels [B] by name: for a share of the samples all of them, and for as large a share each by itself, made
@@ -298,7 +307,7 @@ class Trainer:
             "optimizer_g": g.optimizer_state(),
             "optimizer_d": d.optimizer_state(),
             "skipped": torch.stack([g.bad, d.bad, g.bad_in_row, d.bad_in_row]),
-        }
+        } | ({} if self.classifier is None else {"classifier": self.classifier.state_dict()})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises KeyError, RuntimeError or ValueError if the weights have other shapes."""
@@ -307,6 +316,8 @@ class Trainer:
         (bad_g, bad_d), (row_g, row_d) = state["skipped"].view(2, 2)
         self.update_g.load(state["optimizer_g"], bad_g, row_g)
         self.update_d.load(state["optimizer_d"], bad_d, row_d)
+        if self.classifier is not None:
+            self.classifier.load_state_dict(state["classifier"])
 
 
 def weighted_mean(value_B: Tensor, weight_B: Tensor) -> Tensor:
@@ -317,6 +328,7 @@ def weighted_mean(value_B: Tensor, weight_B: Tensor) -> Tensor:
 def averaged_metrics(metrics: dict[str, float]) -> dict[str, float]:
     """Metrics of a step, averaged over all ranks, in their logged form: adversarial ones are means weighted by
     `gan_fade`. So they do not depend on the number of ranks, and `loss/d` can be compared with its baseline."""
+    metrics = per_label(metrics)
     weight = metrics.get("weight/gan_fade")
     if not weight:
         return metrics

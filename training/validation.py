@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from curriculum.alpha import ease_alpha
 from data.pairs import Pairs, ReadError
-from models.conditions import conditions_for
+from kinds.base import Kind
+from models.conditions import conditions_for, takes_conditions
 from runtime.seeding import Purpose, mix_seed, uniform
 from synthesis.sampler import sample
+from training.classification import ClassCounts
 from training.diversity import DiversityGauge
 from training.trainer import Trainer
 
@@ -26,6 +28,7 @@ class Validation:
         easy_share: share of the pairs whose alpha is drawn below the schedule's, as in training.
         steps: sampling steps of generation.
         batch_size: per rank.
+        kind: for the measures of its own that it may have.
     """
 
     trainer: Trainer
@@ -36,9 +39,16 @@ class Validation:
     easy_share: float = 0.0
     steps: int = 1
     batch_size: int = 8
+    kind: Kind | None = None
 
     def __post_init__(self) -> None:
         self._seed = mix_seed(self.trainer.seed, Purpose.VALIDATION)
+
+    @property
+    def unpaired(self) -> bool:
+        """Whether no generated sample has a sample that it should be like, so that only sets can be compared."""
+        weights = self.trainer.regression.options.weights
+        return self.trainer.sources.only_noise and sum(weights) == 0
 
     @torch.no_grad()
     def __call__(
@@ -59,13 +69,17 @@ class Validation:
 
         Returns:
             None if `go_on` returned False, else
-            {"val/<name>": loss} for each alpha, "val/d_loss", "val/d_accuracy" (of pairs, where the objective compares
-            pairs) unless `with_discriminator` is False, and the metrics of `DiversityGauge` where there are enough
-            samples.
+            {"val/<name>": loss} for each alpha (if generated samples have no targets, the distance of
+            `DiversityGauge.distance` instead), the kind's own measures, "val/d_loss", "val/d_accuracy" (of pairs, where
+            the objective compares pairs) unless `with_discriminator` is False, and the metrics of `DiversityGauge`
+            where there are enough samples.
         """
         ranks, count = self.trainer.ranks, len(self.pairs)
         mine = list(range(ranks.rank, count, ranks.world))
         sums = torch.zeros(len(alphas) + 3, dtype=torch.float64)
+        measured = getattr(self.kind, "measured", ())
+        measures = torch.zeros(len(measured), dtype=torch.float64)
+        classes = self.class_counts()
         statistics_NF = torch.zeros(self.gauge.compared, self.gauge.width + 1, dtype=torch.float64)  # last: present
         for start in range(0, -(-count // ranks.world), self.batch_size):  # as often on every rank
             if not go_on():
@@ -79,6 +93,10 @@ class Validation:
                 alpha_B = self.eased(alpha, chosen, clean[0].device) if name == "current" else alpha
                 sums[k] += self.loss(starts, *clean, alpha_B, chosen, labels).double().sum().cpu()
             made_BDT = self.generated(starts, alphas["current"], chosen, labels)
+            if measured:
+                measures += self.kind.measures(made_BDT, clean[1], starts[1]).double().sum(0).cpu()
+            if classes is not None:
+                classes.add(clean[1], made_BDT, labels)
             if with_discriminator:
                 sums[-3:-1] += self.discriminator_sums(clean[1], made_BDT, alphas["current"], labels)
             for i, row_F in zip(chosen, self.gauge.features(made_BDT).double().cpu(), strict=True):
@@ -87,9 +105,20 @@ class Validation:
             sums[-1] += len(chosen)
         means = (sums := ranks.sum(sums)) / sums[-1]
         metrics = {f"val/{name}": float(means[k]) for k, name in enumerate(alphas)}
+        if measured:
+            values = ranks.sum(measures) / sums[-1]
+            metrics |= {f"val/{name}": float(value) for name, value in zip(measured, values, strict=True)}
+        if classes is not None:
+            metrics |= classes.metrics(ranks)
         if with_discriminator:
             metrics |= {"val/d_loss": float(means[-3]), "val/d_accuracy": float(means[-2])}
         return metrics | self.diversity_metrics(statistics_NF)
+
+    def class_counts(self) -> ClassCounts | None:
+        """Empty counts of the auxiliary classifier, if there is one."""
+        classifier, conditioning = self.trainer.classifier, self.trainer.conditioning
+        asked = takes_conditions(self.averaged) and conditioning.chosen is not None
+        return None if classifier is None else ClassCounts(classifier, asked)
 
     def eased(self, alpha: float, chosen: list[int], device: torch.device) -> float | Tensor:
         """The alphas that training would draw for these pairs if the schedule is at `alpha`."""
@@ -154,7 +183,13 @@ class Validation:
         joined_NF = ranks.sum(statistics_NF).numpy()
         made_NF = joined_NF[joined_NF[:, -1] > 0, :-1]
         usable = ranks.is_main and len(made_NF) > 1 and bool(np.isfinite(made_NF).all())
-        return ranks.from_main(self.gauge(made_NF) if usable else {})
+        return ranks.from_main(self._compared(made_NF) if usable else {})
+
+    def _compared(self, made_NF: np.ndarray) -> dict[str, float]:
+        metrics = self.gauge(made_NF)
+        if self.unpaired and (distance := self.gauge.distance(made_NF)) is not None:
+            metrics["val/current"] = distance
+        return metrics
 
     def readable(self, chosen: list[int], bad: dict[str, str]) -> list[int]:
         """Those of the chosen pairs that can be read; the others are added to `bad`."""

@@ -9,6 +9,10 @@ class DecoderOptions(KindOptions):
 
     crop_seconds: float = opt(0.0, "train on random crops of this length; 0 = whole clips", ge=0)
 
+    @property
+    def observed(self) -> str:
+        return "latents"
+
     def check(self, config) -> None:
         if config.curriculum.pure_gan_mode > 0:
             raise ValueError("a decoder is trained without noise: leave pure_gan_mode at 0 with --kind decoder")

@@ -16,9 +16,24 @@ CHARTS = (
     ("Validation loss", (("val/current", "current alpha"), ("val/clean", "clean"), ("val/ceiling", "ceiling")), {}),
     (
         "Diversity of generated clips",
-        (("diversity/ratio", "distance from each other"), ("diversity/nearest_train", "distance from training clips")),
+        (
+            ("diversity/ratio", "distance from each other"),
+            ("diversity/nearest_train", "distance from training clips"),
+            ("diversity/classes", "number of classes"),
+        ),
         {"low": 0.0, "rules": [(1.0, "real music")]},
     ),
+    (
+        "Auxiliary classifier",
+        (
+            ("classifier/accuracy", "accuracy, training"),
+            ("classifier/val_accuracy", "accuracy, held-out"),
+            ("classifier/made_accuracy", "generated as asked"),
+        ),
+        {"high": 1.0},
+    ),
+    ("Signal-to-noise ratio in dB", (("val/psnr", "generated"), ("val/psnr_bicubic", "bicubic")), {}),
+    ("Structural similarity", (("val/ssim", "generated"), ("val/ssim_bicubic", "bicubic")), {}),
     ("Learning rates", (("lr/g", "G"), ("lr/d", "D")), {"low": 0.0}),
     (
         "Weights",

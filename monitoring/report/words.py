@@ -7,6 +7,7 @@ from shlex import quote
 
 from config import known_options
 from monitoring.report.data import RunData, Segment
+from monitoring.report.settling import settling
 from monitoring.verdicts import ADVICE, BAD
 from registry import mark_of
 
@@ -92,7 +93,9 @@ def checklist(run: RunData) -> list[Finding]:
     """Checks of the run's results."""
     if not run.lines:
         return [Finding(BAD_NEWS, "No step was logged: the run ended before its first one.")]
-    parts = (_ending, _balance, _faults, _numbers, _curriculum, _validation, _diversity, _spread, _overfitting)
+    parts = (
+        _ending, _balance, _faults, _numbers, _curriculum, _validation, _settling, _diversity, _spread, _overfitting
+    )  # fmt: skip
     return [finding for part in parts for finding in part(run)]
 
 
@@ -167,6 +170,10 @@ def _validation(run: RunData) -> list[Finding]:
     return [Finding(GOOD if since <= 3 else WARN, text)]
 
 
+def _settling(run: RunData) -> list[Finding]:
+    return [Finding(GOOD if well else WARN, f"{text}.") for well, text in settling(run)]
+
+
 def _diversity(run: RunData) -> list[Finding]:
     ratio, nearest, o = run.last("diversity/ratio"), run.last("diversity/nearest_train"), run.options
     findings = []
@@ -174,6 +181,12 @@ def _diversity(run: RunData) -> list[Finding]:
         kind = BAD_NEWS if ratio < o["health"]["diversity"] else GOOD if ratio > 0.5 else WARN
         findings.append(
             Finding(kind, f"Generated clips differ from each other {ratio:.2f} times as much as real ones.")
+        )
+    classes = run.last("diversity/classes")
+    if classes is not None:
+        kind = BAD_NEWS if classes < o["health"]["classes"] else GOOD if classes > 0.8 else WARN
+        findings.append(
+            Finding(kind, f"Generated samples are spread over {classes:.2f} times as many classes as real ones.")
         )
     if nearest is not None:
         kind = BAD_NEWS if nearest < o["health"]["nearest"] else GOOD
