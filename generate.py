@@ -35,6 +35,7 @@ RANGES = {
     "variations": (1, 10**6),
     "variation_strength": (0, 1),
     "noise_fraction": (0, 1),
+    "guidance": (0.0, 100.0),
 }
 NEEDS = {  # options that need another one
     "target_audio": "input_audio",
@@ -42,6 +43,7 @@ NEEDS = {  # options that need another one
     "noise_channels": "input_audio",
     "steps": "interpolate",
     "variation_strength": "variations",
+    "guidance": "label",
 }
 EXCLUDES = (("num", "interpolate"), ("num", "variations"), ("interpolate", "variations"), ("duration", "input_audio"))
 
@@ -59,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--output_dir", default="samples", help="folder for the wav files (default: samples)")
     add("--seed", type=int, default=0, help="random seed; clip k depends on the seed and k alone (default: 0)")
     add("--passes", type=int, help="sampling steps from noise to music (default: as in the recipe)")
+    add("--label", action="append", metavar="NAME=VALUE", help="ask for a label, e.g. genre=jazz; may be repeated")
+    add("--guidance", type=float, help="how much labels are emphasised; 1: as they are (default: 1.5)")
     add("--temperature", type=float, default=1.0, help="factor on the scale of the noise (default: 1)")
     add(
         "--batch",
@@ -107,7 +111,7 @@ def _check(args: argparse.Namespace) -> None:
                 raise UserError(f"--{name} has no effect without noise: give --noise_fraction over 0")
     args.noise_channels = _channels(args.noise_channels)
     defaults = {"num": 1 if args.input_audio else 8, "duration": 10.0, "steps": 5, "variation_strength": 0.2}
-    for name, value in (defaults | {"noise_fraction": 0.0}).items():
+    for name, value in (defaults | {"noise_fraction": 0.0, "guidance": 1.5}).items():
         if getattr(args, name) is None:
             setattr(args, name, value)
 
@@ -159,6 +163,14 @@ def _draws(args: argparse.Namespace) -> tuple[str, list]:
     return f"noise_{args.seed}", draws.plain(args.seed, args.num)
 
 
+def _wish(args: argparse.Namespace, loaded):
+    """The labels that are asked for. Raises UserError for those that the generator does not know."""
+    from synthesis.generation import Wish
+    from synthesis.labels import parse_labels
+
+    return Wish(parse_labels(args.label or [], loaded.conditioning.known_labels), args.guidance)
+
+
 def _clips(args: argparse.Namespace, loaded, codec, draws: list, wavs: list[np.ndarray]) -> Iterator[np.ndarray]:
     import torch
 
@@ -169,10 +181,11 @@ def _clips(args: argparse.Namespace, loaded, codec, draws: list, wavs: list[np.n
     if loaded.device.type == "cpu":  # one clip per core is faster than several threads per operation
         workers = torch.get_num_threads()
         torch.set_num_threads(1)
+    wish = _wish(args, loaded)
     if not wavs:
-        return clips_from_noise(loaded, codec, draws, args.duration, args.temperature, args.batch, workers)
+        return clips_from_noise(loaded, codec, draws, args.duration, args.temperature, args.batch, workers, wish)
     mix = NoiseMix(args.noise_fraction, args.noise_channels, args.temperature)
-    return clips_from_music(loaded, codec, draws, *wavs, mix, args.batch, workers)
+    return clips_from_music(loaded, codec, draws, *wavs, mix, args.batch, workers, wish)
 
 
 def _write(args: argparse.Namespace, path: Path, wav: np.ndarray, sample_rate: int, trained_to: str) -> None:
@@ -201,7 +214,7 @@ def _write_own(args: argparse.Namespace, loaded, own) -> int:
     own.check(loaded)
     folder = _folder(args.output_dir)
     with progress_bar(f"Making {loaded.space.kind}") as progress:
-        print(own.write_generated(loaded, draws, folder, name, args.temperature, progress))
+        print(own.write_generated(loaded, draws, folder, name, args.temperature, progress, _wish(args, loaded)))
     return 0
 
 

@@ -73,6 +73,12 @@ class Conditioning:
         }
 
     @property
+    def known_labels(self) -> Vocabulary:
+        """The labels that a network can be asked for; none if they are not among its conditions."""
+        labelled = self.chosen is not None and any(map(self._more, (part for part, _ in self.chosen.members)))
+        return self.vocabulary if labelled else {}
+
+    @property
     def label_dropout(self) -> float:
         """Share of the samples that are trained without labels."""
         members = self.chosen.members if self.chosen else ()

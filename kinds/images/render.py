@@ -18,7 +18,7 @@ from kinds.images.reading import read_picture
 from monitoring.image_files import encoded
 from runtime.files import write_bytes
 from synthesis.draws import Draw
-from synthesis.generation import generate
+from synthesis.generation import NOTHING, Wish, generate
 from synthesis.loading import LoadedGenerator
 
 AT_ONCE = 64
@@ -57,13 +57,15 @@ def write_enlarged(loaded: LoadedGenerator, path: Path, folder: Path) -> str:
     return f"{target}, {factor * columns} x {factor * rows}, made by the generator at {loaded.trained_to}"
 
 
-def pictures_from_noise(loaded: LoadedGenerator, draws: Sequence[Draw], temperature: float = 1.0) -> np.ndarray:
+def pictures_from_noise(
+    loaded: LoadedGenerator, draws: Sequence[Draw], temperature: float = 1.0, wish: Wish = NOTHING
+) -> np.ndarray:
     """A picture uint8 [H, W, 3] for each draw; it depends on its draw alone. UserError if the generator gives NaN."""
     made = []
     for first in range(0, len(draws), AT_ONCE):
         some = draws[first : first + AT_ONCE]
         sources = loaded.sources.from_noise(loaded.space, some, loaded.space.shape, loaded.device, temperature)
-        made.append(to_pictures(_on_host(generate(loaded, *sources))))
+        made.append(to_pictures(_on_host(generate(loaded, *sources, wish=wish))))
     return np.concatenate(made)
 
 
@@ -78,9 +80,10 @@ def write_generated(
     name: str,
     temperature: float,
     progress: Callable[[int, int], None],
+    wish: Wish = NOTHING,
 ) -> str:
     """`<name>_0000.png` ... and `<name>_grid.png` in `folder` -> what to print. Raises UserError."""
-    pictures = pictures_from_noise(loaded, draws, temperature)
+    pictures = pictures_from_noise(loaded, draws, temperature, wish)
     try:
         for k, picture in enumerate(pictures):
             write_bytes(folder / f"{name}_{k:04d}.png", encoded(picture))

@@ -7,7 +7,8 @@ from config import make_config
 from errors import UserError
 from models import DISCRIMINATORS, ConvDiscriminator, build_discriminator
 
-NAMES = [*DISCRIMINATORS, "conv+spectrogram"]
+OF_LATENTS = [name for name, part in DISCRIMINATORS.items() if not part.facts.get("needs_shape")]
+NAMES = [*OF_LATENTS, "conv+spectrogram"]
 
 
 def small(name: str, final_bias: bool = True, **options) -> torch.nn.Module:
@@ -145,7 +146,7 @@ def test_options_reach_every_member_of_an_ensemble():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"discriminator": "convv"}, "'conv' or 'spectrogram', or some of them joined by"),
+        ({"discriminator": "convv"}, "'conv', 'spectrogram' or 'dcgan', or some of them joined by"),
         ({"discriminator": "conv+none"}, "none is not one of them"),
         ({"discriminator": "conv+conv"}, "different names"),
         ({"disc_scales": 2}, "unknown option disc_scales"),

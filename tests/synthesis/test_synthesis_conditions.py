@@ -83,3 +83,32 @@ def test_conditions_of_copies_are_repeated_in_their_order():
     assert twice["alpha"].tolist() == [1.0, 2.0, 1.0, 2.0]
     assert torch.equal(twice["kind"], torch.cat([torch.eye(2)] * 2))
     assert repeated({}, 3) == {} and repeated(None, 3) is None
+
+
+# --- labels ----------------------------------------------------------------------------------------------------------
+
+VOCABULARY = {"genre": {"values": ["folk", "jazz", "rock"]}, "tempo": {"mean": 120.0, "std": 20.0}}
+NAN = float("nan")
+
+
+def labelled(**options) -> Conditioning:
+    return Conditioning(make_config({"conditions": "alpha+labels"} | options).choices["conditions"], VOCABULARY)
+
+
+def test_labels_are_one_hot_vectors_and_scaled_numbers():
+    labels = {"genre": torch.tensor([1.0, NAN, 2.0]), "tempo": torch.tensor([140.0, 120.0, NAN])}
+    values = labelled()(0.5, labels, LIKE)["labels"]
+    assert values.tolist() == [[0, 1, 0, 1, 1], [0, 0, 0, 0, 1], [0, 0, 1, 0, 0]]
+
+
+def test_labels_that_are_not_given_are_zeros():
+    assert not labelled()(0.5, {}, LIKE)["labels"].any()
+    assert labelled()(0.5, {"tempo": torch.full((3,), 100.0)}, LIKE)["labels"].tolist() == [[0, 0, 0, -1, 1]] * 3
+
+
+def test_widths_and_what_can_be_asked_for():
+    assert labelled().widths == {"alpha": 1, "labels": 5} and labelled().known_labels == VOCABULARY
+    only_alpha = Conditioning(make_config({"conditions": "alpha"}).choices["conditions"], VOCABULARY)
+    assert only_alpha.widths == {"alpha": 1} and only_alpha.known_labels == {}
+    assert Conditioning().widths == {} and Conditioning().known_labels == {}
+    assert labelled(label_dropout=0.25).label_dropout == 0.25 and only_alpha.label_dropout == 0.0

@@ -1,5 +1,7 @@
 """Conditions reach the networks that take them, each sample its own; the others are called as if there were none."""
 
+from unittest import mock
+
 import pytest
 import torch
 from conditioned_parts import CONDITIONED, conditioned_parts
@@ -226,3 +228,19 @@ def test_validation_gives_levels_and_labels_of_its_own_pairs():
         torch.testing.assert_close(level_B, drawn if alpha is None else torch.full((5,), alpha))
     ((_, more),) = discriminator
     assert same(more["conditions"], alpha=torch.full((10,), 0.8), number=torch.cat([number, number]))
+
+
+# --- labels that are dropped ---------------------------------------------------------------------------------------
+
+
+def test_a_share_of_the_labels_is_unknown_in_training_the_same_for_any_number_of_ranks():
+    trainer, _, _ = set_up()
+    labels = {"a": torch.zeros(4000), "b": torch.ones(4000)}
+    assert trainer.some_dropped(labels, list(range(4000))) is labels, "no condition is made of labels"
+    trainer.conditioning = mock.Mock(label_dropout=0.2)
+    dropped = trainer.some_dropped(labels, list(range(4000)))
+    unknown = torch.stack([dropped[name].isnan() for name in "ab"])
+    assert unknown.all(0).float().mean() == pytest.approx(0.2 + 0.8 * 0.04, abs=0.02)
+    assert unknown.float().mean(1).tolist() == pytest.approx([0.36, 0.36], abs=0.03)
+    part = trainer.some_dropped({name: value[:10] for name, value in labels.items()}, list(range(100, 110)))
+    assert torch.equal(part["a"].isnan(), dropped["a"][100:110].isnan())
