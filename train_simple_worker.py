@@ -23,8 +23,8 @@ from training.profiling import StepProfile
 from training.recovery import Diverged, is_failing, roll_back, slowed
 from training.run import Run, Stopwatch
 from training.samples import write_samples
+from training.step_metrics import Metrics, averaged_metrics
 from training.step_plan import StepPlan
-from training.trainer import Metrics, averaged_metrics
 from training.validation import Validation
 
 EXIT_LOST, EXIT_WRONG_INPUT, EXIT_DIVERGED = 1, 2, 3

@@ -16,6 +16,7 @@ from errors import UserError
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 IDX_PICTURES, IDX_LABELS = 0x00000803, 0x00000801  # magic numbers: bytes of three axes, bytes of one
 LEAST_SIDE = 4
+_PICTURES, _LABELS = "images", "labels"  # in the names of files of the MNIST family
 
 
 @dataclass
@@ -118,12 +119,12 @@ def _is_idx(path: Path) -> bool:
 
 
 def _is_labels(path: Path) -> bool:
-    return "labels" in path.name
+    return _LABELS in path.name
 
 
 def _labels_beside(path: Path) -> Path | None:
     """The labels of a file of pictures: `train-labels-idx1-ubyte.gz` of `train-images-idx3-ubyte.gz`, `labels.npy`."""
-    stem = path.name.split("images")[0] if "images" in path.name else None
+    stem = path.name.split(_PICTURES)[0] if _PICTURES in path.name else None
     candidates = [] if stem is None else sorted(path.parent.glob(f"{stem}labels*"))
     return candidates[0] if candidates else None
 

@@ -20,7 +20,7 @@ from training_parts import (
 
 from runtime import distributed
 from runtime.distributed import Ranks
-from training.trainer import averaged_metrics
+from training.step_metrics import averaged_metrics
 
 BASE = {"pure_gan_mode": 0.5, "optimizer": "sgd", "global_batch_size": 4, "lr": 0.01}
 PENALTIES = {"gan_loss": "rpgan", "r1_weight": 5.0, "r2_weight": 3.0, "centring_weight": 0.1}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from training_parts import gradients_of, plan_for, take_batches, tiny_config, tiny_trainer
 
-from training.trainer import averaged_metrics, weighted_mean
+from training.step_metrics import averaged_metrics, weighted_mean
 
 FADING = {"pure_gan_mode": 1.0, "easy_share": 1.0, "gan_fade": "linear"}  # alphas anywhere below 1
 WITH_FEATURES = {"feature_matching_weight": 2.0, "gan_weight": 0.4}
