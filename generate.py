@@ -17,7 +17,7 @@ import numpy as np
 
 from command_line import OneSentenceParser
 from data.progress import progress_bar
-from errors import UserError, reports_user_errors
+from errors import UserError, printable, reports_user_errors
 from synthesis.loading import find_generator, load_generator
 
 RANGES = {
@@ -183,12 +183,16 @@ def _write(args: argparse.Namespace, path: Path, wav: np.ndarray, sample_rate: i
 
 
 def run(args: argparse.Namespace) -> int:
-    from kinds.audio.files import read_audio
+    from kinds.audio.files import read_recording
 
     _check(args)
     find_generator(args.checkpoint)
     sources = [args.input_audio, args.target_audio or args.input_audio] if args.input_audio else []
-    wavs = [read_audio(path) for path in sources]
+    recordings = {path: read_recording(path) for path in dict.fromkeys(sources)}
+    for path, recording in recordings.items():
+        for remark in recording.remarks:
+            print(printable(f"{path}: {remark}"))
+    wavs = [recordings[path].wav for path in sources]
     device = _device(args.device)
     loaded = load_generator(args.checkpoint, device, args.passes)
     channels = loaded.space.shape[0]

@@ -15,7 +15,8 @@ import numpy as np
 
 from errors import UserError
 from kinds.audio import latent_index
-from kinds.audio.files import AudioError, read_audio
+from kinds.audio.errors import AudioError
+from kinds.audio.files import read_audio
 from kinds.audio.latent_index import Index
 from kinds.audio.pairs import Manifest, check_clip, check_counts, list_pairs
 from registry import Options
@@ -201,8 +202,8 @@ def _read_clip(path: Path, index: Index) -> np.ndarray:
     except AudioError as error:
         raise UserError(f"{path} cannot be used: {error.reason}; {remedy}.") from None
     if len(wav) != index.samples:
-        raise UserError(f"{path} cannot be used: it ends before the length its header says; {remedy}.")
-    if np.abs(wav).max() < SILENT_PEAK:
+        raise UserError(f"{path} cannot be used: its length is not what its header says; {remedy}.")
+    if np.abs(wav - wav.mean()).max() < SILENT_PEAK:
         raise UserError(f"{path} cannot be used: silent; {remedy}.")
     return wav
 

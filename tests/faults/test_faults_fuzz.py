@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from errors import UserError
-from kinds.audio.files import AudioError, read_audio
+from kinds.audio.errors import AudioError
+from kinds.audio.files import read_audio
 from kinds.audio.pairs import MANIFEST_NAME, read_manifest
 from runtime import checkpoint
 from runtime.run_folder import furthest_good, progress_of

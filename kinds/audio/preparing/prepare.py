@@ -32,7 +32,10 @@ from kinds.audio.pairs import (
     write_manifest,
 )
 from kinds.audio.preparing.publish import clear_dataset, missing_files, place_files, plan_split
+from kinds.audio.preparing.selecting import cutting_note, shortened, usable_songs
 from kinds.audio.preparing.songs import Source, StagedSong, demo_sources, find_sources, stage_song
+from kinds.audio.walking import summary
+from runtime.cores import available_cores
 from runtime.files import locked
 
 DURATION, DEMO_DURATION, DEMO_CLIPS = 16.0, 4.0, 5
@@ -77,7 +80,7 @@ class Options(BaseModel):
 
     @property
     def processes(self) -> int:
-        return self.workers or len(os.sched_getaffinity(0))
+        return self.workers or available_cores()
 
 
 class NothingUsable(UserError):
@@ -110,7 +113,8 @@ def prepare(options: Options) -> Report:
         if manifest is not None:
             notes += _restore(options, manifest, sources, staging)
         else:
-            manifest = _make(options, shape, sources, skipped, staging)
+            manifest, cut = _make(options, shape, sources, skipped, staging)
+            notes += cut
         if manifest.split_by == "time":
             notes.append("There is only one usable song: its end is held out for validation. More songs are better.")
         manifest = _add_latents(options, manifest)
@@ -259,16 +263,11 @@ def _make(
     sources: list[Source],
     skipped: dict[str, str],
     staging: Path,
-) -> Manifest:
+) -> tuple[Manifest, list[str]]:
+    """Make the dataset -> its description, and remarks for the user."""
     songs = _stage(options, sources, staging)
-    skipped, usable = skipped | {song.name: song.reason for song in songs if song.reason}, []
-    kept: dict[str, str] = {}
-    for song in songs:
-        if song.reason is None and song.digest in kept:
-            skipped[song.name] = f"the same file as {kept[song.digest]}"
-        elif song.reason is None:
-            kept[song.digest] = song.name
-            usable.append(song)
+    usable, unusable = usable_songs(songs)
+    skipped = skipped | unusable
     where = options.input_dir or "the demo"
     if not usable:
         raise NothingUsable(f"Nothing in {where} can be used: {summary(skipped, names=3)}.", skipped)
@@ -281,6 +280,7 @@ def _make(
     clear_dataset(output, latents_too=options.overwrite)
     files = missing_files(output, origins, options.clip_samples)
     place_files(staging / f"{options.clip_samples}", files)
+    named, more = shortened(skipped)
     counts = {split: sum(len(o.pairs()) for o in origins if o.split == split) for split in ("train", "val")}
     manifest = Manifest(
         made_by=PROGRAM,
@@ -293,11 +293,14 @@ def _make(
         hours=round(sum(song.seconds for song in songs) / 3600.0, 4),
         pairs=counts,
         songs=[str(origin) for origin in origins],
-        skipped=dict(sorted(skipped.items())),
+        skipped=named,
+        skipped_more=more,
         silent_clips={song.name: song.silent_clips for song in usable if song.silent_clips},
+        remarks={song.name: song.remark for song in usable if song.remark},
     )
     write_manifest(output, manifest)
-    return manifest
+    note = cutting_note(songs, options.seconds)
+    return manifest, [note] if note and not options.demo else []
 
 
 def _restore(options: Options, manifest: Manifest, sources: list[Source], staging: Path) -> list[str]:
@@ -329,16 +332,3 @@ def _add_latents(options: Options, manifest: Manifest) -> Manifest:
         manifest = manifest.model_copy(update={"latents": summary})
         write_manifest(options.output_dir, manifest)
     return manifest
-
-
-def summary(skipped: dict[str, str], names: int = 20) -> str:
-    """Skipped files by reason: "not audio (1): README.md; too short (1): b.ogg (3.0 s, a pair takes 32 s)"."""
-    by_reason: dict[str, list[str]] = {}
-    for name, reason in skipped.items():
-        kind, parenthesis, detail = reason.partition(" (")
-        by_reason.setdefault(kind, []).append(name + parenthesis + detail)
-    parts = []
-    for kind, files in sorted(by_reason.items()):
-        more = f" and {len(files) - names} more" if len(files) > names else ""
-        parts.append(f"{kind} ({len(files)}): {', '.join(files[:names])}{more}")
-    return "; ".join(parts) or "there are no files"

@@ -108,7 +108,7 @@ def run(args: argparse.Namespace, argv: list[str]) -> int:
     codecs = {name: open_codec(name, args.codec_weights, args.device) for name in dict.fromkeys(args.codec)}
     console = Console()
     with console.status("reading") as status:
-        wavs = measuring.read_recordings(args.music)
+        wavs = measuring.read_recordings(args.music, remarks)
         clips_BN, reference_BN = measuring.two_halves(wavs, args.duration, args.num, args.seed)
         by_codec = {
             name: measuring.measure_codec(
