@@ -25,6 +25,7 @@ from kinds.audio import rulers
 from kinds.audio.clips import crops, halves, read_folder
 from kinds.audio.files import SAMPLE_RATE
 from kinds.audio.rulers import Measured
+from runtime.console import outlive_readers
 
 SHORTEST_S = 2.0  # what the descriptors need
 FEWEST_CLIPS = 16
@@ -289,4 +290,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

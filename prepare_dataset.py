@@ -19,6 +19,7 @@ from config import load_plugins
 from errors import UserError, printable
 from kinds.audio.preparing.prepare import NothingUsable, Options, Report, prepare
 from kinds.audio.walking import summary
+from runtime.console import outlive_readers
 from runtime.memory import keep_freed_memory
 
 REMARKS = 20  # lines on single files
@@ -102,4 +103,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main(sys.argv[1:]))

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from errors import UserError, reports_user_errors
+from runtime.console import outlive_readers
 
 ROWS = {  # figure -> label, decimals
     "latents_per_s": ("latents a second", 0),
@@ -144,4 +145,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())
