@@ -76,8 +76,8 @@ def bring_up_to_date(task: CacheTask, progress: Progress | None = None) -> Index
             latent_index.write_index(task.cache_dir, index)
     except OSError as error:
         raise UserError(
-            f"The latents cannot be written to {task.cache_dir} ({error.strerror or error}); make that folder writable "
-            "or free some space there."
+            f"The latents cannot be written to {task.cache_dir} ({error.strerror or error}); make that folder "
+            "writable, free some space there, or give another one with --latents_dir."
         ) from None
     return index
 

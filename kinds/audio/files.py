@@ -140,9 +140,23 @@ def write_wav(path: Path | str, wav: np.ndarray, sample_rate: int = SAMPLE_RATE,
         raise ValueError(f"write_wav takes one channel [N], not the shape {list(wav.shape)}")
     if not np.isfinite(wav).all():
         raise ValueError(f"{path}: refusing to write NaN or infinite samples")
-    samples = np.rint(wav * (peak_scale(wav) * 32767.0)).astype(np.int16)
+    samples = _as_written(wav)
     with atomic_path(Path(path), durable) as temporary:
         soundfile.write(os.fsencode(temporary), samples, sample_rate, subtype="PCM_16", format="WAV")
+
+
+def holds(path: Path, wav: np.ndarray, sample_rate: int = SAMPLE_RATE) -> bool:
+    """Whether a file is what `write_wav` would write."""
+    try:
+        there, rate = soundfile.read(os.fsencode(path), dtype="int16")
+    except (OSError, soundfile.SoundFileError):
+        return False
+    return rate == sample_rate and np.array_equal(there, _as_written(wav))
+
+
+def _as_written(wav: np.ndarray) -> np.ndarray:
+    """16-bit samples, peak-safe."""
+    return np.rint(wav * (peak_scale(wav) * 32767.0)).astype(np.int16)
 
 
 def peak_scale(wav: np.ndarray) -> float:

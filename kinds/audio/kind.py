@@ -42,6 +42,7 @@ class AudioKind:
             o.codec,
             o.codec_weights,
             build=build,
+            cache_dir=o.latents_dir,
             codec_options=self._codec_options,
         )
         for pairs in splits:
