@@ -61,7 +61,7 @@ def common_length(duration_s: float, folders: list[list[np.ndarray]]) -> int:
 
 
 def open_sources(args: argparse.Namespace, remarks: list[str] | None = None) -> list[Source]:
-    """The sets to evaluate, in the order given; `remarks` takes up what was left out of folders.
+    """The sets to evaluate, in the order given; `remarks` gets what was left out of folders.
 
     Raises UserError if a folder or a checkpoint cannot be read.
     """

@@ -15,7 +15,7 @@ from kinds.audio.walking import find_audio, summary
 def read_folder(folder: str | Path, option: str, remarks: list[str] | None = None) -> list[np.ndarray]:
     """All audio files under a folder, in order of their paths -> float32 [N] each, 24 kHz mono.
 
-    Files are found, read and left out as by prepare_dataset.py; `remarks` takes up what was left out or damaged.
+    Files are found, read and left out as by prepare_dataset.py; `remarks` gets what was left out or damaged.
     Identical audio counts once: in a dataset a clip is the target of one pair and the input of the next, and
     duplicates would be nearest neighbours of each other.
 

@@ -25,6 +25,7 @@ from runtime.files import file_digest, locked
 if TYPE_CHECKING:
     from audio_codecs.base import Codec
 
+LATENTS = "NOISE2MUSIC_LATENTS"  # environment variable: a folder for the latents of a dataset that is read-only
 SHARD_BYTES = 32 << 20
 BATCH_SECONDS = {"cpu": 64.0, "cuda": 256.0}
 SILENT_PEAK = 1e-4  # -80 dBFS: about three steps of 16-bit audio
@@ -77,7 +78,7 @@ def bring_up_to_date(task: CacheTask, progress: Progress | None = None) -> Index
     except OSError as error:
         raise UserError(
             f"The latents cannot be written to {task.cache_dir} ({error.strerror or error}); make that folder "
-            "writable, free some space there, or give another one with --latents_dir."
+            f"writable, free some space there, or name another one in the environment variable {LATENTS}."
         ) from None
     return index
 

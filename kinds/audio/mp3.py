@@ -137,7 +137,7 @@ def _take(data: bytes, at: int, frame: Frame, found: Mp3) -> None:
 
 
 def _goes_on(data: bytes, at: int, frame: Frame, found: Mp3, end: int) -> bool:
-    """Whether this is a frame and not two bytes that look like one: it is like the last one, or others follow it."""
+    """Whether this is a frame and not bytes that resemble one: it is like the last one, or others follow it."""
     if found.rows and frame.form == found.rows[-1].form:
         return True
     return _is_confirmed(data, at, frame, end)

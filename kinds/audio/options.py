@@ -12,9 +12,6 @@ class AudioOptions(KindOptions):
 
     codec: str | None = CODECS.choice(None, "audio codec; default: as recorded in the dataset")
     codec_weights: str | None = opt(None, "path of the codec's weights, if it has any", per_machine=True)
-    latents_dir: str | None = opt(
-        None, "folder for the latents; default: latents/ beside the training pairs", per_machine=True
-    )
     crop_seconds: float = opt(0.0, "train on random crops of this length; 0 = whole clips", ge=0)
     recon_domain: Literal["latent", "audio"] = opt("latent", "domain in which the regression loss is measured")
     loss_weight_spectral: float = opt(0.0, "weight of the multi-resolution STFT loss on decoded audio", ge=0)

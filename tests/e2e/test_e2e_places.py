@@ -75,11 +75,13 @@ def test_a_moved_dataset_is_asked_for_on_resume(dataset, tmp_path, capsys):
     assert train_here("--resume", tmp_path / "run" / "last.pt", "--dataset_folder", tmp_path / "moved") == 0
 
 
-def test_latents_of_a_read_only_dataset_go_elsewhere(dataset, tmp_path):
+def test_latents_of_a_read_only_dataset_go_elsewhere(dataset, tmp_path, monkeypatch, capsys):
     shutil.copytree(dataset, tmp_path / "data", ignore=shutil.ignore_patterns("latents"))
     (tmp_path / "data" / "latents").write_text("in the way, as a disk that cannot be written is")
     run = ["--dataset_folder", tmp_path / "data", "--checkpoint_dir", tmp_path / "run", *TINY, "--max_steps", 1]
     assert train_here(*run) == 2
-    assert train_here(*run, "--latents_dir", tmp_path / "latents") == 0
+    assert "name another one in the environment variable NOISE2MUSIC_LATENTS." in capsys.readouterr().err
+    monkeypatch.setenv("NOISE2MUSIC_LATENTS", str(tmp_path / "latents"))
+    assert train_here(*run) == 0
     assert list((tmp_path / "latents").glob("mel-*/index.json"))
     assert train_here("--resume", tmp_path / "run" / "last.pt", "--max_steps", 2) == 0

@@ -164,7 +164,6 @@ def test_folders_as_people_have_them(folders, tmp_path):
     (tmp_path / "good" / "y.wav").mkdir()
     (tmp_path / "good" / "empty.wav").write_bytes(b"")
     (tmp_path / "good" / "cover.jpg").write_bytes(b"x")
-    (tmp_path / "elsewhere").mkdir()
     write_songs(tmp_path / "elsewhere", range(60, 62), 2.5)
     (tmp_path / "good" / "linked").symlink_to(tmp_path / "elsewhere")
     whole = (tmp_path / "elsewhere" / sorted(os.listdir(tmp_path / "elsewhere"))[0]).read_bytes()
