@@ -111,3 +111,22 @@ def upgraded_space(latents: dict[str, Any]) -> dict[str, Any]:
         "rate": _AUDIO_RATE,
         "about": {"codec": latents["codec"], "sample_rate": latents["sample_rate"]},
     }
+
+
+_SLANEY = "mel-09117f97a404a52d"  # the latents of the codec that was called `mel` and is `mel_slaney` now
+RENAMED_CODECS = {"mel_fine": "mel"}
+
+
+def with_current_codec(state: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint or export with the codec's current name in its options and its description of the data."""
+    space = state.get("space", {})
+    about, identity = space.get("about", {}), space.get("identity")
+    if identity == _SLANEY and about.get("codec") == "mel":
+        renamed = "mel_slaney"
+    elif about.get("codec") in RENAMED_CODECS:
+        renamed = RENAMED_CODECS[about["codec"]]
+        identity = identity.replace(about["codec"], renamed, 1)
+    else:
+        return state
+    space = space | {"identity": identity, "about": about | {"codec": renamed}}
+    return state | {"config": state["config"] | {"codec": renamed}, "space": space}

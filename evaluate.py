@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from audio_codecs.options import DECODERS
 from command_line import OneSentenceParser
 from errors import UserError, reports_user_errors
 from kinds.audio import rulers
@@ -72,7 +73,7 @@ def open_sources(args: argparse.Namespace, remarks: list[str] | None = None) -> 
 
         for path in args.checkpoint:
             loaded = load_generator(path, args.device, args.passes)
-            codec = open_generators_codec(loaded, args.codec_weights, args.device)
+            codec = open_generators_codec(loaded, args.codec_weights, args.device, args.decoder)
             sources.append(Source(f"{Path(path).name} ({loaded.trained_to})", generator=loaded, codec=codec))
     names = [source.name for source in sources]
     if len(set(names)) == len(names):
@@ -204,6 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=int, default=100, help="bootstrap draws for the intervals (default: 100)")
     add("--seed", type=int, default=0, help="random seed of crops, noise and bootstrap (default: 0)")
     add("--codec", help="codec of the round trip and the Gaussian (default: the first checkpoint's, else mel)")
+    add("--decoder", choices=DECODERS, help="from log-mel latents to sound (default: learned)")
     add("--codec_weights", help="EnCodec weights, if their path differs from that in training")
     add("--rulers", help="descriptors to measure by: clips, notes or clips,notes (default: all that are installed)")
     add("--device", help="cpu or cuda (default: cuda if available)")
@@ -240,7 +242,7 @@ def _settle(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace, argv: list[str]) -> int:
     from rich.console import Console
 
-    from audio_codecs import open_codec
+    from audio_codecs import codec_options, open_codec
     from runtime.files import write_text
 
     started = time.monotonic()
@@ -249,7 +251,8 @@ def run(args: argparse.Namespace, argv: list[str]) -> int:
     remarks: list[str] = []
     sources = open_sources(args, remarks)
     codec = next((s.codec for s in sources if s.codec is not None), None) if args.codec is None else None
-    codec = codec or open_codec(args.codec or "mel", args.codec_weights, args.device)
+    name = args.codec or "mel"
+    codec = codec or open_codec(name, args.codec_weights, args.device, codec_options(name, args.decoder))
     with console.status("reading") as status:
         material = gather(args, sources, remarks)
         measured = measure(material, codec, args, lambda what: status.update(what))

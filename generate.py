@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from audio_codecs.options import DECODERS
 from command_line import OneSentenceParser
 from data.progress import progress_bar
 from errors import UserError, printable, reports_user_errors
@@ -82,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FIRST:END",
         help="add noise to these latent channels only, e.g. 0:64 (default: all)",
     )
+    add("--decoder", choices=DECODERS, help="from log-mel latents to sound (default: learned)")
     add("--codec_weights", help="EnCodec weights, if their path differs from that in training")
     add("--device", help="cpu or cuda (default: cuda if available)")
     return parser
@@ -226,7 +228,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--noise_channels goes past the generator's {channels} channels")
     from kinds.audio.render import open_generators_codec
 
-    codec = open_generators_codec(loaded, args.codec_weights, device)
+    codec = open_generators_codec(loaded, args.codec_weights, device, args.decoder)
     folder = _folder(args.output_dir)
     name, draws = _draws(args)
     name = f"{_short(Path(args.input_audio).stem)}_{name}" if args.input_audio else name

@@ -2,6 +2,7 @@
 
     python prepare_dataset.py --input_dir MUSIC --duration 16
     python prepare_dataset.py --demo
+    python prepare_dataset.py --demo varied --soundfont FluidR3_GM.sf2
 
 After an interruption, run the same command again to continue. Exit code 2: wrong input, one sentence on stderr.
 """
@@ -41,8 +42,14 @@ def parse_options(arguments: list[str]) -> Options:
     add("--codec", help=f"{codecs} (default: encodec_24khz if its weights are on this machine, else mel)")
     add("--codec_weights", type=Path, help="EnCodec weights: a Hugging Face folder or encodec_24khz-*.th")
     add("--workers", type=int, help="number of processes (default: one per core)")
-    add("--demo", action="store_true", help="synthesise demo music instead of reading files")
+    add(
+        "--demo",
+        nargs="?",
+        const="songs",
+        help="synthesise demo music instead of reading files: songs (usual) or varied, with many more timbres",
+    )
     add("--demo_songs", type=int, help="number of demo songs, four pairs each (default: 26)")
+    add("--soundfont", type=Path, help="soundfont (.sf2) whose instruments --demo varied plays besides its own")
     add("--overwrite", action="store_true", help="replace an existing dataset that was made with other options")
     known, unknown = parser.parse_known_args(arguments)
     if unknown:

@@ -11,8 +11,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "base": ["Codec"],
         "encodec": ["EncodecCodec"],
-        "mel": ["FineMelCodec", "MelCodec"],
-        "by_name": ["codec_class", "codec_identity", "open_codec"],
+        "mel": ["MelCodec", "SlaneyMelCodec"],
+        "by_name": ["codec_class", "codec_identity", "codec_options", "open_codec"],
         "options": ["CODECS"],
     },
 )

@@ -22,6 +22,8 @@ class Codec(Protocol):
         frame_rate: latent frames a second (75).
         hop: audio samples to a frame (`sample_rate / frame_rate`, 320).
         channels: latent channels D (128).
+        streams: whether `decode` takes latents of any length with bounded memory; else long ones are decoded in
+            pieces, which are joined by cross-fades.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Codec(Protocol):
     frame_rate: int
     hop: int
     channels: int
+    streams: bool
 
     @classmethod
     def open(cls, weights: str | Path | None, device: str, options: Options) -> Self:

@@ -36,3 +36,13 @@ def codec_class(name: str) -> type[Codec]:
         close = difflib.get_close_matches(name, CODECS, n=1, cutoff=0.0)[0]
         raise UserError(f"There is no codec {name!r}; did you mean {close!r}? (--codec takes: {', '.join(CODECS)})")
     return CODECS[name].load()
+
+
+def codec_options(name: str, decoder: str | None = None) -> Options:
+    """The codec's default options, with another decoder if one is named. Raises UserError if it has no choice."""
+    part = CODECS[codec_class(name).name]
+    if decoder is None:
+        return part.options()
+    if not part.facts.get("has_decoders"):
+        raise UserError(f"--decoder {decoder} has no effect: the codec {name} has one decoder; leave it out.")
+    return part.options(decoder=decoder)

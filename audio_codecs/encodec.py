@@ -30,6 +30,7 @@ class EncodecCodec:
 
     name = "encodec_24khz"
     sample_rate, frame_rate, hop, channels = 24000, 75, 320, 128
+    streams = False
 
     def __init__(self, weights: EncodecWeights, device: str | torch.device = "cpu"):
         self.identity = _identity(weights.digest)

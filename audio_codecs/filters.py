@@ -45,7 +45,12 @@ def oshaughnessy_filters(sample_rate: int, n_fft: int, bands: int, f_min: float,
 
 
 def fine_filters(
-    sample_rate: int, n_fft: int, bands: int, f_max: float, spacing_hz: float = 15.0, knee_hz: float = 1100.0
+    sample_rate: int = 24_000,
+    n_fft: int = 2048,
+    bands: int = 128,
+    f_max: float = 12000.0,
+    spacing_hz: float = 15.0,
+    knee_hz: float = 1100.0,
 ) -> Tensor:
     """Filters of unit area in Hz, float64 [bands, n_fft // 2 + 1]: `spacing_hz` apart up to about `knee_hz`, then in
     equal ratios up to f_max.

@@ -3,9 +3,12 @@
 A codec's definition is its class: see `audio_codecs.base.Codec`.
 """
 
+from typing import Literal
+
 from registry import Options, Registry, opt
 
 CODECS = Registry("audio codec")
+DECODERS = ("learned", "griffin_lim")  # of log-mel latents
 
 
 class EncodecOptions(Options):
@@ -19,6 +22,14 @@ class EncodecOptions(Options):
     )
 
 
+class MelOptions(Options):
+    """log-mel"""
+
+    decoder: Literal["learned", "griffin_lim"] | None = opt(
+        None, "from latents to sound; default: learned, where its weights are there", per_call=True
+    )
+
+
 CODECS.add("encodec_24khz", "audio_codecs.encodec:EncodecCodec", EncodecOptions)
-CODECS.add("mel", "audio_codecs.mel:MelCodec")
-CODECS.add("mel_fine", "audio_codecs.mel:FineMelCodec")
+CODECS.add("mel", "audio_codecs.mel:MelCodec", MelOptions, has_decoders=True)
+CODECS.add("mel_slaney", "audio_codecs.mel:SlaneyMelCodec")

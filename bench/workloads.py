@@ -42,7 +42,7 @@ def dataset() -> Path:
     folder = work_folder() / "dataset"
     if (folder / "dataset.yaml").exists():
         return folder
-    prepare(Options(demo=True, demo_songs=8, output_dir=folder, seed=SEED))
+    prepare(Options(demo="songs", demo_songs=8, output_dir=folder, seed=SEED))
     return folder
 
 

@@ -50,6 +50,11 @@ class Kind(Protocol):
         identity: of the tensors that `open` gives; a checkpoint fits data of the same identity.
         rate: positions of the last axis to a unit of length; 1 where nothing lasts.
         about: what `Space.about` keeps for generation, plain types.
+
+    A generator usually starts from samples with noise. A kind whose generator starts from something computed from a
+    sample (its latents, a smaller copy) has three more attributes: `observe(x_BDT) -> (start, clean)`, which maps
+    normalised samples to what the generator starts from and to what it should make, `source_channels` and
+    `made_channels`, the channels of both.
     """
 
     unit: str

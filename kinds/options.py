@@ -1,11 +1,13 @@
 """Kinds of data and conditions by name, and the options of all kinds. Nothing here imports torch.
 
 A kind is built as `definition(options, choices)`, from its own options and the parts that these select: see
-`kinds.base.Kind`. A condition is called as `definition(options, alpha_B, labels)` and gives a tensor [B] or [B, K];
-generation from noise knows the labels that its user gives, so `labels` may lack names.
+`kinds.base.Kind`. A condition is called as `definition(options, alpha_B, labels)` and gives a tensor [B], or [B, K]
+with the fact `width=K`; generation from noise knows the labels that its user gives, so `labels` may lack names. One
+with the fact `labelled` is called with the labels' vocabulary as well.
 """
 
 from kinds.audio.options import AudioOptions
+from kinds.decoder.options import DecoderOptions
 from registry import Options, Registry, opt
 
 KINDS = Registry("kind of data")
@@ -23,8 +25,13 @@ class DataOptions(Options):
     unity_test: bool = opt(False, "the target is the input itself; needed for --passes over 1")
     num_workers: int = opt(0, "data loading processes per rank; 0 = none", ge=0, le=64, per_machine=True)
     conditions: str | None = CONDITIONS.choice(
-        None, "conditions for networks that take them, joined by +; alpha: the noise level", shapes_run=True
+        None, "conditions for networks that take them, joined by +; alpha: the noise level, labels", shapes_run=True
     )
+
+    def check(self, config) -> None:
+        kind, generator = config.chosen("kind").part, config.chosen("generator").part
+        if bool(kind.facts.get("decodes")) != bool(generator.facts.get("decodes")):
+            raise ValueError(f"--generator {generator.name} does not make what --kind {kind.name} needs")
 
     def remarks(self, config) -> list[str]:
         if self.shuffle_targets and self.unity_test:
@@ -32,5 +39,13 @@ class DataOptions(Options):
         return []
 
 
+class LabelOptions(Options):
+    """labels"""
+
+    label_dropout: float = opt(0.1, "share of the samples trained without their labels, for guidance", ge=0, lt=1)
+
+
 KINDS.add("audio", "kinds.audio.kind:AudioKind", AudioOptions)
+KINDS.add("decoder", "kinds.decoder.kind:DecoderKind", DecoderOptions, decodes=True)
 CONDITIONS.add("alpha", "synthesis.conditions:noise_level")
+CONDITIONS.add("labels", "synthesis.conditions:encoded_labels", LabelOptions, labelled=True)

@@ -6,12 +6,14 @@ perturbed copies of the same B / copies samples, which share dropout masks. Any 
 zeros. No layer mixes samples of a batch, and all are twice differentiable, as exact gradient penalties need.
 
 Options of all: channels (D), width, dropout in [0, 1), spectral_norm (weights of norm 1), final_bias (False if the
-objective depends on differences of logits alone, which would let a bias drift).
+objective depends on differences of logits alone, which would let a bias drift), conditions (widths by name of those
+that it takes, by projection).
 
 Legend: B batch, D latent channels, T frames, C convolution channels, R rows (remaining frequencies).
 """
 
 import math
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from models.blocks import StridedConv1d, tiled_dropout
-from models.conditions import conditions_for, takes_conditions
+from models.conditions import ConditionProjection, Conditions, conditions_for, takes_conditions
 from models.options import DiscriminatorOptions
 
 SLOPE = 0.2  # of LeakyReLU
@@ -48,14 +50,29 @@ class ConvStack(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Base class: how a discriminator is built from options."""
+    """Base class: how a discriminator is built from options, and how it takes conditions."""
 
     @classmethod
-    def from_options(cls, options: DiscriminatorOptions, channels: int, final_bias: bool = True) -> "Discriminator":
+    def from_options(
+        cls,
+        options: DiscriminatorOptions,
+        channels: int,
+        final_bias: bool = True,
+        conditions: Mapping[str, int] | None = None,
+    ) -> "Discriminator":
         """As the options describe it, for latents of that many channels."""
         width = {} if options.disc_width is None else {"width": options.disc_width}
         return cls(channels, dropout=options.disc_dropout, spectral_norm=options.disc_spectral_norm,
-                   final_bias=final_bias, **width)  # fmt: skip
+                   final_bias=final_bias, conditions=conditions, **width)  # fmt: skip
+
+    def take(self, conditions: Mapping[str, int] | None, features: int) -> None:
+        """Prepares for conditions of these widths, if there are any, and features of that many channels."""
+        self.takes_conditions = bool(conditions)
+        self.projection = ConditionProjection(conditions, features) if conditions else None
+
+    def projected(self, features_BC: Tensor, conditions: Conditions | None) -> Tensor | float:
+        """What the conditions add to the logits."""
+        return 0.0 if self.projection is None else self.projection(features_BC, conditions)
 
 
 class ConvDiscriminator(Discriminator):
@@ -71,6 +88,7 @@ class ConvDiscriminator(Discriminator):
         dropout: float = 0.3,
         spectral_norm: bool = False,
         final_bias: bool = True,
+        conditions: Mapping[str, int] | None = None,
     ):
         super().__init__()
         sizes = [channels, width, 2 * width, 2 * width, width]
@@ -83,10 +101,14 @@ class ConvDiscriminator(Discriminator):
         )
         self.hidden = _maybe_spectral(nn.Linear(width, width // 2), spectral_norm)
         self.final = _maybe_spectral(nn.Linear(width // 2, 1, bias=final_bias), spectral_norm)
+        self.take(conditions, width // 2)
 
-    def forward(self, x_BDT: Tensor, copies: int = 1, return_features: bool = False):
+    def forward(
+        self, x_BDT: Tensor, copies: int = 1, return_features: bool = False, conditions: Conditions | None = None
+    ):
         x_BCT, features = self.stack(x_BDT, copies)
-        logits_B = self.final(F.leaky_relu(self.hidden(x_BCT.mean(dim=2)), SLOPE)).squeeze(1)
+        hidden_BC = F.leaky_relu(self.hidden(x_BCT.mean(dim=2)), SLOPE)
+        logits_B = self.final(hidden_BC).squeeze(1) + self.projected(hidden_BC, conditions)
         return (logits_B, features) if return_features else logits_B
 
 
@@ -104,6 +126,7 @@ class SpectrogramDiscriminator(Discriminator):
         dropout: float = 0.0,
         spectral_norm: bool = False,
         final_bias: bool = True,
+        conditions: Mapping[str, int] | None = None,
     ):
         super().__init__()
         sizes = [1, width, 2 * width, 4 * width, 4 * width]
@@ -115,11 +138,16 @@ class SpectrogramDiscriminator(Discriminator):
         layers.append(nn.Conv2d(4 * width, 4 * width, (rows, 3), padding=(0, 1)))
         self.stack = ConvStack([_maybe_spectral(layer, spectral_norm) for layer in layers], dropout)
         self.final = _maybe_spectral(nn.Conv2d(4 * width, 1, 1, bias=final_bias), spectral_norm)
+        self.take(conditions, 4 * width)
         self.to(memory_format=torch.channels_last)  # half the time on CPUs
 
-    def forward(self, x_BDT: Tensor, copies: int = 1, return_features: bool = False):
+    def forward(
+        self, x_BDT: Tensor, copies: int = 1, return_features: bool = False, conditions: Conditions | None = None
+    ):
         x_BCRT, features = self.stack(x_BDT.unsqueeze(1), copies)
         logits_B = self.final(x_BCRT).mean(dim=(1, 2, 3))
+        if self.takes_conditions:
+            logits_B = logits_B + self.projected(x_BCRT.mean(dim=(2, 3)), conditions)
         return (logits_B, features) if return_features else logits_B
 
 

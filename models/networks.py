@@ -1,6 +1,7 @@
 """The networks of a run, built from the selected parts."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from models.conditions import Conditions, conditions_for, takes_conditions
 from models.discriminators import EnsembleDiscriminator
 from models.options import AGENTS
-from registry import Chosen, Options
+from registry import Chosen, Options, Part
 
 
 class Generated(NamedTuple):
@@ -43,15 +44,26 @@ class GuidedGenerator(nn.Module):
         return Generated(output_BDT, prepared.mask_input, prepared.mask_target, prepared.view_weights)
 
 
-def build_generator(generator: Chosen, agent: str | None, channels: int, seed: int) -> GuidedGenerator:
-    """The generator side of a run for latents of `channels`, its weights drawn from the seed."""
+def build_generator(
+    generator: Chosen, agent: str | None, channels: int, seed: int, conditions: Mapping[str, int] | None = None
+) -> GuidedGenerator:
+    """The generator side of a run for latents of `channels`, its weights drawn from the seed.
+
+    conditions: widths of the run's conditions by name; parts with the fact `conditioned` are built for them.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         prepares = None if agent is None else AGENTS[agent].load()(Options(), channels)
-        return GuidedGenerator(generator.build(channels), prepares)
+        return GuidedGenerator(_built(generator, conditions, channels)[0], prepares)
 
 
-def build_discriminator(discriminator: Chosen, channels: int, final_bias: bool, seed: int) -> nn.Module:
+def build_discriminator(
+    discriminator: Chosen,
+    channels: int,
+    final_bias: bool,
+    seed: int,
+    conditions: Mapping[str, int] | None = None,
+) -> nn.Module:
     """The discriminator of a run, its weights drawn from the seed: forward(x_BDT, copies=1, return_features=False) ->
     logits_B. Names joined by `+` make an ensemble.
 
@@ -59,9 +71,21 @@ def build_discriminator(discriminator: Chosen, channels: int, final_bias: bool, 
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        built = discriminator.build(channels, final_bias)
+        built = _built(discriminator, conditions, channels, final_bias)
         if len(discriminator.members) == 1:
-            return built
+            return built[0]
         return EnsembleDiscriminator(
             {part.name: one for (part, _), one in zip(discriminator.members, built, strict=True)}
         )
+
+
+def _built(chosen: Chosen, conditions: Mapping[str, int] | None, *context: Any) -> list[nn.Module]:
+    """The selected networks; those with the fact `conditioned` get the widths of the run's conditions, if any."""
+    return [
+        part.load()(options, *context, **({"conditions": conditions} if conditions and _conditioned(part) else {}))
+        for part, options in chosen.members
+    ]
+
+
+def _conditioned(part: Part) -> bool:
+    return bool(part.facts.get("conditioned"))

@@ -1,7 +1,8 @@
 """Generators, discriminators, agents and masks by name, and their options. Nothing here imports torch.
 
-A generator is built as `definition(options, channels)`, a discriminator as `definition(options, channels, final_bias)`,
-an agent as `definition(options, channels)`. A mask is called as
+A generator is built as `definition(options, channels)`, a discriminator as `definition(options, channels, final_bias)`;
+those with the fact `conditioned` also get `conditions`, the widths of the run's conditions by name, if it has any. An
+agent is built as `definition(options, channels)`. A mask is called as
 `definition(options, input_BDT, target_BDT, uniform_BK)`; its facts are `hides` (it masks something) and `uniforms` (the
 number K of uniform numbers that it uses).
 """
@@ -95,11 +96,24 @@ class PatchOptions(TransformerOptions):
         False, "scale the output added to the inputs' mean by the inputs' distance, at most 1", shapes_run=True
     )
 
+    clip_statistics: bool = opt(True, "statistics of the clip scale and shift the norms", shapes_run=True)
+
+    def check(self, config) -> None:
+        if not (self.clip_statistics or config.data.conditions):
+            raise ValueError("clip_statistics no needs --conditions alpha, which tells the network the noise level")
+
     @model_validator(mode="after")
     def _even_heads(self) -> "PatchOptions":
         if self.width % (2 * self.nhead):
             raise ValueError(f"width {self.width} must be a multiple of 2 x nhead ({2 * self.nhead})")
         return self
+
+
+class SpectrumOptions(Options):
+    """spectrum"""
+
+    width: int = opt(192, "token width", ge=8, shapes_run=True)
+    num_layers: int = opt(4, "transformer blocks per stage", ge=1, shapes_run=True)
 
 
 class DiscriminatorOptions(Options):
@@ -141,10 +155,11 @@ class EnergyOptions(Options):
 
 
 GENERATORS.add("cascade", "models.cascade_generator:CascadeGenerator.from_options", CascadeOptions)
-GENERATORS.add("patch", "models.patch_generator:PatchCascadeGenerator.from_options", PatchOptions)
+GENERATORS.add("patch", "models.patch_generator:PatchCascadeGenerator.from_options", PatchOptions, conditioned=True)
+GENERATORS.add("spectrum", "audio_codecs.spectrum_decoder:SpectrumDecoder.from_options", SpectrumOptions, decodes=True)
 
-DISCRIMINATORS.add("conv", "models.discriminators:ConvDiscriminator.from_options", DiscriminatorOptions)
-DISCRIMINATORS.add("spectrogram", "models.discriminators:SpectrogramDiscriminator.from_options", DiscriminatorOptions)
+for _name, _class in (("conv", "ConvDiscriminator"), ("spectrogram", "SpectrogramDiscriminator")):
+    DISCRIMINATORS.add(_name, f"models.discriminators:{_class}.from_options", DiscriminatorOptions, conditioned=True)
 
 AGENTS.add("creative", "models.agents:CreativeAgent.from_options")
 AGENTS.add("compositional", "models.agents:CompositionalAgent.from_options")

@@ -4,11 +4,14 @@ Legend: B batch, D latent channels, T frames (75 per second), P frames per patch
 S sources of a stage, its smoothed ones included, Y = D P numbers of a patch, X = S D P of a patch of all sources.
 """
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.blocks import Modulation, TransformerBlock, modulated, rotary_positions
+from models.conditions import ConditionEmbedding, Conditions
 from models.options import PatchOptions
 
 SMOOTHING = (3, 9, 27)  # frames, odd: 40, 120 and 360 ms
@@ -21,7 +24,7 @@ class PatchStage(nn.Module):
 
     Besides its sources a stage sees their mean, smoothed over several window lengths: an estimate of held tones under
     noise. Otherwise attention would use much of its width for averaging. Statistics of the whole clip, above all its
-    noise level, scale and shift every norm.
+    noise level, and conditions scale and shift every norm.
     With `precondition` the output is the sources' mean + `apart_share` * made, so that at low noise the network's own
     errors are small as well (c_out of Karras et al. 2022, sec. 5, in another form).
     """
@@ -36,6 +39,8 @@ class PatchStage(nn.Module):
         patch_frames: int,
         dropout: float = 0.0,
         precondition: bool = False,
+        conditions: Mapping[str, int] | None = None,
+        statistics: bool = True,
     ):
         super().__init__()
         self.patch_frames, self.head_width, self.precondition = patch_frames, width // nhead, precondition
@@ -45,7 +50,7 @@ class PatchStage(nn.Module):
             TransformerBlock(width, nhead, dropout, zero_output=True, conv_kernel=CONV_KERNEL)
             for _ in range(num_layers)
         )
-        self.modulate = ClipModulation(channels, width, num_layers + 1)
+        self.modulate = ClipModulation(channels, width, num_layers + 1, conditions, statistics)
         self.norm = nn.LayerNorm(width)
         self.output = nn.Linear(width, channels * patch_frames)
         self.gate = nn.Linear(width, sources * channels * patch_frames)
@@ -54,8 +59,8 @@ class PatchStage(nn.Module):
         if not precondition:
             nn.init.constant_(self.gate.bias[: exact * channels * patch_frames], 1 / exact)
 
-    def forward(self, sources: list[Tensor]) -> Tensor:
-        *for_blocks, for_output = self.modulate(sources[0], sources[1])
+    def forward(self, sources: list[Tensor], conditions: Conditions | None = None) -> Tensor:
+        *for_blocks, for_output = self.modulate(sources[0], sources[1], conditions)
         mean_BDT = torch.stack(sources).mean(dim=0)
         share_B11 = apart_share(*sources[:2]) if self.precondition else 1.0
         sources = [*sources, *(moving_mean(mean_BDT, frames) for frames in SMOOTHING)]
@@ -71,24 +76,37 @@ class PatchStage(nn.Module):
 
 
 class ClipModulation(nn.Module):
-    """Scales and shifts for `count` norms of width E, from statistics of the whole clip; all start at zero.
+    """Scales and shifts for `count` norms of width E, from statistics of the whole clip and conditions; all start at
+    zero.
 
     A denoiser that has to infer the noise level, and whether a clip is rough or smooth, from single tokens returns an
     average: outputs that are too similar for all clips.
+
+    conditions: their widths by name (`models.conditions`); statistics: False leaves the clip's statistics out.
     """
 
-    def __init__(self, channels: int, width: int, count: int):
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        count: int,
+        conditions: Mapping[str, int] | None = None,
+        statistics: bool = True,
+    ):
         super().__init__()
         self.width = width
-        self.hidden = nn.Linear(2 * channels + 1, channels)
+        self.hidden = nn.Linear(2 * channels + 1, channels) if statistics else None
         self.output = nn.Linear(channels, 2 * count * width)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
+        self.embed = ConditionEmbedding(conditions, channels) if conditions else None
 
-    def forward(self, input_BDT: Tensor, target_BDT: Tensor) -> list[Modulation]:
+    def forward(self, input_BDT: Tensor, target_BDT: Tensor, conditions: Conditions | None = None) -> list[Modulation]:
         with torch.autocast(input_BDT.device.type, enabled=False):  # -9 in 8 bits is off by 2 % of the power
-            hidden_BD = F.gelu(self.hidden(clip_statistics(input_BDT, target_BDT)))
-            parts = self.output(hidden_BD)[:, None].split(self.width, dim=2)
+            hidden_BD = 0.0 if self.embed is None else self.embed(conditions)
+            if self.hidden is not None:
+                hidden_BD = hidden_BD + self.hidden(clip_statistics(input_BDT, target_BDT))
+            parts = self.output(F.gelu(hidden_BD))[:, None].split(self.width, dim=2)
         return list(zip(parts[::2], parts[1::2], strict=True))
 
 
@@ -102,6 +120,8 @@ class PatchCascadeGenerator(nn.Module):
     dropout           in attention and feed-forward, [0, 1).
     precondition      a stage returns its sources' mean plus its own output, gated sources included (all gates start
                       at 0), times `apart_share`.
+    conditions        widths of the conditions it takes, by name.
+    statistics        False leaves out the clip's statistics; needs conditions.
 
     A stage adds g_s * source_s, with learned gates for every channel and frame. The gates start at one over the number
     of its sources, so that the sum is their mean, and at 0 for the smoothed ones. Separate gates let the network use
@@ -119,20 +139,37 @@ class PatchCascadeGenerator(nn.Module):
         patch_frames: int = 2,
         dropout: float = 0.0,
         precondition: bool = False,
+        conditions: Mapping[str, int] | None = None,
+        statistics: bool = True,
     ):
         super().__init__()
+        if not (statistics or conditions):
+            raise ValueError("without clip_statistics the generator must take conditions, such as the noise level")
         if min(num_stages, num_layers, patch_frames) < 1:
             raise ValueError(f"no cascade: {num_stages} stages, {num_layers} layers, {patch_frames} frames per patch")
         if width % (2 * nhead):
             raise ValueError(f"{nhead} heads do not divide a width of {width} into even parts")
-        self.patch_frames = patch_frames
+        self.patch_frames, self.takes_conditions = patch_frames, bool(conditions)
         self.stages = nn.ModuleList(
-            PatchStage(channels, 2 + stage, width, nhead, num_layers, patch_frames, dropout, precondition)
+            PatchStage(
+                channels,
+                2 + stage,
+                width,
+                nhead,
+                num_layers,
+                patch_frames,
+                dropout,
+                precondition,
+                conditions,
+                statistics,
+            )
             for stage in range(num_stages)
         )
 
     @classmethod
-    def from_options(cls, options: PatchOptions, channels: int) -> "PatchCascadeGenerator":
+    def from_options(
+        cls, options: PatchOptions, channels: int, conditions: Mapping[str, int] | None = None
+    ) -> "PatchCascadeGenerator":
         """As `--generator patch` describes it, for latents of that many channels."""
         o = options
         return cls(
@@ -144,20 +181,24 @@ class PatchCascadeGenerator(nn.Module):
             o.patch_frames,
             o.dropout,
             o.precondition,
+            conditions,
+            o.clip_statistics,
         )
 
-    def forward_stages(self, input_BDT: Tensor, target_BDT: Tensor) -> list[Tensor]:
+    def forward_stages(
+        self, input_BDT: Tensor, target_BDT: Tensor, conditions: Conditions | None = None
+    ) -> list[Tensor]:
         """The outputs [B, D, T] of all stages, the last one being the generator's."""
         T = input_BDT.shape[2]
         missing = -T % self.patch_frames
         sources = [F.pad(x_BDT, (0, missing), mode="replicate") for x_BDT in (input_BDT, target_BDT)]
         for stage in self.stages:
-            sources.append(stage(sources))
+            sources.append(stage(sources, conditions))
         return [made_BDT[:, :, :T] for made_BDT in sources[2:]]
 
-    def forward(self, input_BDT: Tensor, target_BDT: Tensor) -> Tensor:
+    def forward(self, input_BDT: Tensor, target_BDT: Tensor, conditions: Conditions | None = None) -> Tensor:
         """(noisy) input and (noisy) target [B, D, T] -> [B, D, T], for any T from 1."""
-        return self.forward_stages(input_BDT, target_BDT)[-1]
+        return self.forward_stages(input_BDT, target_BDT, conditions)[-1]
 
 
 def moving_mean(x_BDT: Tensor, frames: int) -> Tensor:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from earlier_versions import upgraded
+from earlier_versions import upgraded, with_current_codec
 from errors import UserError
 from runtime.files import atomic_file
 
@@ -143,7 +143,8 @@ def _as_current(state: Any) -> dict[str, Any] | None:
     if not isinstance(state, dict) or state.get("schema") not in (1, SCHEMA):
         return None
     try:
-        return upgraded(state) if state["schema"] == 1 else state
+        state = upgraded(state) if state["schema"] == 1 else state
+        return with_current_codec(state)
     except (KeyError, TypeError, AttributeError, ValueError):  # required entries are missing
         return None
 

@@ -34,6 +34,7 @@ class Purpose(IntEnum):
     SCALES = 16
     EASY = 17
     OFFSET = 18
+    LABELS = 19
 
 
 def mix_seed(*parts: int) -> int:

@@ -3,18 +3,36 @@
 Legend: B samples, D channels, T positions of the last axis (audio: frames).
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from errors import UserError
-from models.conditions import conditions_for
+from models.conditions import Conditions, conditions_for
 from synthesis.loading import LoadedGenerator
 from synthesis.sampler import sample
 from synthesis.windows import join_windows
 
 OVERLAP_SHARE = 4  # the generator's windows overlap by a quarter
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for.
+
+    labels: values by name, as `synthesis.labels.parse_labels` gives them; those that are missing are left open.
+    guidance: 1: as the labels say; more: further away from what the generator makes without labels (classifier-free
+        guidance, Ho & Salimans 2022, equation 6, with guidance = 1 + w).
+    """
+
+    labels: Mapping[str, float] = field(default_factory=dict)
+    guidance: float = 1.0
+
+
+NOTHING = Wish()
 
 
 @torch.no_grad()
@@ -24,11 +42,12 @@ def generate(
     target_BDT: Tensor,
     alpha: float = 1.0,
     channels: tuple[int, int] | None = None,
+    wish: Wish = NOTHING,
 ) -> Tensor:
     """Denormalised samples [B, D, T] from two sources of any length with noise level `alpha` (in `channels` only, if
-    given), with the number of sampling steps of the generator's configuration."""
+    given), with the number of sampling steps of the generator's configuration. `wish`: labels and guidance."""
     made_BDT = sample(
-        partial(_one_step, loaded),
+        partial(_one_step, loaded, wish),
         input_BDT,
         target_BDT,
         alpha,
@@ -41,18 +60,28 @@ def generate(
     return loaded.space.denormalise(made_BDT)
 
 
-def _one_step(loaded: LoadedGenerator, input_BDT: Tensor, target_BDT: Tensor, alpha: float | Tensor) -> Tensor:
+def _one_step(
+    loaded: LoadedGenerator, wish: Wish, input_BDT: Tensor, target_BDT: Tensor, alpha: float | Tensor
+) -> Tensor:
     """Normalised samples [B, D, T]; sources longer than a training sample are processed in windows of its length, see
     `synthesis.windows`."""
     length, window = input_BDT.shape[-1], loaded.space.shape[-1]
     overlap = max(1, window // OVERLAP_SHARE)
-    more = conditions_for(loaded.network, loaded.conditioning(alpha, {}, input_BDT))
+    labels = {name: input_BDT.new_full((len(input_BDT),), value) for name, value in wish.labels.items()}
+    asked, open_ = (loaded.conditioning(alpha, known, input_BDT) for known in (labels, {}))
 
     def make(start: int, stop: int) -> Tensor:
-        piece = slice(start, stop)
-        return loaded.network(input_BDT[..., piece], target_BDT[..., piece], **more).output_BDT.float()
+        sources = input_BDT[..., start:stop], target_BDT[..., start:stop]
+        made_BDT = _made(loaded, sources, asked)
+        if wish.guidance == 1 or not labels:
+            return made_BDT
+        return torch.lerp(_made(loaded, sources, open_), made_BDT, wish.guidance)
 
     if length <= window or window == 1:
         return make(0, length)
     step = getattr(loaded.network.generator, "patch_frames", 1)
     return join_windows(make, length, window, overlap, fade=overlap, step=step)
+
+
+def _made(loaded: LoadedGenerator, sources: tuple[Tensor, Tensor], conditions: Conditions) -> Tensor:
+    return loaded.network(*sources, **conditions_for(loaded.network, conditions)).output_BDT.float()

@@ -35,9 +35,7 @@ class LoadedGenerator:
     @property
     def conditioning(self):
         """Computes the generator's conditions."""
-        from synthesis.conditions import Conditioning
-
-        return Conditioning(self.config.choices.get("conditions"))
+        return _conditioning(self.config, self.space)
 
 
 def load_generator(path: str | Path, device: str = "cpu", passes: int | None = None) -> LoadedGenerator:
@@ -57,9 +55,10 @@ def load_generator(path: str | Path, device: str = "cpu", passes: int | None = N
     try:
         config = _config_of(state["config"], str(path))
         agent, channels = config.model.agent, config.model.encoding_dim
-        network = build_generator(config.chosen("generator"), agent, channels, seed=0)
-        network.load_state_dict(state["weights"])
         space = Space.from_state(state["space"])
+        widths = _conditioning(config, space).widths
+        network = build_generator(config.chosen("generator"), agent, channels, 0, widths)
+        network.load_state_dict(state["weights"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} does not hold a generator of this program: {reason}") from None
@@ -71,6 +70,12 @@ def load_generator(path: str | Path, device: str = "cpu", passes: int | None = N
     if not all(weight.isfinite().all() for weight in network.parameters()):
         raise UserError(f"{path} holds NaN or infinite weights, its training diverged: give an earlier checkpoint")
     return LoadedGenerator(config, network.to(device).eval().requires_grad_(False), space, state["trained_to"])
+
+
+def _conditioning(config: RunConfig, space):
+    from synthesis.conditions import Conditioning
+
+    return Conditioning(config.choices.get("conditions"), space.about.get("labels", {}))
 
 
 def _config_of(saved: dict, source: str) -> RunConfig:
@@ -109,7 +114,7 @@ def _read_export(folder: Path) -> dict:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    from earlier_versions import upgraded_space
+    from earlier_versions import upgraded_space, with_current_codec
 
     try:
         described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
@@ -120,12 +125,14 @@ def _read_export(folder: Path) -> dict:
             space = described["space"] | statistics
         else:
             space = upgraded_space(described["latents"] | statistics)
-        return {
-            "config": described["config"],
-            "space": space,
-            "weights": tensors,
-            "trained_to": described["trained_to"],
-        }
+        return with_current_codec(
+            {
+                "config": described["config"],
+                "space": space,
+                "weights": tensors,
+                "trained_to": described["trained_to"],
+            }
+        )
     except (OSError, ValueError, SafetensorError, KeyError, TypeError) as error:
         raise UserError(f"{folder} holds no exported generator ({WEIGHTS}, {DESCRIPTION}): {error}") from None
 

@@ -102,7 +102,8 @@ def test_torchruns_own_flags_are_accepted():
     [([], True), (["true"], True), (["True"], True), (["1"], True), (["false"], False), (["no"], False)],
 )
 def test_booleans_bare_and_with_a_value(name, words, value):
-    assert parse([f"--{name}", *words, *words_of(owner_of(name))]).flat()[name] is value
+    needed = {"clip_statistics": ["--conditions", "alpha"]}.get(name, [])
+    assert parse([f"--{name}", *words, *words_of(owner_of(name)), *needed]).flat()[name] is value
 
 
 def test_a_boolean_of_another_kind_is_refused():
@@ -213,7 +214,7 @@ def test_choices_are_named():
         ("--use_creative_agent --use_compositional_agent", "exclude each other"),
         ("--use_creative_agent --mask_type hybrid", "exclude each other"),
         ("--use_compositional_agent --mask_type energy", "exclude each other"),
-        ("--width 64", "width is an option of --generator patch, not of cascade"),
+        ("--width 64", "width is an option of --generator patch or spectrum, not of cascade"),
         ("--generator patch --anti_cheating 0.1", "anti_cheating is an option of --generator cascade, not of patch"),
         ("--gan_loss hinge --label_smoothing 0.9", "an option of --gan_loss bce or lsgan, not of hinge"),
         ("--gp_weight 1", "an option of --gan_loss wgan-gp, not of bce"),

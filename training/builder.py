@@ -47,7 +47,7 @@ def build(config: RunConfig, ranks: Ranks, stop: StopRequest) -> Run:
     if state is not None:
         ranks.main_first(lambda: check_dataset(config.data, given))
     train_pairs, held_out = open_data(config, kind, ranks, stop)
-    ranks.main_first(lambda: check_sizes(config, ranks, train_pairs))
+    ranks.main_first(lambda: check_sizes(config, ranks, kind, train_pairs))
     data = config.data
     stream = SampleStream(
         train_pairs, config.training.seed, shuffle_targets=data.shuffle_targets, unity_test=data.unity_test
@@ -58,7 +58,7 @@ def build(config: RunConfig, ranks: Ranks, stop: StopRequest) -> Run:
         ranks.main_first(lambda: check_identity(state, kind.identity))
         space = Space.from_state(state["space"])
     decoder = find_decoder(config, kind, space, ranks, resumed.remarks)
-    trainer = build_trainer(config, ranks, space, decoder)
+    trainer = build_trainer(config, ranks, space, decoder, kind)
     average = WeightAverage(trainer.generator, config.model.ema_samples)
     per_step = config.training.batch_per_device(ranks.world) * ranks.world
     run = Run(
@@ -132,16 +132,17 @@ def open_data(config: RunConfig, kind: Kind, ranks: Ranks, stop: StopRequest) ->
     return pairs
 
 
-def check_sizes(config: RunConfig, ranks: Ranks, pairs: Pairs) -> None:
+def check_sizes(config: RunConfig, ranks: Ranks, kind: Kind, pairs: Pairs) -> None:
     per_device = config.training.batch_per_device(ranks.world)
     per_step, channels = per_device * ranks.world, config.model.encoding_dim
+    expected = getattr(kind, "source_channels", len(pairs.mean))
     if per_step > len(pairs):
         raise UserError(
             f"--batch_size {per_device} on {ranks.world} device(s) needs {per_step} pairs, the dataset has "
             f"{len(pairs)}: give a smaller --batch_size or add music"
         )
-    if channels != len(pairs.mean):
-        raise UserError(f"--encoding_dim {channels} does not fit latents of {len(pairs.mean)} channels")
+    if channels != expected:
+        raise UserError(f"--encoding_dim {channels} does not fit latents of {expected} channels")
 
 
 def space_of(config: RunConfig, kind: Kind, stream: SampleStream) -> Space:
@@ -173,19 +174,26 @@ def find_decoder(config: RunConfig, kind: Kind, space: Space, ranks: Ranks, rema
         return None
 
 
-def build_networks(config: RunConfig) -> tuple[torch.nn.Module, torch.nn.Module]:
+def build_networks(config: RunConfig, kind: Kind | None = None) -> tuple[torch.nn.Module, torch.nn.Module]:
     """Generator and discriminator, initialised from the run's seed.
+
+    kind: needed if the generator starts from something else than it makes.
 
     Raises:
         UserError: `--conditions` is given, but neither network takes conditions.
     """
     model, seed = config.model, config.training.seed
     final_bias = OBJECTIVES[config.adversarial.gan_loss].facts["final_bias"]
+    widths = conditioning_of(config, kind).widths
     generator = build_generator(
-        config.chosen("generator"), model.agent, model.encoding_dim, mix_seed(seed, Purpose.WEIGHTS, 0)
+        config.chosen("generator"), model.agent, model.encoding_dim, mix_seed(seed, Purpose.WEIGHTS, 0), widths
     )
     discriminator = build_discriminator(
-        config.chosen("discriminator"), model.encoding_dim, final_bias, mix_seed(seed, Purpose.WEIGHTS, 1)
+        config.chosen("discriminator"),
+        getattr(kind, "made_channels", model.encoding_dim),
+        final_bias,
+        mix_seed(seed, Purpose.WEIGHTS, 1),
+        widths,
     )
     if config.data.conditions and not (takes_conditions(generator) or takes_conditions(discriminator)):
         raise UserError(
@@ -195,15 +203,29 @@ def build_networks(config: RunConfig) -> tuple[torch.nn.Module, torch.nn.Module]
     return generator, discriminator
 
 
-def build_trainer(config: RunConfig, ranks: Ranks, space: Space, decoder: Decoder | None = None) -> Trainer:
+def conditioning_of(config: RunConfig, kind: Kind | None) -> Conditioning:
+    """Raises UserError if labels are to be conditions of data that has none."""
+    vocabulary = {} if kind is None else kind.about.get("labels", {})
+    conditioning = Conditioning(config.choices.get("conditions"), vocabulary)
+    if 0 in conditioning.widths.values():
+        raise UserError(
+            f"--conditions {config.data.conditions}: the dataset in {config.data.dataset_folder} has no labels; add a "
+            "labels.csv to it, or leave labels out"
+        )
+    return conditioning
+
+
+def build_trainer(
+    config: RunConfig, ranks: Ranks, space: Space, decoder: Decoder | None = None, kind: Kind | None = None
+) -> Trainer:
     """Networks, optimizers and losses on this rank's device. `decoder` is needed if a loss is measured on decoded
-    data."""
-    o, kind = config.optimizer, config.chosen("kind").options
-    generator, discriminator = (network.to(ranks.device) for network in build_networks(config))
+    data, `kind` if the generator starts from something else than it makes."""
+    o, kind_options = config.optimizer, config.chosen("kind").options
+    generator, discriminator = (network.to(ranks.device) for network in build_networks(config, kind))
     if config.training.compile:
         compile_networks(generator, discriminator)
     measure = config.chosen("loss_reconstruction").part.load()
-    decodes = kind.decodes(config.regression.weights)
+    decodes = kind_options.decodes(config.regression.weights)
     optimizer = config.chosen("optimizer")
     return Trainer(
         ranks=ranks,
@@ -214,17 +236,18 @@ def build_trainer(config: RunConfig, ranks: Ranks, space: Space, decoder: Decode
             discriminator, build_optimizer(optimizer, o, discriminator, o.discriminator_lr), o.disc_grad_clip
         ),
         objective=config.chosen("gan_loss").build(),
-        regression=Regression(config.regression, measure, active=not kind.regresses_decoded),
+        regression=Regression(config.regression, measure, active=not kind_options.regresses_decoded),
         adversarial=config.adversarial,
         mask_losses=config.mask_losses,
         space=space.to(ranks.device),
         sources=Sources(config.sampling, config.chosen("mask_type"), space.rate),
-        conditioning=Conditioning(config.choices.get("conditions")),
+        conditioning=conditioning_of(config, kind),
         seed=config.training.seed,
         noisy=config.curriculum.pure_gan_mode > 0,
         amp=config.training.amp == "bf16",
         decoded_losses=decoder.losses(config.regression, measure) if decodes else None,
-        decode_every=kind.decode_every if decodes else 1,
+        decode_every=kind_options.decode_every if decodes else 1,
+        observe=getattr(kind, "observe", None),
     )
 
 

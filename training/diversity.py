@@ -24,17 +24,17 @@ class DiversityGauge:
 
     Args:
         features: of normalised samples [B, D, T] -> [B, F].
-        normalise: of samples as they are stored.
+        clean: from samples as they are stored to samples as the generator makes them.
     """
 
     def __init__(
         self,
         features: Callable[[Tensor], Tensor],
-        normalise: Callable[[Tensor], Tensor],
+        clean: Callable[[Tensor], Tensor],
         train: Pairs,
         held_out: Pairs,
     ) -> None:
-        self.features, self._normalise, self._train, self._held_out = features, normalise, train, held_out
+        self.features, self._clean, self._train, self._held_out = features, clean, train, held_out
         self._real: tuple[np.ndarray, np.ndarray] | None = None
         self._mean_F = self._std_F = np.zeros(1)
         self._width: int | None = None
@@ -50,7 +50,7 @@ class DiversityGauge:
         """F."""
         if self._width is None:
             empty = torch.zeros(1, *self._train.shape)
-            self._width = self.features(empty).shape[1]
+            self._width = self.features(self._clean(empty)).shape[1]
         return self._width
 
     def __call__(self, statistics_NF: np.ndarray) -> dict[str, float]:
@@ -91,5 +91,5 @@ class DiversityGauge:
             except ReadError:  # reported when the sample is used in training or validation
                 continue
             one_BDT = torch.from_numpy(sample[None].astype("float32"))
-            rows.append(self.features(self._normalise(one_BDT)).double().cpu().numpy()[0])
+            rows.append(self.features(self._clean(one_BDT)).double().cpu().numpy()[0])
         return np.stack(rows) if rows else np.zeros((0, self.width))

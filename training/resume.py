@@ -145,12 +145,12 @@ def _check_shapes(given: dict[str, Any], saved: dict[str, Any]) -> None:
 
 
 def _goes_with(field_info: Any, value: Any, saved: Any) -> bool:
-    """Whether a run that was trained with `saved` can continue with `value`: parts that need the same weights are
-    interchangeable."""
+    """Whether a run that was trained with `saved` can continue with `value`: objectives that need the same last layer
+    are interchangeable."""
     registry: Registry | None = mark_of(field_info, "registry")
     if value != saved and registry is not None and value in registry and saved in registry:
         facts = registry[value].facts
-        return bool(facts) and facts == registry[saved].facts
+        return "final_bias" in facts and facts == registry[saved].facts
     return value == saved
 
 

@@ -62,7 +62,7 @@ class Run:
     skipped: SkippedSamples = field(init=False)
 
     def __post_init__(self) -> None:
-        self.gauge = DiversityGauge(self.kind.features, self.trainer.normalise, self.stream.pairs, self.held_out)
+        self.gauge = DiversityGauge(self.kind.features, self.trainer.clean, self.stream.pairs, self.held_out)
         self.doctor = self.new_doctor()
         self.skipped = SkippedSamples()
 

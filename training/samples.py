@@ -1,6 +1,7 @@
 """Generated samples of a run, from the same noise at every call, so that they can be compared over a run."""
 
 import torch
+from torch import Tensor
 
 from models.conditions import conditions_for
 from runtime.seeding import Purpose, mix_seed
@@ -17,8 +18,7 @@ def write_samples(run: Run, epoch: int) -> None:
     if not run.ranks.is_main or run.decoder is None:
         return
     trainer, network, space = run.trainer, run.average.module, run.space
-    draws = plain(mix_seed(trainer.seed, Purpose.SAMPLES), COUNT)
-    sources = trainer.sources.from_noise(space, draws, space.shape, trainer.ranks.device)
+    sources = _from_held_out(run) if trainer.observe else _from_noise(run)
 
     def make(input_BDT, target_BDT, alpha):
         more = conditions_for(network, trainer.conditioning(alpha, {}, input_BDT))
@@ -27,6 +27,20 @@ def write_samples(run: Run, epoch: int) -> None:
     made_BDT = sample(make, *sources, steps=run.config.sampling.passes, within=space.within)
     samples_BDT, stem = space.denormalise(made_BDT), run.folder / "samples" / f"epoch_{epoch:04d}"
     run.progress.guard(lambda: run.decoder.write(run.log, "generated", samples_BDT, run.counters.step, stem))
+
+
+def _from_noise(run: Run) -> tuple[Tensor, Tensor]:
+    trainer, space = run.trainer, run.space
+    draws = plain(mix_seed(trainer.seed, Purpose.SAMPLES), COUNT)
+    return trainer.sources.from_noise(space, draws, space.shape, trainer.ranks.device)
+
+
+def _from_held_out(run: Run) -> tuple[Tensor, Tensor]:
+    """What a generator that does not start from noise starts from: the first held-out samples."""
+    pairs = run.held_out
+    first = [torch.from_numpy(pairs.cut(pairs.target(i)).astype("float32")) for i in range(min(COUNT, len(pairs)))]
+    source_BDT, _ = run.trainer.observe(run.trainer.normalise(torch.stack(first)))
+    return source_BDT, source_BDT
 
 
 def write_references(run: Run) -> None:

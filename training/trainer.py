@@ -7,6 +7,7 @@ detached scalars on the device, for this rank's samples.
 Legend: B samples of this rank, D channels, T positions (audio: frames); samples are normalised latents.
 """
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +60,7 @@ class Trainer:
         noisy: whether the curriculum ever adds noise.
         amp: autocast of the generator to bfloat16.
         decoded_losses: losses on decoded data, if any; they are computed every `decode_every` steps.
+        observe: what the generator starts from, and what it should make of it; see `kinds.base.Kind.observe`.
     """
 
     ranks: Ranks
@@ -78,6 +80,7 @@ class Trainer:
     amp: bool = False
     decoded_losses: DecodedLosses | None = None
     decode_every: int = 1
+    observe: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
 
     def __post_init__(self) -> None:
         self.wrapped_generator = self.ranks.wrap(self.generator)
@@ -96,19 +99,46 @@ class Trainer:
 
     def view(self, batch: Batch, plan: StepPlan) -> View:
         """Normalises the batch on the device and adds the step's noise and masks to the generator's sources."""
-        clean = [self.normalise(x) for x in (batch.input_BDT, batch.target_BDT, batch.real_BDT)]
+        (start_input, input_BDT), (start_target, target_BDT) = self.observed(batch.input_BDT, batch.target_BDT)
+        clean = input_BDT, target_BDT, self.clean(batch.real_BDT)
         alpha = plan.alpha_B if self.noisy else 0.0
-        sources = self.sources.mixed(clean[0], clean[1], alpha, batch.indices, self.seed)
+        sources = self.sources.mixed(start_input, start_target, alpha, batch.indices, self.seed)
         device = self.ranks.device
         labels, real_labels = (
             {name: value.to(device, non_blocking=True) for name, value in some.items()}
             for some in (batch.labels, batch.real_labels)
         )
+        labels, real_labels = (self.some_dropped(named, batch.indices) for named in (labels, real_labels))
         conditions = self.conditioning(alpha, labels, clean[0]), self.conditioning(alpha, real_labels, clean[0])
         return View(*sources, *clean, batch.indices, *conditions)
 
+    def some_dropped(self, labels: dict[str, Tensor], indices: list[int]) -> dict[str, Tensor]:
+        """Labels [B] by name: for a share of the samples all of them, and for as large a share each by itself, made
+        unknown, so that generation may name some, all or none (Ho & Salimans 2022, sec. 3)."""
+        share = self.conditioning.label_dropout
+        if share == 0 or not labels:
+            return labels
+        uniform_BK = uniform(self.seed, Purpose.LABELS, indices, (len(labels) + 1,), self.ranks.device)
+        dropped_BK = (uniform_BK[:, :1] < share) | (uniform_BK[:, 1:] < share)
+        return {
+            name: value.float().masked_fill(dropped_BK[:, k], torch.nan)
+            for k, (name, value) in enumerate(labels.items())
+        }
+
     def normalise(self, samples_BDT: Tensor) -> Tensor:
         return self.space.normalise(samples_BDT.to(self.ranks.device, non_blocking=True))
+
+    def observed(self, input_BDT: Tensor, target_BDT: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """(what the generator starts from, clean sample) of an input and of its target, as they are stored."""
+        if self.observe is None:
+            return tuple((x_BDT, x_BDT) for x_BDT in map(self.normalise, (input_BDT, target_BDT)))
+        both = self.observe(self.normalise(target_BDT))
+        return both, both
+
+    def clean(self, samples_BDT: Tensor) -> Tensor:
+        """Clean samples, as the generator makes them and the discriminator gets them."""
+        x_BDT = self.normalise(samples_BDT)
+        return x_BDT if self.observe is None else self.observe(x_BDT)[1]
 
     def generate(self, view: View, plan: StepPlan) -> Generated:
         """The generator's output for the step's sources, in float32; with a graph if the generator is trained."""

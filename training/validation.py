@@ -73,11 +73,12 @@ class Validation:
             chosen = self.readable(mine[start : start + self.batch_size], {} if bad is None else bad)
             if not chosen:
                 continue
-            clean, labels = [self.trainer.normalise(x) for x in self.samples(chosen)], self.labels(chosen)
+            starts, clean = zip(*self.trainer.observed(*self.samples(chosen)), strict=True)
+            labels = self.labels(chosen)
             for k, (name, alpha) in enumerate(alphas.items()):
                 alpha_B = self.eased(alpha, chosen, clean[0].device) if name == "current" else alpha
-                sums[k] += self.loss(*clean, alpha_B, chosen, labels).double().sum().cpu()
-            made_BDT = self.generated(*clean, alphas["current"], chosen, labels)
+                sums[k] += self.loss(starts, *clean, alpha_B, chosen, labels).double().sum().cpu()
+            made_BDT = self.generated(starts, alphas["current"], chosen, labels)
             if with_discriminator:
                 sums[-3:-1] += self.discriminator_sums(clean[1], made_BDT, alphas["current"], labels)
             for i, row_F in zip(chosen, self.gauge.features(made_BDT).double().cpu(), strict=True):
@@ -98,18 +99,24 @@ class Validation:
         return ease_alpha(torch.full((len(chosen),), alpha, device=device), uniform_B2, self.easy_share)
 
     def loss(
-        self, input_BDT: Tensor, target_BDT: Tensor, alpha: float | Tensor, chosen: list[int], labels: dict[str, Tensor]
+        self,
+        starts: tuple[Tensor, Tensor],
+        input_BDT: Tensor,
+        target_BDT: Tensor,
+        alpha: float | Tensor,
+        chosen: list[int],
+        labels: dict[str, Tensor],
     ) -> Tensor:
         """The weighted regression loss [B] of one sampling step from noise level `alpha`."""
-        sources = self.trainer.sources.mixed(input_BDT, target_BDT, alpha, chosen, self._seed)
+        sources = self.trainer.sources.mixed(*starts, alpha, chosen, self._seed)
         output_BDT = self.one_step(*sources, alpha, labels)
         return self.trainer.regression.validation_loss(output_BDT, input_BDT, target_BDT)
 
     def generated(
-        self, input_BDT: Tensor, target_BDT: Tensor, alpha: float, chosen: list[int], labels: dict[str, Tensor]
+        self, starts: tuple[Tensor, Tensor], alpha: float, chosen: list[int], labels: dict[str, Tensor]
     ) -> Tensor:
         """Samples [B, D, T] generated from noise level `alpha` with all sampling steps."""
-        sources = self.trainer.sources.mixed(input_BDT, target_BDT, alpha, chosen, self._seed)
+        sources = self.trainer.sources.mixed(*starts, alpha, chosen, self._seed)
         make = lambda source, target, level: self.one_step(source, target, level, labels)  # noqa: E731
         return sample(make, *sources, alpha, self.steps, within=self.trainer.space.within)
 

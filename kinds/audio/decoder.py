@@ -3,7 +3,7 @@
 Legend: B clips, D latent channels, T frames, N audio samples.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +12,14 @@ from torch import Tensor
 
 from audio_codecs.base import Codec
 from data.pairs import Pairs
-from kinds.audio.files import read_audio, write_wav
+from kinds.audio.files import read_audio
 from kinds.audio.losses import AudioLosses
 from kinds.audio.options import AudioOptions
 from kinds.audio.pairs import list_pairs
 from kinds.audio.render import decode
-from kinds.audio.spectrograms import spectrogram_image
+from kinds.audio.wav_log import write_wavs
 from losses.options import RegressionOptions
-from monitoring.image_files import encoded
 from monitoring.log import RunLog
-from runtime import files
 
 
 class AudioDecoder:
@@ -39,7 +37,7 @@ class AudioDecoder:
 
     def write(self, log: RunLog, name: str, samples_BDT: Tensor, step: int, stem: Path) -> None:
         """`<stem>_<k>.wav` and its spectrogram `.png`."""
-        self._write(log, name, decode(self.codec, samples_BDT), step, stem)
+        write_wavs(log, name, decode(self.codec, samples_BDT), self.codec.sample_rate, step, stem)
 
     def write_references(self, log: RunLog, pairs: Pairs, count: int, home: Path) -> None:
         shown = range(min(count, len(pairs)))
@@ -47,15 +45,4 @@ class AudioDecoder:
         self.write(log, "round_trip", latents_BDT, 0, home / "round_trip")
         targets = {pair.name: pair.target for pair in list_pairs(self._val_dir)}
         wavs = [read_audio(targets[pairs.names[i]], self.codec.sample_rate) for i in shown]
-        self._write(log, "real", wavs, 0, home / "real")
-
-    def _write(self, log: RunLog, name: str, wavs: Iterable[np.ndarray], step: int, stem: Path) -> None:
-        rate, pictures = self.codec.sample_rate, []
-        for k, wav_N in enumerate(map(np.nan_to_num, wavs)):
-            pictures.append((wav_N, spectrogram_image(wav_N, rate)))
-            log.audio(f"{name}/{k}", wav_N, rate, step)
-            log.image(f"{name}/{k}", pictures[-1][1], step)
-        stem.parent.mkdir(exist_ok=True)
-        for k, (wav_N, image) in enumerate(pictures):
-            write_wav(f"{stem}_{k}.wav", wav_N, rate)
-            files.write_bytes(Path(f"{stem}_{k}.png"), encoded(image))
+        write_wavs(log, "real", wavs, self.codec.sample_rate, 0, home / "real")

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from data.pairs import ReadError
+from earlier_versions import RENAMED_CODECS
 from errors import UserError
 from kinds.audio.encode import CacheTask, Progress, bring_up_to_date
 from kinds.audio.latent_index import Index, read_index
@@ -83,14 +84,10 @@ def _cache_task(
     manifest = read_manifest(root)
     if manifest is None and (root / UNFINISHED_NAME).exists():
         raise UserError(f"The dataset {root} is not finished; run the same prepare_dataset.py command again.")
-    if manifest and codec and codec != manifest.codec:
-        raise UserError(
-            f"The dataset {root} was prepared for the codec {manifest.codec}, not {codec}; leave --codec out, or "
-            f"prepare it again with prepare_dataset.py --codec {codec}."
-        )
     from audio_codecs import codec_class, codec_identity
 
-    name = codec or (manifest.codec if manifest else DEFAULT_CODEC)
+    recorded = manifest.codec if manifest else DEFAULT_CODEC
+    name = codec or RENAMED_CODECS.get(recorded, recorded)
     weights = str(codec_weights) if codec_weights else None
     identity = codec_identity(name, weights, codec_options)
     rate = codec_class(name).sample_rate

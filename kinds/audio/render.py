@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audio_codecs import codec_identity, open_codec
+from audio_codecs import codec_identity, codec_options, open_codec
 from errors import UserError
 from synthesis.draws import Draw, plain
-from synthesis.generation import generate
+from synthesis.generation import NOTHING, Wish, generate
 from synthesis.loading import LoadedGenerator
 from synthesis.sources import NoiseMix
 from synthesis.windows import join_windows
@@ -33,12 +33,14 @@ def clips_from_noise(
     temperature: float = 1.0,
     batch: int | None = None,
     workers: int = 1,
+    wish: Wish = NOTHING,
 ) -> Iterator[np.ndarray]:
     """Yields a clip `[N]` of `duration` seconds for each draw, in order; a clip depends on its draw alone.
 
     batch: batch size, reduced for long clips; None: 8 on a GPU, 1 on a CPU, whose caches hold no more.
     workers: number of batches made at the same time, each in a thread; on CPUs, one per core together with
         `torch.set_num_threads(1)` is fastest.
+    wish: labels and guidance.
 
     Raises:
         UserError: the generator produces NaN or infinite values.
@@ -49,7 +51,7 @@ def clips_from_noise(
     def make(some: Sequence[Draw]) -> np.ndarray:
         shape = (loaded.space.shape[0], frames)
         sources = loaded.sources.from_noise(loaded.space, some, shape, loaded.device, temperature)
-        return decode(codec, generate(loaded, *sources))[:, :length]
+        return decode(codec, generate(loaded, *sources, wish=wish))[:, :length]
 
     return _in_batches(make, draws, _batch_size(batch, frames, loaded.device), workers)
 
@@ -63,10 +65,11 @@ def clips_from_music(
     mix: NoiseMix,
     batch: int | None = None,
     workers: int = 1,
+    wish: Wish = NOTHING,
 ) -> Iterator[np.ndarray]:
     """Yields a clip `[N]` for each draw from two recordings (the longer one is cut) and noise.
 
-    For batch, workers and exceptions see `clips_from_noise`.
+    For batch, workers, wish and exceptions see `clips_from_noise`.
     """
     length = min(len(input_N), len(target_N))
     clean = [loaded.space.normalise(encode(codec, wav[:length], loaded.device)) for wav in (input_N, target_N)]
@@ -74,7 +77,7 @@ def clips_from_music(
     def make(some: Sequence[Draw]) -> np.ndarray:
         repeated = (x_1DT.expand(len(some), -1, -1) for x_1DT in clean)
         sources = loaded.sources.from_music(*repeated, some, mix)
-        return decode(codec, generate(loaded, *sources, mix.fraction, mix.channels))[:, :length]
+        return decode(codec, generate(loaded, *sources, mix.fraction, mix.channels, wish))[:, :length]
 
     return _in_batches(make, draws, _batch_size(batch, clean[0].shape[2], loaded.device), workers)
 
@@ -87,14 +90,17 @@ def generate_from_noise(
     seed: int,
     temperature: float = 1.0,
     batch: int | None = None,
+    wish: Wish = NOTHING,
 ) -> Iterator[np.ndarray]:
     """Yields clips 0 to num - 1 of a seed; see `clips_from_noise`."""
-    return clips_from_noise(loaded, codec, plain(seed, num), duration, temperature, batch)
+    return clips_from_noise(loaded, codec, plain(seed, num), duration, temperature, batch, wish=wish)
 
 
 @torch.no_grad()
 def decode(codec, latents_BDT: Tensor) -> np.ndarray:
     """Audio `[B, N]`, float32, on the host; long clips piece by piece."""
+    if codec.streams:
+        return codec.decode(latents_BDT)[:, 0].float().cpu().numpy()
     make = partial(_decode_piece, codec, latents_BDT)
     frames = latents_BDT.shape[2]
     return join_windows(make, frames, PIECE_FRAMES, PIECE_OVERLAP, PIECE_FADE, rate=codec.hop)[:, 0].numpy()
@@ -128,8 +134,8 @@ def _in_batches(make: Callable, draws: Sequence[Draw], size: int, workers: int) 
             yield from pending.popleft().result()
 
 
-def open_generators_codec(loaded: LoadedGenerator, weights: str | None, device: str):
-    """The codec that the generator was trained with.
+def open_generators_codec(loaded: LoadedGenerator, weights: str | None, device: str, decoder: str | None = None):
+    """The codec that the generator was trained with, with another decoder if one is named.
 
     Raises:
         UserError: it was trained on another kind of data, or the codec's weights are not available or differ from
@@ -139,7 +145,7 @@ def open_generators_codec(loaded: LoadedGenerator, weights: str | None, device: 
         raise UserError(f"the generator of {loaded.trained_to} makes {loaded.space.kind}, not audio")
     name, weights = loaded.space.about["codec"], weights or loaded.config.chosen("kind").options.codec_weights
     chosen = loaded.config.choices.get("codec")
-    options = chosen.options if chosen else None
+    options = codec_options(name, decoder) if decoder or not chosen else chosen.options
     identity = codec_identity(name, weights, options)
     if identity != loaded.space.identity:
         raise UserError(

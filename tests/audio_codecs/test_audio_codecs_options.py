@@ -66,13 +66,13 @@ def test_a_configuration_knows_the_chosen_codecs_options(toy):
 
 def test_a_class_is_found_by_name_and_a_near_miss_is_guessed(toy):
     assert codec_class("toy") is ToyCodec
-    with pytest.raises(UserError, match="no codec 'toi'; did you mean 'toy'.*encodec_24khz, mel, mel_fine, toy"):
+    with pytest.raises(UserError, match="no codec 'toi'; did you mean 'toy'.*encodec_24khz, mel, mel_slaney, toy"):
         codec_class("toi")
 
 
 def test_names_and_options_are_known_without_torch_and_classes_without_transformers():
     code = (
-        "import sys, audio_codecs; assert set(audio_codecs.CODECS) == {'encodec_24khz', 'mel', 'mel_fine'}; "
+        "import sys, audio_codecs; assert set(audio_codecs.CODECS) == {'encodec_24khz', 'mel', 'mel_slaney'}; "
         "assert 'torch' not in sys.modules; from audio_codecs import codec_class; "
         "assert all(codec_class(name).name == name for name in audio_codecs.CODECS); "
         "sys.exit('transformers' in sys.modules)"

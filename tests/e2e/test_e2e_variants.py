@@ -24,7 +24,7 @@ VARIANTS = [
     "--generator patch --width 16",
     "--generator patch --width 16 --patch_frames 4",
     "--discriminator conv+spectrogram",
-    "--codec mel_fine",
+    "--codec mel_slaney",
     "--health window=5,swing=0.2",
     "--num_transformer_layers 3 --anti_cheating 0.1",
     "--use_creative_agent",

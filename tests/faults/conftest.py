@@ -14,7 +14,7 @@ def dataset(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "pairs"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kinds.audio.encode, "SHARD_BYTES", 20_000)
-        prepare(Options(demo=True, demo_songs=6, duration=1.0, workers=1, output_dir=folder))
+        prepare(Options(demo="songs", demo_songs=6, duration=1.0, workers=1, output_dir=folder))
     return folder
 
 

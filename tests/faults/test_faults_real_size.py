@@ -5,7 +5,8 @@ from fault_runs import ROOT, TINY, assert_same_state, lines, run
 
 STEPS, KILLED = 4, 3
 # The discriminator joins early, so that both updates are among the few steps.
-RECIPES = {"classic": {}, "demo": {"g_pretrain_steps": 1, "adv_ramp_steps": 2, "penalty_every": 2}}
+JOINS = {"g_pretrain_steps": 1, "adv_ramp_steps": 2, "penalty_every": 2}
+RECIPES = {"classic": {}, "demo": JOINS, "decoder": JOINS | {"global_batch_size": 4}}
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +15,7 @@ def songs(tmp_path_factory):
     from kinds.audio.preparing.prepare import Options, prepare
 
     folder = tmp_path_factory.mktemp("songs") / "pairs"
-    prepare(Options(demo=True, demo_songs=4, workers=1, output_dir=folder))
+    prepare(Options(demo="songs", demo_songs=4, workers=1, output_dir=folder))
     return folder
 
 

@@ -1,13 +1,18 @@
 """prepare_dataset.py as a program: its options, what it prints, its exit codes."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
 from data_clips import RATE, chirp
+from soundfonts import SOUNDFONT, needs_soundfont
 
 import prepare_dataset
 from kinds.audio.files import read_audio
+from kinds.audio.pairs import read_manifest
 from kinds.audio.preparing.demo_music import demo_song
+from runtime.files import file_digest
 
 
 def test_the_demo(tmp_path, capsys):
@@ -19,6 +24,27 @@ def test_the_demo(tmp_path, capsys):
     assert any(np.allclose(first, demo_song(4_200_000 + i, 2.5)[:12_000], atol=1e-4) for i in range(3))
 
 
+def test_the_varied_demo_is_recorded_and_continues(tmp_path, capsys):
+    arguments = ["--demo", "varied", "--demo_songs", "4", "--duration", "0.5", "--workers", "1", "--seed", "3"]
+    arguments += ["--output_dir", str(tmp_path / "out")]
+    assert prepare_dataset.main(arguments) == 0
+    made = read_manifest(tmp_path / "out")
+    assert made.options["demo"] == "varied" and made.options["soundfont"] is None
+    (tmp_path / "out/train/pair_0000_input.wav").unlink()
+    assert prepare_dataset.main(arguments) == 0
+    assert "1 missing files were made again." in capsys.readouterr().out
+    assert prepare_dataset.main([*arguments, "--demo", "songs"]) == 2
+    assert "other music" in capsys.readouterr().err
+
+
+@needs_soundfont
+def test_a_soundfont_is_recorded(tmp_path):
+    arguments = ["--demo", "varied", "--soundfont", SOUNDFONT, "--demo_songs", "4", "--duration", "0.5"]
+    assert prepare_dataset.main([*arguments, "--workers", "2", "--output_dir", str(tmp_path / "out")]) == 0
+    name, digest = read_manifest(tmp_path / "out").options["soundfont"].rsplit(" ", 1)
+    assert name == Path(SOUNDFONT).name and digest == file_digest(Path(SOUNDFONT))
+
+
 @pytest.mark.parametrize(
     "arguments, complaint",
     [
@@ -26,6 +52,9 @@ def test_the_demo(tmp_path, capsys):
         (["--demo", "--input_dir", "."], "not both"),
         (["--input_dir", "/nowhere"], "/nowhere does not exist"),
         (["--demoo"], "no option --demoo; did you mean --demo?"),
+        (["--demo", "loud"], "--demo loud: Input should be 'songs' or 'varied'"),
+        (["--demo", "--soundfont", __file__], "--demo varied only"),
+        (["--demo", "varied", "--soundfont", __file__], "pip install --no-deps tinysoundfont"),
         (["--demo", "--duration", "0"], "--duration 0.0"),
         (["--demo", "--duration", "four"], "--duration"),
         (["--demo", "--val_fraction", "1.5"], "--val_fraction 1.5"),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from kinds.options import CONDITIONS
+from models.discriminators import ConvDiscriminator
 from models.options import DISCRIMINATORS, GENERATORS, DiscriminatorOptions, TransformerOptions
 from registry import Options, Part
 
@@ -69,6 +70,7 @@ def conditioned_parts() -> Iterator[None]:
     parts = [
         (GENERATORS, Part("conditioned", ConditionedGenerator, TransformerOptions)),
         (DISCRIMINATORS, Part("conditioned", ConditionedDiscriminator, DiscriminatorOptions)),
+        (DISCRIMINATORS, Part("plain", ConvDiscriminator.from_options, DiscriminatorOptions)),
         (CONDITIONS, Part("number", number)),
     ]
     with ExitStack() as stack:

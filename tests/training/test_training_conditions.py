@@ -164,11 +164,12 @@ def test_networks_learn_from_their_conditions():
 @pytest.mark.parametrize(
     ("choices", "taken"),
     [
-        ({"discriminator": "conv"}, (True, False)),
+        ({"discriminator": "plain"}, (True, False)),
+        ({"discriminator": "conv"}, (True, True)),
         ({"generator": "cascade"}, (False, True)),
-        ({"generator": "patch", "width": 16}, (False, True)),
+        ({"generator": "patch", "width": 16}, (True, True)),
         ({"generator": "cascade", "discriminator": "conv", "conditions": None}, (False, False)),
-        ({"generator": "cascade", "discriminator": "conv+conditioned"}, (False, True)),
+        ({"generator": "cascade", "discriminator": "plain+conditioned"}, (False, True)),
     ],
 )
 def test_only_networks_that_take_conditions_are_called_with_them(choices, taken):
@@ -181,9 +182,9 @@ def test_only_networks_that_take_conditions_are_called_with_them(choices, taken)
 
 
 def test_an_ensemble_passes_them_to_the_members_that_take_them():
-    trainer, batch, plan = set_up(discriminator="conv+conditioned")
+    trainer, batch, plan = set_up(discriminator="plain+conditioned")
     members = trainer.discriminator.members
-    takes, none = calls_of(members["conditioned"]), calls_of(members["conv"])
+    takes, none = calls_of(members["conditioned"]), calls_of(members["plain"])
     trainer.step(batch, plan)
     assert len(takes) == len(none) == 2
     assert all(set(more["conditions"]) == {"alpha", "number"} for _, more in takes)
@@ -198,8 +199,8 @@ def test_networks_that_take_conditions_work_without_any():
 
 
 def test_conditions_that_no_network_takes_are_refused_in_one_sentence():
-    config = tiny_config(conditions="alpha")
-    with pytest.raises(UserError, match="--conditions alpha has no effect: .*cascade.*conv") as caught:
+    config = tiny_config(conditions="alpha", discriminator="plain")
+    with pytest.raises(UserError, match="--conditions alpha has no effect: .*cascade.*plain") as caught:
         build_networks(config)
     assert "\n" not in str(caught.value)
 

@@ -235,17 +235,17 @@ def perform(song: Song, seconds: float, sample_rate: int, rng: np.random.Generat
         if key not in played:
             hertz = 440.0 * 2.0 ** ((event.pitch - 69) / 12.0)
             played[key] = note(song.timbres[event.part], hertz, length / 8.0 * beat_seconds, sample_rate, rng)
-        at = _swung(event.start, song.swing) * beat_seconds + float(rng.uniform(0.0, 0.006))
+        at = swung(event.start, song.swing) * beat_seconds + float(rng.uniform(0.0, 0.006))
         _mix(dry, played[key], at, LEVELS[event.part] * event.velocity, sample_rate)
     kit = drum_kit(song.kit, sample_rate, rng)
-    for part, beat, velocity in _drum_hits(song, seconds, rng):
-        at = _swung(beat, song.swing) * beat_seconds
+    for part, beat, velocity in drum_hits(song, seconds, rng):
+        at = swung(beat, song.swing) * beat_seconds
         _mix(drums, kit[part], at, DRUM_LEVELS[part] * velocity, sample_rate)
     wet = reverb(dry + 0.35 * drums, float(rng.uniform(0.5, 1.6)), song.room, sample_rate, rng)[:count]
     return _master(wet + 0.65 * drums[:count])
 
 
-def _drum_hits(song: Song, seconds: float, rng: np.random.Generator) -> Iterator[tuple[str, float, float]]:
+def drum_hits(song: Song, seconds: float, rng: np.random.Generator) -> Iterator[tuple[str, float, float]]:
     """(part, beat, velocity) of every hit; every fourth bar ends in a fill."""
     bars = int(np.ceil(seconds * song.tempo / 60.0 / song.beats))
     for bar in range(bars):
@@ -265,7 +265,7 @@ def _drum_hits(song: Song, seconds: float, rng: np.random.Generator) -> Iterator
                 yield "snare", start + song.beats - 1 + i / 4, 0.4 + 0.15 * i
 
 
-def _swung(beat: float, swing: float) -> float:
+def swung(beat: float, swing: float) -> float:
     """Delay the second eighth of every beat by `swing` of a beat; other positions are shifted proportionally."""
     whole, part = divmod(beat, 1.0)
     half = 0.5 + swing

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -34,6 +34,7 @@ from kinds.audio.pairs import (
 from kinds.audio.preparing.publish import clear_dataset, missing_files, place_files, plan_split
 from kinds.audio.preparing.selecting import cutting_note, shortened, usable_songs
 from kinds.audio.preparing.songs import Source, StagedSong, demo_sources, find_sources, stage_song
+from kinds.audio.preparing.varied_music import Varied
 from kinds.audio.walking import summary
 from runtime.cores import available_cores
 from runtime.files import locked
@@ -41,7 +42,7 @@ from runtime.files import locked
 DURATION, DEMO_DURATION, DEMO_CLIPS = 16.0, 4.0, 5
 PROGRAM = "prepare_dataset.py"
 
-Shape = dict[str, str | int | float | bool]
+Shape = dict[str, str | int | float | bool | None]
 
 
 class Options(BaseModel):
@@ -58,8 +59,9 @@ class Options(BaseModel):
     codec: str | None = None
     codec_weights: Path | None = None
     workers: Annotated[int, Field(ge=1, le=1024)] | None = None
-    demo: bool = False
+    demo: Literal["songs", "varied"] | None = None
     demo_songs: Annotated[int, Field(ge=2, le=100_000)] = 26
+    soundfont: Path | None = None
     overwrite: bool = False
 
     @field_validator("codec")
@@ -122,10 +124,13 @@ def prepare(options: Options) -> Report:
 
 
 def _sources(options: Options) -> tuple[list[Source], dict[str, str]]:
+    if options.soundfont is not None and options.demo != "varied":
+        raise UserError("--soundfont is played by --demo varied only; add that, or leave --soundfont out.")
     if options.demo:
         if options.input_dir is not None:
             raise UserError("Give either --input_dir or --demo, not both.")
-        return demo_sources(options.demo_songs, DEMO_CLIPS * options.seconds, options.seed), {}
+        varied = Varied.using(options.soundfont) if options.demo == "varied" else None
+        return demo_sources(options.demo_songs, DEMO_CLIPS * options.seconds, options.seed, varied), {}
     if options.input_dir is None:
         raise UserError("Give the folder of your music with --input_dir, or --demo for synthesised music.")
     if not options.input_dir.is_dir():
@@ -179,7 +184,7 @@ def _identified(sources: list[Source]) -> list[Source]:
 def _shape(options: Options, codec: str, sources: list[Source]) -> Shape:
     """Everything that determines the contents of the dataset."""
     text = "\n".join(f"{source.digest} {source.name}" for source in sources)
-    return {
+    shape: Shape = {
         "duration": options.seconds,
         "sample_rate": options.sample_rate,
         "codec": codec,
@@ -187,6 +192,8 @@ def _shape(options: Options, codec: str, sources: list[Source]) -> Shape:
         "seed": options.seed,
         "music": hashlib.sha256(text.encode()).hexdigest()[:32],
     }
+    varied = sources[0].varied if sources else None
+    return shape | (varied.record() if varied else {})
 
 
 def _shape_of(manifest: Manifest) -> dict[str, object]:
@@ -258,11 +265,7 @@ def _stage(options: Options, sources: list[Source], staging: Path) -> list[Stage
 
 
 def _make(
-    options: Options,
-    shape: Shape,
-    sources: list[Source],
-    skipped: dict[str, str],
-    staging: Path,
+    options: Options, shape: Shape, sources: list[Source], skipped: dict[str, str], staging: Path
 ) -> tuple[Manifest, list[str]]:
     """Make the dataset -> its description, and remarks for the user."""
     songs = _stage(options, sources, staging)
@@ -287,7 +290,7 @@ def _make(
         sample_rate=options.sample_rate,
         duration=float(options.seconds),
         codec=str(shape["codec"]),
-        options={key: shape[key] for key in ("val_fraction", "seed", "music")},
+        options={key: shape[key] for key in shape if key not in ("duration", "sample_rate", "codec")},
         split_by=split_by,
         files_read=len(sources),
         hours=round(sum(song.seconds for song in songs) / 3600.0, 4),

@@ -18,6 +18,7 @@ from errors import UserError
 from kinds.audio.errors import AudioError
 from kinds.audio.files import Recording, peak_scale, read_recording, rms_dbfs, write_wav
 from kinds.audio.preparing.demo_music import demo_song
+from kinds.audio.preparing.varied_music import Varied, varied_song
 from kinds.audio.walking import find_audio
 from runtime.files import file_digest, write_text
 
@@ -33,6 +34,7 @@ Runs = tuple[tuple[int, int], ...]
 class Source:
     """Where a song comes from: a file, or the seed and the length in seconds of a demo song. `name` is shown to users.
 
+    `varied` says how varied demo music is played; None for the usual demo songs.
     `digest` identifies the contents; it is empty before `identified` and for a file that cannot be read, where
     `problem` says why.
     """
@@ -43,11 +45,14 @@ class Source:
     demo_seconds: float = 0.0
     digest: str = ""
     problem: str = ""
+    varied: Varied | None = None
 
     def identified(self) -> "Source":
         """The same source with its digest."""
         if self.path is None:
             text = f"demo {self.demo_seed} {self.demo_seconds}"
+            if self.varied is not None:
+                text = self.varied.identity(self.demo_seed, self.demo_seconds)
             return replace(self, digest=hashlib.sha256(text.encode()).hexdigest()[:32])
         try:
             return replace(self, digest=file_digest(Path(self.path)))
@@ -55,7 +60,9 @@ class Source:
             return replace(self, problem=f"unreadable ({error.strerror or error})")
 
     def read(self, sample_rate: int) -> Recording:
-        """The song, float32 [N], with remarks. Raises AudioError."""
+        """The song, float32 [N], with remarks. Raises AudioError, UserError for a soundfont that cannot be played."""
+        if self.varied is not None:
+            return Recording(varied_song(self.demo_seed, self.demo_seconds, sample_rate, self.varied.soundfont), [])
         if self.path is None:
             return Recording(demo_song(self.demo_seed, self.demo_seconds, sample_rate), [])
         return read_recording(self.path, sample_rate)
@@ -92,9 +99,9 @@ def find_sources(folder: Path, leave_out: Path) -> tuple[list[Source], dict[str,
     return [Source(name, str(path)) for name, path in sorted(found.items())], dict(sorted(skipped.items()))
 
 
-def demo_sources(count: int, seconds: float, seed: int) -> list[Source]:
-    """The songs of a demo dataset."""
-    return [Source(f"demo/song_{i:04d}", None, seed * 100_000 + i, seconds) for i in range(count)]
+def demo_sources(count: int, seconds: float, seed: int, varied: Varied | None = None) -> list[Source]:
+    """The songs of a demo dataset: the usual ones, or varied ones played as `varied` says."""
+    return [Source(f"demo/song_{i:04d}", None, seed * 100_000 + i, seconds, varied=varied) for i in range(count)]
 
 
 def clip_path(staging: Path, digest: str, clip: int) -> Path:

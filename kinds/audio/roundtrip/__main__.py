@@ -13,6 +13,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from audio_codecs.options import CODECS, DECODERS
 from errors import UserError, reports_user_errors
 from runtime.console import outlive_readers
 
@@ -38,7 +39,10 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("music", nargs="+", metavar="MUSIC", help="audio files, or folders that hold them")
     add("--codec", nargs="+", default=["mel"], metavar="NAME", help="codecs, one column each (default: mel)")
-    add("--codec_weights", help="EnCodec weights, if they are not where they usually are")
+    add(
+        "--decoder", choices=DECODERS, nargs="+", help="decoders of log-mel latents, one column each (default: learned)"
+    )
+    add("--codec_weights", help="EnCodec weights, or an exported decoder, if they are not where they usually are")
     add("--num", type=int, default=128, help="clips that are encoded, and as many for reference (default: 128)")
     add("--duration", type=float, default=4.0, help="length of a clip in seconds (default: 4)")
     add("--rulers", help="descriptors to measure by: clips, notes or clips,notes (default: all that are installed)")
@@ -95,10 +99,22 @@ def _table(by_codec: dict[str, dict]):
     return table
 
 
+def _opened(args: argparse.Namespace) -> dict:
+    """The codecs by their columns' titles; one with several decoders once for each."""
+    from audio_codecs import codec_options, open_codec
+
+    codecs = {}
+    for name in dict.fromkeys(args.codec):
+        has_choice = name in CODECS and CODECS[name].facts.get("has_decoders")
+        for decoder in dict.fromkeys(args.decoder or [None]) if has_choice else [None]:
+            title = name if decoder is None else f"{name}, {decoder}"
+            codecs[title] = open_codec(name, args.codec_weights, args.device, codec_options(name, decoder))
+    return codecs
+
+
 def run(args: argparse.Namespace, argv: list[str]) -> int:
     from rich.console import Console
 
-    from audio_codecs import open_codec
     from kinds.audio.roundtrip import distances, measuring
     from kinds.audio.rulers import usable_rulers
     from runtime.files import write_text
@@ -106,7 +122,7 @@ def run(args: argparse.Namespace, argv: list[str]) -> int:
     _check(args)
     rulers, remarks = usable_rulers(args.rulers)
     unrated = distances.zimtohrli_missing()
-    codecs = {name: open_codec(name, args.codec_weights, args.device) for name in dict.fromkeys(args.codec)}
+    codecs = _opened(args)
     console = Console()
     with console.status("reading") as status:
         wavs = measuring.read_recordings(args.music, remarks)

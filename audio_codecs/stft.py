@@ -1,0 +1,60 @@
+"""The short-time Fourier transform of the log-mel codecs and its inverse.
+
+Shapes: B batch, N audio samples (24 kHz), T frames (75/s), F frequency bins (1025), W samples of a window (2048),
+L samples of the padded signal (T * 320 + 1728).
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+SAMPLE_RATE, N_FFT, HOP = 24_000, 2048, 320
+BINS = N_FFT // 2 + 1
+MARGIN = (N_FFT - HOP) // 2  # padding at each end, so that frame t is centred on samples 320 t .. 320 t + 319
+HOPS_PER_WINDOW = -(-N_FFT // HOP)
+
+
+class Stft:
+    """Frames of 2048 samples under a Hann window, 320 samples apart."""
+
+    def __init__(self, device: str | torch.device = "cpu") -> None:
+        self.device = torch.device(device)
+        self._window_W = torch.hann_window(N_FFT, device=device)
+
+    def of_audio(self, wav_BN: Tensor) -> Tensor:
+        """Spectrum [B, ceil(N / 320), F] of audio whose ends are mirrored."""
+        frames = -(-wav_BN.shape[-1] // HOP)
+        return self.forward(mirror_ends(wav_BN))[:, :frames]
+
+    def to_audio(self, spectrum_BTF: Tensor) -> Tensor:
+        """Audio [B, T * 320], without the padding."""
+        return self.inverse(spectrum_BTF)[:, MARGIN:-MARGIN]
+
+    def forward(self, wav_BL: Tensor) -> Tensor:
+        """Spectrum [B, T, F] of a padded signal."""
+        return torch.fft.rfft(wav_BL.unfold(-1, N_FFT, HOP) * self._window_W)
+
+    def inverse(self, spectrum_BTF: Tensor) -> Tensor:
+        """Padded signal [B, L]. Least-squares inverse (Griffin, Lim 1984, equation 6): windowed overlap-add over the
+        windows' energy."""
+        wav_BL = overlap_add(torch.fft.irfft(spectrum_BTF, n=N_FFT) * self._window_W)
+        energy_L = overlap_add((self._window_W**2).expand(1, spectrum_BTF.shape[1], N_FFT))
+        return wav_BL / energy_L.clamp(min=1e-6)  # only the outermost samples, which are dropped, are that small
+
+
+def mirror_ends(wav_BN: Tensor) -> Tensor:
+    """Pads to whole frames plus a margin at each end; audio too short to be mirrored is followed by silence first."""
+    shortest = MARGIN + HOP  # a mirror image must be shorter than what it mirrors
+    wav_BN = functional.pad(wav_BN, (0, max(0, shortest - wav_BN.shape[-1])))
+    missing = -wav_BN.shape[-1] % HOP
+    return functional.pad(wav_BN[:, None], (MARGIN, MARGIN + missing), mode="reflect")[:, 0]
+
+
+def overlap_add(frames_BTW: Tensor) -> Tensor:
+    """Sum of windows, each one hop after the previous one: [B, T, W] -> [B, L]; adds whole hops at a time."""
+    batch, frames, window = frames_BTW.shape
+    rows = functional.pad(frames_BTW, (0, HOPS_PER_WINDOW * HOP - window)).view(batch, frames, HOPS_PER_WINDOW, HOP)
+    total = rows.new_zeros(batch, frames + HOPS_PER_WINDOW - 1, HOP)
+    for k in range(HOPS_PER_WINDOW):
+        total[:, k : k + frames] += rows[:, :, k]
+    return total.flatten(1)[:, : (frames - 1) * HOP + window]

@@ -1,0 +1,1 @@
+"""Training of codecs' decoders as a kind of data."""
