@@ -21,6 +21,8 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	then $(PYTHON) -m venv --system-site-packages $(VENV) && grep -Ev '^(torch|numpy)==' constraints.txt > $(VENV)/constraints.txt; \
 	else $(PYTHON) -m venv $(VENV) && cp constraints.txt $(VENV)/constraints.txt; fi
 	$(BIN)/pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[encodec,dev,tags]'
+	@$(OPTIONAL) -e '.[media]' $(QUIET) \
+	  || echo "optional, not installed: reading of m4a, wma, webm and video files (av)"
 	@$(OPTIONAL) -e '.[notes]' $(QUIET) && $(BIN)/pip install --quiet --no-deps basic-pitch==0.4.0 $(QUIET) \
 	  || echo "optional, not installed: the notes ruler of evaluate.py (onnxruntime, basic-pitch)"
 	@$(OPTIONAL) -e '.[roundtrip]' $(QUIET) \

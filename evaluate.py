@@ -28,6 +28,7 @@ from kinds.audio.clips import crops, halves, read_folder
 from kinds.audio.files import SAMPLE_RATE
 from kinds.audio.rulers import Measured
 from kinds.options import KINDS
+from runtime.console import outlive_readers
 
 SHORTEST_S = 2.0  # what the descriptors need
 FEWEST_CLIPS = 16
@@ -62,9 +63,12 @@ def common_length(duration_s: float, folders: list[list[np.ndarray]]) -> int:
     return min([round(duration_s * SAMPLE_RATE), *lengths])
 
 
-def open_sources(args: argparse.Namespace) -> list[Source]:
-    """The sets to evaluate, in the order given. Raises UserError if a folder or a checkpoint cannot be read."""
-    sources = [Source(Path(folder).name, wavs=read_folder(folder, "--generated")) for folder in args.generated]
+def open_sources(args: argparse.Namespace, remarks: list[str] | None = None) -> list[Source]:
+    """The sets to evaluate, in the order given; `remarks` gets what was left out of folders.
+
+    Raises UserError if a folder or a checkpoint cannot be read.
+    """
+    sources = [Source(Path(folder).name, wavs=read_folder(folder, "--generated", remarks)) for folder in args.generated]
     if args.checkpoint:
         from kinds.audio.render import open_generators_codec
         from synthesis.loading import load_generator
@@ -79,12 +83,15 @@ def open_sources(args: argparse.Namespace) -> list[Source]:
     return [Source(f"{i + 1} {s.name}", s.wavs, s.generator, s.codec) for i, s in enumerate(sources)]
 
 
-def gather(args: argparse.Namespace, sources: list[Source]) -> Material:
-    """Read the real music, settle on a common length and number of clips, and make the evaluated clips."""
-    remarks = []
-    held_out = read_folder(args.reference, "--reference")
+def gather(args: argparse.Namespace, sources: list[Source], remarks: list[str] | None = None) -> Material:
+    """Read the real music, settle on a common length and number of clips, and make the evaluated clips.
+
+    `remarks` are those on `sources`, before the others.
+    """
+    remarks = list(remarks or [])
+    held_out = read_folder(args.reference, "--reference", remarks)
     if args.train:
-        train = read_folder(args.train, "--train")
+        train = read_folder(args.train, "--train", remarks)
     else:
         held_out, train = halves(held_out, args.seed)
         remarks.append(
@@ -277,12 +284,13 @@ def run(args: argparse.Namespace, argv: list[str]) -> int:
         return _run_own(args, argv, import_module(KINDS[args.kind].facts["evaluates"]))
     _settle(args)
     console = Console()
-    sources = open_sources(args)
+    remarks: list[str] = []
+    sources = open_sources(args, remarks)
     codec = next((s.codec for s in sources if s.codec is not None), None) if args.codec is None else None
     name = args.codec or "mel"
     codec = codec or open_codec(name, args.codec_weights, args.device, codec_options(name, args.decoder))
     with console.status("reading") as status:
-        material = gather(args, sources)
+        material = gather(args, sources, remarks)
         measured = measure(material, codec, args, lambda what: status.update(what))
     seconds = material.reference_BN.shape[1] / SAMPLE_RATE
     title = f"{material.count} clips of {seconds:g} s in every set, codec {codec.identity}, seed {args.seed}"
@@ -321,4 +329,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

@@ -9,6 +9,7 @@ python generate.py --checkpoint super_resolution --input_image small.png
 """
 
 import argparse
+import hashlib
 import os
 import sys
 import time
@@ -21,8 +22,9 @@ import numpy as np
 from audio_codecs.options import DECODERS
 from command_line import OneSentenceParser
 from data.progress import progress_bar
-from errors import UserError, reports_user_errors
+from errors import UserError, printable, reports_user_errors
 from kinds.options import KINDS
+from runtime.console import outlive_readers
 from synthesis.loading import find_generator, load_generator
 
 RANGES = {
@@ -45,6 +47,9 @@ NEEDS = {  # options that need another one
     "variation_strength": "variations",
     "guidance": "label",
 }
+LONGEST_STEM = (
+    150  # bytes of a recording's name: file systems take 255, of which the clip's number and others take some
+)
 EXCLUDES = (("num", "interpolate"), ("num", "variations"), ("interpolate", "variations"), ("duration", "input_audio"))
 
 
@@ -188,6 +193,27 @@ def _clips(args: argparse.Namespace, loaded, codec, draws: list, wavs: list[np.n
     return clips_from_music(loaded, codec, draws, *wavs, mix, args.batch, workers, wish)
 
 
+def _short(stem: str) -> str:
+    """The name of a recording, so short that there is room for what is added to it; still different from others'."""
+    if len(os.fsencode(stem)) <= LONGEST_STEM:
+        return stem
+    digest = hashlib.sha256(os.fsencode(stem)).hexdigest()[:8]
+    while len(os.fsencode(stem)) > LONGEST_STEM - 9:
+        stem = stem[:-1]
+    return f"{stem}-{digest}"
+
+
+def _free_path(folder: Path, stem: str, wav: np.ndarray, sample_rate: int) -> Path:
+    """Where a clip goes: a file of that name which holds something else is not overwritten."""
+    from kinds.audio.files import holds
+
+    path, number = folder / f"{stem}.wav", 1
+    while path.exists() and not holds(path, wav, sample_rate):
+        number += 1
+        path = folder / f"{stem}-{number}.wav"
+    return path
+
+
 def _write(args: argparse.Namespace, path: Path, wav: np.ndarray, sample_rate: int, trained_to: str) -> None:
     from kinds.audio.files import write_wav
 
@@ -219,12 +245,16 @@ def _write_own(args: argparse.Namespace, loaded, own) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    from kinds.audio.files import read_audio
+    from kinds.audio.files import read_recording
 
     _check(args)
     find_generator(args.checkpoint)
     sources = [args.input_audio, args.target_audio or args.input_audio] if args.input_audio else []
-    wavs = [read_audio(path) for path in sources]
+    recordings = {path: read_recording(path) for path in dict.fromkeys(sources)}
+    for path, recording in recordings.items():
+        for remark in recording.remarks:
+            print(printable(f"{path}: {remark}"))
+    wavs = [recordings[path].wav for path in sources]
     device = _device(args.device)
     loaded = load_generator(args.checkpoint, device, args.passes)
     own = KINDS[loaded.space.kind].facts.get("renders") if loaded.space.kind in KINDS else None
@@ -240,12 +270,14 @@ def run(args: argparse.Namespace) -> int:
     codec = open_generators_codec(loaded, args.codec_weights, device, args.decoder)
     folder = _folder(args.output_dir)
     name, draws = _draws(args)
-    name = f"{Path(args.input_audio).stem}_{name}" if args.input_audio else name
-    start, seconds = time.monotonic(), 0.0
+    name = f"{_short(Path(args.input_audio).stem)}_{name}" if args.input_audio else name
+    start, seconds, kept = time.monotonic(), 0.0, 0
     with progress_bar("Making clips") as progress:
         progress(0, len(draws))
         for k, wav in enumerate(_clips(args, loaded, codec, draws, wavs)):
-            _write(args, folder / f"{name}_{k:04d}.wav", wav, codec.sample_rate, loaded.trained_to)
+            path = _free_path(folder, f"{name}_{k:04d}", wav, codec.sample_rate)
+            kept += path.stem != f"{name}_{k:04d}"
+            _write(args, path, wav, codec.sample_rate, loaded.trained_to)
             seconds += len(wav) / codec.sample_rate
             progress(k + 1, len(draws))
     speed = seconds / max(1e-9, time.monotonic() - start)
@@ -253,6 +285,8 @@ def run(args: argparse.Namespace) -> int:
         f"{len(draws)} wav files in {folder}, made by the generator at {loaded.trained_to}: "
         f"{seconds:.0f} s of audio, {speed:.1f} times real time"
     )
+    if kept:
+        print(f"{kept} of them have a number behind their names: {folder} holds files of other settings, which stay.")
     return 0
 
 
@@ -262,4 +296,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

@@ -23,10 +23,14 @@ from pydantic import BaseModel, ValidationError
 from audio_codecs.options import CODECS
 from command_line import OneSentenceParser
 from config import load_plugins
-from errors import UserError
-from kinds.audio.preparing.prepare import NothingUsable, Options, Report, prepare, summary
+from errors import UserError, printable
+from kinds.audio.preparing.prepare import NothingUsable, Options, Report, prepare
+from kinds.audio.walking import summary
 from kinds.options import KINDS
+from runtime.console import outlive_readers
 from runtime.memory import keep_freed_memory
+
+REMARKS = 20  # lines on single files
 
 
 def parse_options(arguments: list[str]) -> Options:
@@ -111,16 +115,21 @@ def show(report: Report) -> None:
         f"{made.pairs['train']} training and {made.pairs['val']} validation pairs of 2 x {made.duration:g} s, "
         f"split by {made.split_by}, codec {made.codec}."
     )
-    show_skipped(made.skipped)
+    show_skipped(made.skipped, made.skipped_more)
     for name, clips in made.silent_clips.items():
         print(f"Left out {clips} silent {'clip' if clips == 1 else 'clips'} of {name}.")
+    for name, remark in list(made.remarks.items())[:REMARKS]:
+        print(f"{name}: {remark}.")
+    if len(made.remarks) > REMARKS:
+        print(f"{len(made.remarks) - REMARKS} more remarks on files are in dataset.yaml.")
     for note in report.notes:
         print(note)
 
 
-def show_skipped(skipped: dict[str, str]) -> None:
+def show_skipped(skipped: dict[str, str], more: dict[str, int] | None = None) -> None:
     if skipped:
-        print(f"Skipped {len(skipped)} files: {summary(skipped)}.")
+        count = len(skipped) + sum((more or {}).values())
+        print(f"Skipped {count} files: {summary(skipped, more=more)}.")
 
 
 def main(arguments: list[str]) -> int:
@@ -135,10 +144,10 @@ def main(arguments: list[str]) -> int:
             print("\n".join(own.run(parse_own(others, own.Options, own.__doc__))))
     except NothingUsable as error:
         show_skipped(error.skipped)
-        print(error, file=sys.stderr)
+        print(printable(error), file=sys.stderr)
         return 2
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(printable(error), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Interrupted; run the same command again to continue.", file=sys.stderr)
@@ -147,4 +156,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main(sys.argv[1:]))

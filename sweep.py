@@ -21,6 +21,7 @@ from command_line import parse
 from config import RunConfig, known_options
 from errors import UserError, reports_user_errors
 from registry import mark_of
+from runtime.console import outlive_readers
 
 LAUNCHER = Path(__file__).with_name("train_simple_ddp.py")
 FINISHED = "generator.safetensors"
@@ -125,4 +126,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

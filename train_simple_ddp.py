@@ -12,19 +12,21 @@ import sys
 
 from command_line import parse
 from config import RunConfig
-from errors import UserError
+from errors import UserError, printable
+from runtime.console import outlive_readers
 
 DIED = 1
 
 
 def main(argv: list[str]) -> int:
     """Runs the program; returns its exit code."""
+    outlive_readers()
     try:
         config = parse(argv)
         check_folders(config)
     except UserError as error:
         if os.environ.get("RANK", "0") == "0":
-            print(f"train_simple_ddp.py: {error}", file=sys.stderr)
+            print(f"train_simple_ddp.py: {printable(error)}", file=sys.stderr)
         return 2
     if "TORCHELASTIC_RUN_ID" in os.environ and not alone_on_a_machine_of_many(config):
         return work(config)
@@ -119,7 +121,13 @@ def _run_agent(workers: int, argv: list[str], run_id: str) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    from runtime.signals import asking
+
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    # torch would handle signals that are ignored as well, and so undo what nohup did.
+    names = ",".join(number.name for number in asking())
+    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = names
+    more = {"signals_to_handle": names} if hasattr(LaunchConfig, "signals_to_handle") else {}
     agent = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -129,6 +137,7 @@ def _run_agent(workers: int, argv: list[str], run_id: str) -> int:
         rdzv_endpoint="127.0.0.1:0",
         max_restarts=0,
         monitor_interval=0.2,
+        **more,
     )
     try:
         elastic_launch(agent, sys.executable)("-u", os.path.abspath(__file__), *argv)

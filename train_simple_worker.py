@@ -9,9 +9,10 @@ import torch
 
 from config import RunConfig
 from data.pairs import ReadError
-from data.stream import batches, close
-from errors import UserError
+from data.supply import Supply
+from errors import UserError, printable
 from runtime import distributed
+from runtime.console import outlive_readers
 from runtime.distributed import Interrupted, ReportedElsewhere
 from runtime.memory import keep_freed_memory
 from runtime.seeding import seed_step
@@ -32,6 +33,7 @@ EXIT_LOST, EXIT_WRONG_INPUT, EXIT_DIVERGED = 1, 2, 3
 
 def main(config: RunConfig) -> int:
     """Runs one rank to its end; returns the exit code."""
+    outlive_readers()
     keep_freed_memory()
     stop = StopRequest().listen()
     end_with_parent()
@@ -59,7 +61,7 @@ def main(config: RunConfig) -> int:
     except ReportedElsewhere:
         return EXIT_WRONG_INPUT
     except (UserError, ReadError) as error:
-        print(f"train_simple_worker.py: {error}", file=sys.stderr)
+        print(f"train_simple_worker.py: {printable(error)}", file=sys.stderr)
         return EXIT_WRONG_INPUT
     except Diverged as error:
         if ranks.is_main:
@@ -103,9 +105,9 @@ def train_until_failing(run: Run) -> bool | None:
         run.config.training.max_steps,
     )
     c = run.counters
-    supply = batches(
+    supply = Supply(
         run.stream, c.samples_seen, per_step // ranks.world, ranks.rank, ranks.world, run.config.data.num_workers,
-        pin=ranks.device.type == "cuda",
+        pin=ranks.device.type == "cuda", local_world=ranks.local_world, say=run.say_from_any_rank,
     )  # fmt: skip
     clock = Stopwatch(per_step)
     profiled = StepProfile(run.folder if run.config.logging.profile and ranks.is_main else None, run.progress.say)
@@ -118,10 +120,13 @@ def train_until_failing(run: Run) -> bool | None:
                 return False
 
             with clock.waiting():
-                batch = next(supply)
-            run.skipped.take(batch.bad)
+                batch = supply.take(lambda: run.stop.requested)
+            run.skipped.take(batch.bad if batch else {})
             stop, save_now, news, lost = ranks.vote(
-                run.stop.requested, overdue(run) or step_is_due(run), bool(run.skipped.news), batch.lost
+                run.stop.requested,
+                overdue(run) or step_is_due(run),
+                bool(run.skipped.news),
+                batch is not None and batch.lost,
             )
             if stop:
                 return True
@@ -146,7 +151,7 @@ def train_until_failing(run: Run) -> bool | None:
                 roll_back(run, metrics, batch.indices)
                 return None
     finally:
-        close(supply)
+        supply.close()
         profiled.close()
 
 

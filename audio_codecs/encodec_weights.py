@@ -118,7 +118,7 @@ def _given(path: Path) -> Path:
 
 def _check_config(file: Path) -> None:
     try:
-        config = json.loads(file.read_text())
+        config = json.loads(file.read_text(encoding="utf-8"))
         differing = [key for key, value in ARCHITECTURE.items() if config.get(key, value) != value]
     except (OSError, ValueError, AttributeError) as error:
         raise UserError(f"The EnCodec configuration {file} cannot be read ({error}); fetch it anew.") from error
@@ -186,10 +186,10 @@ def _not_found(target: Path, why: str) -> UserError:
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     try:
-        return load_file(path)
+        return load(path.read_bytes())
     except (SafetensorError, OSError) as error:
         raise UserError(f"The EnCodec weights {path} cannot be read ({error}); fetch them anew.") from error
 

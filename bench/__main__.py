@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench.figures import Figure, table
+from runtime.cores import available_cores
 
 # Benchmark -> its function, and its time limit (seconds; three times what it takes on two busy cores).
 ROWS = {
@@ -111,7 +112,7 @@ def device() -> dict[str, object]:
 
     found: dict[str, object] = {
         "kind": "cuda" if torch.cuda.is_available() else "cpu",
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": available_cores(),
         "load_average": os.getloadavg()[0],
         "processor": next(
             (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()

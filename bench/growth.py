@@ -114,13 +114,14 @@ def synthetic_dataset(pairs: int) -> Path:
 def measure_opening(folder: str) -> dict[str, float]:
     """Times the opening of a dataset and the first batches."""
     from bench.program_rows import _resident
-    from data.stream import SampleStream, batches
+    from data.stream import SampleStream
+    from data.supply import Supply
     from kinds.audio.latent_pairs import open_pairs
 
     before, begun = _resident(os.getpid()), time.perf_counter()
     train, _ = open_pairs(folder)
     opened = time.perf_counter() - begun
-    supply = batches(SampleStream(train, 0), 0, 16)
+    supply = Supply(SampleStream(train, 0), 0, 16)
     next(supply)
     begun = time.perf_counter()
     for _ in range(20):

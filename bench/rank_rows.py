@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from bench.figures import Figure
 from bench.timing import Comparison, seconds
 from bench.workloads import advance, dataset, open_run, work_folder
+from runtime.cores import available_cores
 
 TITLE = "2 ranks x 1 thread / 1 rank x 1 thread"
 CEILING = "the same, two independent programs"
@@ -19,7 +20,7 @@ def ranks(quick: bool) -> list[Figure]:
     """Samples per second, at the same batch per rank."""
     import torch
 
-    if len(os.sched_getaffinity(0)) < 2 or torch.cuda.device_count() == 1:
+    if available_cores() < 2 or torch.cuda.device_count() == 1:
         return [Figure(TITLE, None, ">= 1.85", ">= 1.9", note="needs two cores, or two GPUs")]
     dataset()
     out = work_folder() / "ranks.json"

@@ -4,12 +4,13 @@ Each batch has one thread, instead of several threads per operation: these opera
 for each other in each of them lose most of their time as soon as a core is busy with something else.
 """
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
+
+from runtime.cores import available_cores
 
 
 def map_batches(
@@ -32,8 +33,3 @@ def map_batches(
             return np.concatenate(list(pool.map(one, range(0, len(rows), batch))))
     finally:
         torch.set_num_threads(threads)
-
-
-def available_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

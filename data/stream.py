@@ -7,7 +7,7 @@ resumed, with any number of ranks, continues at the next index, so no sample is 
 Legend: B samples of this rank, D channels, T positions (audio: frames); samples may have more axes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -18,7 +18,6 @@ from torch import Tensor
 
 from data.pairs import Pairs, ReadError
 from runtime.seeding import Purpose, mix_seed
-from runtime.signals import ignore_signals
 
 _TRIES = 64  # samples tried in place of one that cannot be read
 
@@ -119,7 +118,7 @@ class SampleStream(torch.utils.data.Dataset):
         return Sample(piece, pairs.cut(pairs.target(partner), draw).copy(), labels, pairs.labels(partner))
 
 
-class _Shares(torch.utils.data.Dataset):
+class Shares(torch.utils.data.Dataset):
     """Whole batches, selected by their indices (see `rank_indices`)."""
 
     def __init__(self, stream: SampleStream) -> None:
@@ -158,36 +157,3 @@ def rank_indices(start: int, per_rank: int, rank: int, world: int) -> list[int]:
     """One rank's share of the global batch at `start`, and one more: the item whose target is the last one's real."""
     total = per_rank * world
     return [start + (rank * per_rank + j) % total for j in range(per_rank + 1)]
-
-
-def batches(
-    stream: SampleStream, start: int, per_rank: int, rank: int = 0, world: int = 1, workers: int = 0, pin: bool = False
-) -> Iterator[Batch]:
-    """This rank's batches from global sample index `start` on, without end."""
-
-    def shares() -> Iterator[list[int]]:
-        position = start
-        while True:
-            yield rank_indices(position, per_rank, rank, world)
-            position += per_rank * world
-
-    loader = torch.utils.data.DataLoader(
-        _Shares(stream),
-        batch_size=None,
-        sampler=shares(),
-        num_workers=workers,
-        pin_memory=pin,
-        worker_init_fn=ignore_signals,
-        prefetch_factor=4 if workers else None,
-        persistent_workers=bool(workers),
-        generator=torch.Generator(),  # never the global generator
-    )
-    return iter(loader)
-
-
-def close(supply: Iterator[Batch]) -> None:
-    """Ends the processes behind `batches`. They ignore SIGTERM, which Python sends them at its own exit, so a failed
-    process with an open supply would never end."""
-    shut_down = getattr(supply, "_shutdown_workers", None)
-    if shut_down is not None:
-        shut_down()

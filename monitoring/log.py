@@ -114,15 +114,21 @@ class _Lines:
 
 
 class _Board:
-    """TensorBoard's files. If one cannot be written, it is closed, and the next metrics go to a new file."""
+    """TensorBoard's files. If one cannot be written, it is closed, and the next metrics go to a new file.
+
+    In a folder whose path is not UTF-8 there are none.
+    """
 
     def __init__(self, folder: Path, purge_step: int | None) -> None:
         self._folder, self._purge_step = folder, purge_step
         self._writer = None
+        self._is_given_up = False
         self.problem: str | None = None
         self._try(lambda: None)
 
     def _try(self, action: Callable[[], object]) -> None:
+        if self._is_given_up:
+            return
         try:
             if self._writer is None:
                 from torch.utils.tensorboard import SummaryWriter
@@ -131,6 +137,8 @@ class _Board:
                 self._purge_step = None
             action()
             self.problem = None
+        except UnicodeEncodeError:  # TensorBoard takes no other paths; there is nothing to try again
+            self._writer, self._is_given_up = None, True
         except OSError as error:
             self.problem = f"TensorBoard's files cannot be written ({error.strerror})"
             self._writer = None

@@ -1,9 +1,14 @@
-"""Progress of a run: a bar on a terminal, a plain line now and then elsewhere (log files, pipes)."""
+"""Progress of a run: a bar on a terminal, a plain line now and then elsewhere (log files, pipes), and `train.log`."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TextIO
+
+from errors import printable
 
 
 class ProgressLine:
@@ -18,6 +23,7 @@ class ProgressLine:
         self._total, self._every, self._active = total_samples, every_seconds, active
         self._first: tuple[float, int] | None = None
         self._last_line = -every_seconds
+        self._log: TextIO | None = None
         self._bar = self._task = None
         if active and sys.stdout.isatty():
             from rich.progress import BarColumn, Progress, TextColumn
@@ -25,6 +31,18 @@ class ProgressLine:
             self._bar = Progress(BarColumn(20), TextColumn("{task.description}", markup=False), transient=False)
             self._task = self._bar.add_task("starting", total=total_samples)
             self._bar.start()
+
+    def log_to(self, path: Path) -> None:
+        """From here on every line goes to a file as well, behind those that it has: a terminal may be lost. A file that
+        cannot be written is left out."""
+        if self._active:
+            with contextlib.suppress(OSError):
+                self._log = open(path, "a", encoding="utf-8", errors="backslashreplace", buffering=1)  # noqa: SIM115
+
+    def _write(self, text: str) -> None:
+        if self._log is not None:
+            with contextlib.suppress(OSError, ValueError):  # of a full disk
+                self._log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {text}\n")
 
     def update(
         self, samples_seen: int, epoch: int, epochs: int, phase: str, alpha: float, scalars: dict[str, float]
@@ -39,16 +57,21 @@ class ProgressLine:
         short = {"loss/g_total": "G", "loss/d": "D", "d/real_prob": "D(x)", "d/fake_prob": "D(G)"}
         losses = "  ".join(f"{short[name]} {scalars[name]:.3f}" for name in short if name in scalars)
         text = f"epoch {epoch}/{epochs}  {phase}  alpha {alpha:.2f}  {losses}  {speed:.1f} samples/s  {left} left"
+        is_due = now - self._last_line >= self._every
         if self._bar is not None:
             self._bar.update(self._task, completed=samples_seen, description=text)
-        elif now - self._last_line >= self._every:
-            self._last_line = now
+        elif is_due:
             print(text, flush=True)
+        if is_due:
+            self._last_line = now
+            self._write(text)
 
     def say(self, text: str) -> None:
         """Prints a permanent line."""
         if not self._active:
             return
+        text = printable(text)
+        self._write(text)
         if self._bar is not None:
             self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
         else:
@@ -64,3 +87,7 @@ class ProgressLine:
     def close(self) -> None:
         if self._bar is not None:
             self._bar.stop()
+        if self._log is not None:
+            with contextlib.suppress(OSError):
+                self._log.close()
+            self._log = None

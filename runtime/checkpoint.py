@@ -155,10 +155,20 @@ def peek(path: Path) -> dict[str, Any] | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            state = torch.load(**_lazily(path), map_location="cpu", weights_only=True)
     except Exception:
         return None
     return _as_current(state)
+
+
+def _lazily(path: Path) -> dict[str, Any]:
+    """How `torch.load` reads a file's tensors when they are needed, or at once: it maps no file whose path is not
+    UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return {"f": io.BytesIO(path.read_bytes())}
+    return {"f": path, "mmap": True}
 
 
 def plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from errors import UserError
+from runtime.cores import available_cores
 
 T = TypeVar("T")
 _PIECE = 64 << 20
@@ -195,7 +196,7 @@ def start(num_threads: int = 0, timeout_minutes: float = 10.0) -> Ranks:
 
 def share_cores(num_threads: int, local_world: int) -> None:
     """CPU threads of this rank; 0: its share of the machine's cores. Sums are rounded in the order of the threads."""
-    torch.set_num_threads(num_threads or max(1, len(os.sched_getaffinity(0)) // local_world))
+    torch.set_num_threads(num_threads or max(1, available_cores() // local_world))
 
 
 def repeat_exactly(device: torch.device, deterministic: bool) -> str | None:

@@ -1,7 +1,8 @@
-"""SIGTERM and SIGINT request a clean shutdown; the ranks agree on it (see runtime.distributed).
+"""SIGTERM, SIGINT, SIGHUP and SIGQUIT request a clean shutdown; the ranks agree on it (see runtime.distributed).
 
-The exit code is 128 + n after signal n, whether the shutdown was clean or not. It may take `GRACE_SECONDS`: torchrun
-and most clusters kill a process 30 seconds after the signal.
+A signal that was ignored when the program began stays ignored: nohup ignores SIGHUP, shells ignore SIGINT and SIGQUIT
+for what a script runs in the background. The exit code is 128 + n after signal n, whether the shutdown was clean or
+not. It may take `GRACE_SECONDS`: torchrun and most clusters kill a process 30 seconds after the signal.
 """
 
 import ctypes
@@ -15,7 +16,12 @@ import time
 EXIT_SIGNALLED = 143  # 128 + SIGTERM, as shells report a process ended by SIGTERM
 GRACE_SECONDS = 20.0
 SAME_SECONDS = 0.5  # clusters signal both worker and launcher, and the launcher forwards it: one request
-_ASKS = (signal.SIGTERM, signal.SIGINT)
+_ASKS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+
+
+def asking() -> list[signal.Signals]:
+    """The signals that request a shutdown of this process: all but those that it ignores."""
+    return [number for number in _ASKS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 class StopRequest:
@@ -28,7 +34,7 @@ class StopRequest:
     def listen(self) -> "StopRequest":
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
-        for number in _ASKS:
+        for number in asking():
             signal.signal(number, self._on_signal)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         threading.Thread(target=_watch, args=(reader,), name="signals", daemon=True).start()

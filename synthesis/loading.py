@@ -115,13 +115,13 @@ def _read_checkpoint(path: Path) -> dict:
 
 def _read_export(folder: Path) -> dict:
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     from earlier_versions import upgraded_space, with_current_codec
 
     try:
         described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        tensors = load_file(folder / WEIGHTS)
+        tensors = load((folder / WEIGHTS).read_bytes())  # it opens no file whose path is not UTF-8
         named = [name for name in tensors if name.startswith(STATISTICS)]
         statistics = {name.removeprefix(STATISTICS): tensors.pop(name) for name in named}
         if "space" in described:

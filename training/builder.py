@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,7 +32,7 @@ from training.compiling import compile_networks
 from training.counters import Counters
 from training.optimizers import Updater, build_optimizer
 from training.regression_loss import Regression
-from training.resume import changed_sizes, check_identity, claim_folder, find_past, prepare_folder
+from training.resume import changed_sizes, check_dataset, check_identity, claim_folder, find_past, prepare_folder
 from training.run import Run
 from training.samples import write_references
 from training.step_plan import Schedules
@@ -44,8 +45,10 @@ def build(config: RunConfig, ranks: Ranks, stop: StopRequest) -> Run:
     """Builds a new run or resumes one; every error here is reported before training starts."""
     folder, lock = claim_folder(config, ranks)
     resumed = find_past(config, ranks, folder)
-    config, state = resumed.config, resumed.state
+    given, config, state = config.given, resumed.config, resumed.state
     kind = build_kind(config.choices)
+    if state is not None:
+        ranks.main_first(lambda: check_dataset(config.data, given))
     train_pairs, held_out = open_data(config, kind, ranks, stop)
     ranks.main_first(lambda: check_sizes(config, ranks, kind, train_pairs))
     data = config.data
@@ -93,6 +96,7 @@ def open_log(run: Run, resumed) -> None:
     run.ranks.main_first(
         lambda: prepare_folder(run.folder, run.config, step, pending, resumed) if run.ranks.is_main else None
     )
+    run.progress.log_to(run.folder / "train.log")
     purge_step = step + (not pending) if resumed.own_past else None
     run.log = RunLog(run.folder if run.ranks.is_main else None, purge_step)
     for remark in run.config.remarks() + resumed.remarks:
@@ -121,7 +125,7 @@ def open_data(config: RunConfig, kind: Kind, ranks: Ranks, stop: StopRequest) ->
     pairs = together(ranks.is_main, build=True)
     pairs = together(first_of_machine, build=True) or pairs
     pairs = together(pairs is None, build=False) or pairs
-    seen = hashlib.sha256("\n".join([*pairs[0].names, "", *pairs[1].names]).encode()).hexdigest()
+    seen = hashlib.sha256(os.fsencode("\n".join([*pairs[0].names, "", *pairs[1].names]))).hexdigest()
     if len(set(ranks.gather(seen))) > 1:
         problem = f"the machines hold different datasets in {config.data.dataset_folder}: give all of them the same"
         raise UserError(problem) if ranks.is_main else ReportedElsewhere(problem)

@@ -166,6 +166,17 @@ def changed_sizes(state: dict[str, Any], per_step: int, pairs: int) -> list[str]
     return remarks
 
 
+def check_dataset(data: Any, given: frozenset[str]) -> None:
+    """Raises UserError if the dataset that a checkpoint names is not there any more; `given`: options given now."""
+    for name in ("train_dir" if data.train_dir else "dataset_folder", "val_dir"):
+        folder = getattr(data, name)
+        if folder and name not in given and not Path(folder).is_dir():
+            raise UserError(
+                f"the dataset on which the checkpoint was trained is not in {folder} any more: say where it is with "
+                f"--{name}"
+            )
+
+
 def check_identity(state: dict[str, Any], identity: str) -> None:
     """Raises UserError if a checkpoint was trained on another kind of latents than the dataset's."""
     saved = state["space"]["identity"]

@@ -1,5 +1,6 @@
 """A run in progress, as one rank sees it, and its clock."""
 
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +71,13 @@ class Run:
         """Health checks without any history."""
         c = self.config
         return Doctor(c.health.health, self.trainer.objective, c.adversarial.gan_weight > 0, c.weights, c.rates)
+
+    def say_from_any_rank(self, sentence: str) -> None:
+        """Prints a line about this rank; `progress` is silent on others than the first."""
+        if self.ranks.is_main:
+            self.progress.say(sentence)
+        else:
+            print(f"rank {self.ranks.rank}: {sentence}", file=sys.stderr, flush=True)
 
     @property
     def space(self) -> Space:

@@ -7,27 +7,51 @@ from pathlib import Path
 import numpy as np
 
 from errors import UserError
-from kinds.audio.files import AUDIO_SUFFIXES, SAMPLE_RATE, read_audio
+from kinds.audio.errors import AudioError
+from kinds.audio.files import SAMPLE_RATE, Recording, read_recording
+from kinds.audio.walking import find_audio, summary
 
 
-def read_folder(folder: str | Path, option: str) -> list[np.ndarray]:
+def read_folder(folder: str | Path, option: str, remarks: list[str] | None = None) -> list[np.ndarray]:
     """All audio files under a folder, in order of their paths -> float32 [N] each, 24 kHz mono.
 
+    Files are found, read and left out as by prepare_dataset.py; `remarks` gets what was left out or damaged.
     Identical audio counts once: in a dataset a clip is the target of one pair and the input of the next, and
     duplicates would be nearest neighbours of each other.
 
     Raises:
-        UserError: no such folder, or no audio in it, or a broken file.
+        UserError: no such folder, or no audio in it that can be read.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{option} {folder} is not a folder; give one that holds audio files")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
-    if not paths:
-        raise UserError(f"{option} {folder} holds no audio files (wav, flac, ogg, mp3, ...)")
+    found, skipped = find_audio(folder)
+    named = sorted(found.items(), key=lambda item: item[1])
     with ThreadPoolExecutor() as pool:
-        wavs = pool.map(lambda path: read_audio(path, SAMPLE_RATE), paths)
-        return list({hashlib.sha256(wav).digest(): wav for wav in wavs}.values())
+        read = list(pool.map(lambda item: _read(item[1]), named))
+    wavs, damaged = [], []
+    for (name, _), recording in zip(named, read, strict=True):
+        if isinstance(recording, AudioError):
+            skipped[name] = recording.reason
+        else:
+            wavs.append(recording.wav)
+            damaged += [f"{option} {name}: {remark}" for remark in recording.remarks]
+    if not wavs:
+        why = f": {summary(skipped, names=3)}" if skipped else ""
+        raise UserError(f"{option} {folder} holds no audio files (wav, flac, ogg, mp3, ...) that can be read{why}")
+    if remarks is not None:
+        problems = {name: reason for name, reason in skipped.items() if reason != "not audio" or name in found}
+        if problems:
+            remarks.append(f"{option} {folder}: left out: {summary(problems, names=3)}")
+        remarks += damaged
+    return list({hashlib.sha256(wav).digest(): wav for wav in wavs}.values())
+
+
+def _read(path: Path) -> Recording | AudioError:
+    try:
+        return read_recording(path, SAMPLE_RATE)
+    except AudioError as error:
+        return error
 
 
 def crops(wavs: list[np.ndarray], length: int, seed: int, most: int | None = None) -> np.ndarray:

@@ -15,7 +15,8 @@ import numpy as np
 
 from errors import UserError
 from kinds.audio import latent_index
-from kinds.audio.files import AudioError, read_audio
+from kinds.audio.errors import AudioError
+from kinds.audio.files import read_audio
 from kinds.audio.latent_index import Index
 from kinds.audio.pairs import Manifest, check_clip, check_counts, list_pairs
 from registry import Options
@@ -24,6 +25,7 @@ from runtime.files import file_digest, locked
 if TYPE_CHECKING:
     from audio_codecs.base import Codec
 
+LATENTS = "NOISE2MUSIC_LATENTS"  # environment variable: a folder for the latents of a dataset that is read-only
 SHARD_BYTES = 32 << 20
 BATCH_SECONDS = {"cpu": 64.0, "cuda": 256.0}
 SILENT_PEAK = 1e-4  # -80 dBFS: about three steps of 16-bit audio
@@ -75,8 +77,8 @@ def bring_up_to_date(task: CacheTask, progress: Progress | None = None) -> Index
             latent_index.write_index(task.cache_dir, index)
     except OSError as error:
         raise UserError(
-            f"The latents cannot be written to {task.cache_dir} ({error.strerror or error}); make that folder writable "
-            "or free some space there."
+            f"The latents cannot be written to {task.cache_dir} ({error.strerror or error}); make that folder "
+            f"writable, free some space there, or name another one in the environment variable {LATENTS}."
         ) from None
     return index
 
@@ -201,8 +203,8 @@ def _read_clip(path: Path, index: Index) -> np.ndarray:
     except AudioError as error:
         raise UserError(f"{path} cannot be used: {error.reason}; {remedy}.") from None
     if len(wav) != index.samples:
-        raise UserError(f"{path} cannot be used: it ends before the length its header says; {remedy}.")
-    if np.abs(wav).max() < SILENT_PEAK:
+        raise UserError(f"{path} cannot be used: its length is not what its header says; {remedy}.")
+    if np.abs(wav - wav.mean()).max() < SILENT_PEAK:
         raise UserError(f"{path} cannot be used: silent; {remedy}.")
     return wav
 

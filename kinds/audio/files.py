@@ -1,8 +1,10 @@
-"""Reads audio files of any format that libsndfile supports as mono float32 at one rate; writes 16-bit wav files.
+"""Reads audio files of any format as mono float32 at one rate; writes 16-bit wav files.
 
 N audio samples, C channels.
 """
 
+import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +12,9 @@ import numpy as np
 import soundfile
 import soxr
 
-from errors import UserError
+from kinds.audio import decoding, ffmpeg
+from kinds.audio.downmix import Balance, to_mono
+from kinds.audio.errors import AudioError, Undecodable
 from runtime.files import atomic_path
 
 SAMPLE_RATE = 24_000
@@ -18,18 +22,12 @@ PEAK_CEILING = 0.999
 AUDIO_SUFFIXES = frozenset(
     [".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"]
 )
-_BLOCK_FRAMES = 1 << 18
-
-
-class AudioError(UserError):
-    """A file that cannot be used as audio. `reason` is a short phrase ("not audio", "empty", ...)."""
-
-    def __init__(self, path: Path | str, reason: str):
-        super().__init__(f"{path}: {reason}")
-        self.path, self.reason = path, reason
-
-    def __reduce__(self):
-        return AudioError, (self.path, self.reason)
+# What takes the package `av`; of video files the sound is read.
+_FFMPEG_ENDINGS = (
+    "3g2 3gp aac ac3 amr ape asf avi dff dsf flv m2ts m4a m4b m4v mka mkv mov mp2 mp4 mpeg mpg mts tak tta vob webm "
+    "wma wmv wv"
+)
+FFMPEG_SUFFIXES = frozenset(f".{ending}" for ending in _FFMPEG_ENDINGS.split())
 
 
 @dataclass(frozen=True)
@@ -51,31 +49,83 @@ class AudioInfo:
 
 def probe(path: Path | str) -> AudioInfo:
     """Read the header only. Raises AudioError if the file is missing, empty, unreadable or not audio."""
-    with _open(path) as file:
+    with decoding.open_header(Path(path)) as file:
         return AudioInfo(file.samplerate, file.frames, file.channels, file.subtype)
 
 
-def read_audio(path: Path | str, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
-    """Decode a whole file -> float32 [N] at `sample_rate`, channels averaged, full scale 1.0 (peaks may exceed it).
+@dataclass(frozen=True)
+class Recording:
+    """A decoded file: float32 [N], and remarks on what was read otherwise than its header says, or not at all."""
 
-    Read and resampled (soxr, HQ) in blocks from the start, since seeking in mp3 is inexact. Silence is not an error.
+    wav: np.ndarray
+    remarks: list[str]
+
+
+def read_audio(path: Path | str, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """Decode a whole file -> float32 [N] at `sample_rate`, mixed to one channel, full scale 1.0 (peaks may exceed it).
+
+    Read and resampled (soxr, HQ) in blocks from the start. The end is where decoding ends. Silence is not an error.
     Raises AudioError: missing, not audio, empty, unreadable, or holding NaN or infinite samples.
     """
-    with _open(path) as file:
-        resampler = None
-        if file.samplerate != sample_rate:
-            resampler = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32", quality="HQ")
-        blocks = []
-        while True:
-            block = _read_block(file, path)
-            last = len(block) < _BLOCK_FRAMES
-            blocks.append(resampler.resample_chunk(block, last=last) if resampler else block)
-            if last:
-                break
-    wav = np.concatenate(blocks)
+    return read_recording(path, sample_rate).wav
+
+
+def read_recording(path: Path | str, sample_rate: int = SAMPLE_RATE) -> Recording:
+    """Like `read_audio`, with the remarks on the file."""
+    path = Path(path)
+    try:
+        return _read(decoding.by_libsndfile(path), sample_rate)
+    except Undecodable as error:
+        first = error
+    is_known = path.suffix.lower() in AUDIO_SUFFIXES
+    if is_known and not ffmpeg.is_installed():
+        is_damaged = first.reason.startswith("unreadable")
+        raise AudioError(path, f"{first.reason}; {ffmpeg.MAY_HELP}") if is_damaged else first
+    try:
+        recording = _read(decoding.by_ffmpeg(path), sample_rate)
+    except AudioError as error:
+        raise (first if is_known else error) from None
+    missing = first.seconds - len(recording.wav) / sample_rate
+    if missing >= decoding.NOTICEABLE_S:
+        recording.remarks[:] = [decoding.lost(missing)]
+    return recording
+
+
+def _read(source: decoding.Source, sample_rate: int) -> Recording:
+    """Raises AudioError; Undecodable where another decoder may help."""
+    balance = Balance()
+    wav = np.concatenate([_decode(source.path, piece(), sample_rate, balance) for piece in source.pieces])
+    remarks = list(source.remarks)
     if wav.size == 0:
-        raise AudioError(path, "empty")
-    return wav
+        raise Undecodable(source.path, "empty")
+    loudest = balance.channel
+    if loudest is not None:
+        pieces = [_decode(source.path, piece(), sample_rate, balance, loudest) for piece in source.pieces]
+        wav = np.concatenate(pieces)
+        remarks.append(f"its channels cancel each other, so channel {loudest + 1} alone is used")
+    return Recording(wav, remarks)
+
+
+def _decode(
+    path: Path, piece: decoding.Piece, sample_rate: int, balance: Balance, channel: int | None = None
+) -> np.ndarray:
+    """One recording -> float32 [N]; of one channel alone if it has that many. Adds to `balance`."""
+    resampler = None
+    if piece.sample_rate != sample_rate:
+        resampler = soxr.ResampleStream(piece.sample_rate, sample_rate, 1, dtype="float32", quality="HQ")
+    parts = []
+    with contextlib.closing(piece.blocks) as blocks:
+        for block_NC in blocks:
+            if channel is None:
+                mono_N = to_mono(block_NC, piece.names)
+            else:
+                mono_N = np.ascontiguousarray(block_NC[:, min(channel, block_NC.shape[1] - 1)])
+            if not np.isfinite(mono_N).all():
+                raise AudioError(path, "holds NaN or infinite samples")
+            balance.add(block_NC, mono_N)
+            last = len(block_NC) < decoding.BLOCK_FRAMES
+            parts.append(resampler.resample_chunk(mono_N, last=last) if resampler else mono_N)
+    return np.concatenate(parts)
 
 
 def write_wav(path: Path | str, wav: np.ndarray, sample_rate: int = SAMPLE_RATE, durable: bool = True) -> None:
@@ -90,9 +140,23 @@ def write_wav(path: Path | str, wav: np.ndarray, sample_rate: int = SAMPLE_RATE,
         raise ValueError(f"write_wav takes one channel [N], not the shape {list(wav.shape)}")
     if not np.isfinite(wav).all():
         raise ValueError(f"{path}: refusing to write NaN or infinite samples")
-    samples = np.rint(wav * (peak_scale(wav) * 32767.0)).astype(np.int16)
+    samples = _as_written(wav)
     with atomic_path(Path(path), durable) as temporary:
-        soundfile.write(temporary, samples, sample_rate, subtype="PCM_16", format="WAV")
+        soundfile.write(os.fsencode(temporary), samples, sample_rate, subtype="PCM_16", format="WAV")
+
+
+def holds(path: Path, wav: np.ndarray, sample_rate: int = SAMPLE_RATE) -> bool:
+    """Whether a file is what `write_wav` would write."""
+    try:
+        there, rate = soundfile.read(os.fsencode(path), dtype="int16")
+    except (OSError, soundfile.SoundFileError):
+        return False
+    return rate == sample_rate and np.array_equal(there, _as_written(wav))
+
+
+def _as_written(wav: np.ndarray) -> np.ndarray:
+    """16-bit samples, peak-safe."""
+    return np.rint(wav * (peak_scale(wav) * 32767.0)).astype(np.int16)
 
 
 def peak_scale(wav: np.ndarray) -> float:
@@ -105,35 +169,3 @@ def rms_dbfs(wav: np.ndarray) -> float:
     """Root mean square level in dB relative to full scale (a constant 1.0 is 0 dB); -inf for digital silence."""
     power = float(np.mean(np.square(wav, dtype=np.float64)))
     return 10.0 * np.log10(power) if power > 0 else -np.inf
-
-
-def _open(path: Path | str) -> soundfile.SoundFile:
-    try:
-        if Path(path).stat().st_size == 0:
-            raise AudioError(path, "empty")
-        return soundfile.SoundFile(path)
-    except OSError as error:
-        raise AudioError(path, f"unreadable ({error.strerror or error})") from None
-    except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError):
-        raise AudioError(path, "not audio") from None
-
-
-def _read_block(file: soundfile.SoundFile, path: Path | str) -> np.ndarray:
-    """The next samples of an open file, averaged over channels -> float32 [at most _BLOCK_FRAMES]."""
-    try:
-        block = file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError, ValueError, MemoryError) as error:
-        raise AudioError(path, f"unreadable ({str(error).rstrip('.')})") from None
-    mono = _mono(block)
-    if not np.isfinite(mono).all():
-        raise AudioError(path, "holds NaN or infinite samples")
-    return mono
-
-
-def _mono(block: np.ndarray) -> np.ndarray:
-    """The mean over channels of [N, channels]; for one and two of them without numpy's slow sum over short rows."""
-    if block.shape[1] == 1:
-        return block[:, 0]
-    if block.shape[1] == 2:
-        return (block[:, 0] + block[:, 1]) * np.float32(0.5)
-    return block.mean(axis=1, dtype=np.float32)

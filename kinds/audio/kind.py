@@ -3,6 +3,7 @@
 Legend: B clips, D latent channels, T frames, N audio samples, F statistics.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from torch.nn.functional import avg_pool1d
 
 from audio_codecs import codec_class, open_codec
 from kinds.audio.decoder import AudioDecoder
+from kinds.audio.encode import LATENTS
 from kinds.audio.latent_pairs import LatentPairs, open_pairs
 from kinds.audio.options import AudioOptions
 from kinds.options import DataOptions
@@ -42,6 +44,7 @@ class AudioKind:
             o.codec,
             o.codec_weights,
             build=build,
+            cache_dir=os.environ.get(LATENTS),
             codec_options=self._codec_options,
         )
         for pairs in splits:

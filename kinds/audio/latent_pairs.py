@@ -112,7 +112,7 @@ def _cache_place(root: Path, train: Path, val: Path, cache_dir: Path | None, ide
         base, where = cache_dir, [str(folder.resolve()) for folder in (train, val)]
     if where == ["train", "val"]:
         return base / identity
-    return base / f"{identity}-{hashlib.sha256('|'.join(where).encode()).hexdigest()[:8]}"
+    return base / f"{identity}-{hashlib.sha256(os.fsencode('|'.join(where))).hexdigest()[:8]}"
 
 
 class LatentPairs:

@@ -18,9 +18,9 @@ from typing import TypeVar
 import numpy as np
 import soxr
 
-from data.parallel import available_cores
 from errors import UserError
 from kinds.audio.files import SAMPLE_RATE
+from runtime.cores import available_cores
 
 NETWORK_RATE = 22_050
 HOP = 256  # samples of a frame at NETWORK_RATE

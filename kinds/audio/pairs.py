@@ -15,7 +15,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from errors import UserError
-from kinds.audio.files import SAMPLE_RATE, AudioError, AudioInfo, probe
+from kinds.audio import plain_yaml
+from kinds.audio.errors import AudioError
+from kinds.audio.files import SAMPLE_RATE, AudioInfo, probe
 from runtime.files import write_text
 
 MANIFEST_NAME = "dataset.yaml"
@@ -23,7 +25,7 @@ UNFINISHED_NAME = ".prepare"  # folder of prepare_dataset.py, removed when the d
 FORMAT = 1
 MIN_TRAIN_PAIRS = 2
 MIN_SECONDS = 0.1
-_MAX_MANIFEST_BYTES = 16 << 20
+_MAX_MANIFEST_BYTES = 1 << 30
 _MAX_RATE, _MAX_SECONDS = 768_000, 3600.0
 _ROLES = {"input": "input", "target": "target", "output": "target"}
 PAIR_FILE = re.compile(r"(?P<name>.+)_(?P<role>input|target|output)\.(?:wav|flac)", re.IGNORECASE)
@@ -32,7 +34,8 @@ _MEND_MANIFEST = "make the dataset again with prepare_dataset.py, or remove this
 
 Channels = Annotated[list[float], Field(max_length=4096)]
 Count = Annotated[int, Field(ge=0, le=1 << 24)]
-Text = Annotated[str, StringConstraints(max_length=4096)]
+Text = Annotated[str, StringConstraints(max_length=1 << 16)]  # the longest path, with every byte escaped
+Line = Annotated[str, StringConstraints(max_length=1 << 22)]  # of a day's recording with a pause every second
 
 
 @dataclass(frozen=True)
@@ -42,18 +45,6 @@ class PairFiles:
     name: str
     input: Path
     target: Path
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """PyYAML's safe loader without aliases, since merge keys can expand them to exponentially many entries.
-
-    The Python loader is used because libyaml's overflows the stack on deep nesting.
-    """
-
-    def compose_node(self, parent, index):
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not used here")
-        return super().compose_node(parent, index)
 
 
 class _Strict(BaseModel):
@@ -73,10 +64,12 @@ class LatentSummary(_Strict):
 class Manifest(_Strict):
     """The contents of dataset.yaml.
 
-    `songs` holds one line per song and split: `train 12 0:9,11:3 2c26b46b... theme.ogg` says that pair 12 of `train/`
-    is (clip 0, clip 1) of the file theme.ogg and so on: nine pairs from its clip 0, then three from its clip 11, a clip
-    being `duration` seconds, counted from the file's start. 2c26b46b... is the digest of the file. (Lines and not
-    mappings, because reading yaml is slow and every run reads this.)
+    `skipped` names the first files left out for every reason, `skipped_more` counts the others; `remarks` says which
+    files were read otherwise than their headers say. `songs` holds one line per song and split: `train 12 0:9,11:3
+    2c26b46b... theme.ogg` says that pair 12 of `train/` is (clip 0, clip 1) of the file theme.ogg and so on: nine pairs
+    from its clip 0, then three from its clip 11, a clip being `duration` seconds, counted from the file's start.
+    2c26b46b... is the digest of the file. (Lines and not mappings, because reading yaml is slow and every run reads
+    this.)
     """
 
     format: Literal[1] = FORMAT
@@ -89,9 +82,11 @@ class Manifest(_Strict):
     files_read: Count = 0
     hours: Annotated[float, Field(ge=0)] = 0.0
     pairs: dict[Literal["train", "val"], Count] = Field(default_factory=dict)
-    songs: list[Text] = Field(default_factory=list)
+    songs: list[Line] = Field(default_factory=list)
     skipped: dict[Text, Text] = Field(default_factory=dict)
+    skipped_more: dict[Text, Count] = Field(default_factory=dict)
     silent_clips: dict[Text, Count] = Field(default_factory=dict)
+    remarks: dict[Text, Text] = Field(default_factory=dict)
     latents: LatentSummary | None = None
 
     @property
@@ -153,7 +148,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         raise UserError(f"{path} cannot be read ({_one_line(error)}); {_MEND_MANIFEST}.") from None
     try:
         # Odd tags make the loader raise more than YAMLError: KeyError for `!!bool x`, ValueError for a 13th month.
-        manifest = Manifest.model_validate(yaml.load(text, Loader=_PlainLoader))
+        manifest = Manifest.model_validate(plain_yaml.load(text))
         _check_origins(manifest)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
@@ -178,10 +173,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `dataset.yaml` atomically; the same manifest gives the same bytes."""
     content = manifest.model_dump(exclude_none=True)
     latents = {"latents": content.pop("latents")} if "latents" in content else {}
-    style = {"sort_keys": False, "allow_unicode": True, "width": 1 << 20}
-    text = "# How this dataset was made; its README says what each line means.\n" + yaml.safe_dump(content, **style)
+    text = "# How this dataset was made; its README says what each line means.\n" + plain_yaml.dump(content)
     if latents:
-        text += yaml.safe_dump(latents, default_flow_style=None, **style)
+        text += plain_yaml.dump(latents, default_flow_style=None)
     write_text(folder / MANIFEST_NAME, text)
 
 

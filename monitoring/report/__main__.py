@@ -12,6 +12,7 @@ from pathlib import Path
 
 from errors import reports_user_errors
 from monitoring.report import make_report
+from runtime.console import outlive_readers
 
 
 @reports_user_errors("monitoring.report")
@@ -26,4 +27,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

@@ -1,10 +1,10 @@
 """Line charts and timelines as inline SVG. Colours come from the page's style, for light and dark mode."""
 
 from dataclasses import dataclass, field
-from html import escape
 from math import ceil, floor, isfinite, log10
 
 from monitoring.report.data import Points, Segment
+from monitoring.report.escaping import escape
 from monitoring.verdicts import BAD
 
 WIDTH, HEIGHT = 460, 250

@@ -1,6 +1,7 @@
 """Reads a run's folder for the report: options, facts, metrics by epoch, samples. Any of them may be missing."""
 
 import json
+import os
 from base64 import b64encode
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -193,7 +194,7 @@ def _clip(title: str, epoch: int, path: Path) -> Clip | None:
         with Image.open(path) as image:
             picture = encoded(np.asarray(image.convert("RGB")), "jpeg")
         if wav.exists():
-            wav_N, rate = soundfile.read(wav, dtype="float32", frames=-1)
+            wav_N, rate = soundfile.read(os.fsencode(wav), dtype="float32", frames=-1)
             sound = _sound(wav_N[: int(HEARD_SECONDS * rate)], rate)
     except (OSError, soundfile.SoundFileError):
         return None  # a sample of which only half is there

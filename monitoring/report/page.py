@@ -1,12 +1,12 @@
 """The HTML page of the report. It loads nothing from elsewhere and supports light and dark mode."""
 
 from collections.abc import Sequence
-from html import escape
 from itertools import groupby
 from pathlib import Path
 
 from monitoring.report.charts import Chart, render_chart, render_timeline, verdict_kind
 from monitoring.report.data import Clip, RunData, Segment
+from monitoring.report.escaping import escape
 from monitoring.report.words import checklist, commands, comparison, facts, segment_words
 
 STYLE = Path(__file__).with_name("report.css")

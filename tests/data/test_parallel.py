@@ -1,12 +1,16 @@
 """Batches through a function side by side: the same rows in the same order, and nothing left changed."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.parallel import available_cores, map_batches
+from data.parallel import map_batches
+from runtime.cores import available_cores
 
 
 @given(st.integers(1, 20), st.integers(1, 7))
@@ -42,5 +46,14 @@ def test_the_number_of_threads_is_as_before_also_after_an_error(monkeypatch):
         torch.set_num_threads(before)
 
 
-def test_there_is_a_core():
+def test_there_is_a_core_also_where_the_system_does_not_say_which(monkeypatch):
     assert available_cores() >= 1
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert available_cores() == os.cpu_count()
+
+
+def test_cores_are_counted_in_one_place():
+    """`os.sched_getaffinity` is not there on macOS."""
+    root = Path(__file__).parents[2]
+    naming = {path.name for path in root.glob("[a-z]*/**/*.py") if "sched_getaffinity" in path.read_text("utf-8")}
+    assert naming == {"cores.py", "test_parallel.py"}

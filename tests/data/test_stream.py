@@ -9,7 +9,8 @@ from fake_latents import FakePairs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.stream import Batch, SampleStream, batches, rank_indices
+from data.stream import Batch, SampleStream, rank_indices
+from data.supply import Supply
 from runtime.seeding import Purpose, mix_seed
 
 COUNTS = st.integers(2, 9)
@@ -25,7 +26,7 @@ def first_frame(clip: np.ndarray) -> int:
 
 
 def take(stream: SampleStream, count: int, start: int = 0, per_rank: int = 2, **sharing) -> list[Batch]:
-    return list(islice(batches(stream, start, per_rank, **sharing), count))
+    return list(islice(Supply(stream, start, per_rank, **sharing), count))
 
 
 def joined(shares: list[Batch]) -> Batch:

@@ -9,7 +9,8 @@ import torch
 from fake_latents import FakePairs
 
 from data.pairs import ReadError
-from data.stream import SampleStream, batches
+from data.stream import SampleStream
+from data.supply import Supply
 from errors import UserError
 from runtime.distributed import Ranks, ReportedElsewhere
 from training import unreadable_samples
@@ -36,7 +37,7 @@ def pair_numbers(batch) -> list[int]:
 
 
 def take(pairs: FakePairs, count: int, per_rank: int = 2, **sharing) -> list:
-    return list(islice(batches(SampleStream(pairs, 5), 0, per_rank, **sharing), count))
+    return list(islice(Supply(SampleStream(pairs, 5), 0, per_rank, **sharing), count))
 
 
 def test_in_its_place_comes_the_next_of_the_epoch():

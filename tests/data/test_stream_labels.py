@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from data.pairs import ReadError
-from data.stream import Batch, SampleStream, batches
+from data.stream import Batch, SampleStream
+from data.supply import Supply
 
 
 class Labelled(FakePairs):
@@ -31,7 +32,7 @@ class Labelled(FakePairs):
 
 def take(pairs: FakePairs, count: int, per_rank: int = 4, shuffle_targets: bool = False, **sharing) -> list[Batch]:
     stream = SampleStream(pairs, 5, shuffle_targets=shuffle_targets)
-    return list(islice(batches(stream, 0, per_rank, **sharing), count))
+    return list(islice(Supply(stream, 0, per_rank, **sharing), count))
 
 
 def numbers(samples_BDT: Tensor) -> list[int]:
@@ -103,13 +104,13 @@ def test_readers_of_their_own_send_labels_as_well():
 
 def test_samples_without_labels_have_none():
     stream = SampleStream(FakePairs(4), 5)
-    batch = next(iter(batches(stream, 0, 2)))
+    batch = next(iter(Supply(stream, 0, 2)))
     assert batch.labels == batch.real_labels == {}
 
 
 def test_the_copying_test_keeps_the_labels_of_the_input():
     stream = SampleStream(Labelled(6), 5, shuffle_targets=True, unity_test=True)
-    for batch in islice(batches(stream, 0, 3), 4):
+    for batch in islice(Supply(stream, 0, 3), 4):
         assert torch.equal(batch.input_BDT, batch.target_BDT)
         assert labels_of(batch.labels) == numbers(batch.input_BDT)
         assert labels_of(batch.real_labels) == numbers(batch.real_BDT)

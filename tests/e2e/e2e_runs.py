@@ -81,11 +81,21 @@ def _one_rank(argv: list[str]) -> int:
 
 def start(program: list[str], cwd: Path, **more) -> subprocess.Popen:
     """A program from the root of the project, run in another folder, its output kept."""
-    env = {key: value for key, value in os.environ.items() if not key.startswith(("TORCHELASTIC", "N2M_", "RANK"))}
-    env |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        [*map(str, program)], cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
+        [*map(str, program)],
+        cwd=cwd,
+        env=plain_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **more,
     )
+
+
+def plain_environment() -> dict[str, str]:
+    """This process's, but for what belongs to a run around it."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("TORCHELASTIC", "N2M_", "RANK"))}
+    return env | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
 def torchrun(ranks: int | None, *argv) -> list[str]:

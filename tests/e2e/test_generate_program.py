@@ -183,3 +183,30 @@ def test_wrong_options_are_reported_before_torch_is_loaded():
 
     code = "import sys, generate as g; assert g.main(['--num=0', '--checkpoint=x']) == 2 and 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(generate.__file__).parent, capture_output=True)
+
+
+def test_files_of_other_settings_stay(exported, tmp_path, capsys):
+    first = made(exported, tmp_path, "--num", 2, "--duration", 0.5)
+    assert made(exported, tmp_path, "--num", 2, "--duration", 0.5).keys() == first.keys()  # the same again
+    assert "of other settings" not in capsys.readouterr().out
+    both = made(exported, tmp_path, "--num", 2, "--duration", 0.6)
+    assert sorted(both) == ["noise_0_0000", "noise_0_0000-2", "noise_0_0001", "noise_0_0001-2"]
+    assert all((both[name] == first[name]).all() for name in first)
+    assert "2 of them have a number behind their names" in capsys.readouterr().out
+
+
+def test_a_recording_with_a_long_name_gives_files_with_shorter_ones(exported, recording, tmp_path):
+    stems = ["ä" * 120 + end for end in ("a", "b")]
+    for stem in stems:
+        (tmp_path / f"{stem}.wav").write_bytes(recording.read_bytes())
+        options = ["--input_audio", tmp_path / f"{stem}.wav", "--spectrogram", "--noise_fraction", 0.2]
+        made(exported, tmp_path / "out", *options)
+    names = sorted(path.name for path in (tmp_path / "out").glob("*.wav"))
+    assert len(names) == 2 and all(name.startswith("ä" * 70) for name in names)
+
+
+def test_a_damaged_recording_is_said_to_be_so(exported, recording, tmp_path, capsys):
+    data = recording.read_bytes()
+    (tmp_path / "line\nbreak.wav").write_bytes(data[: len(data) // 2])
+    made(exported, tmp_path / "out", "--input_audio", tmp_path / "line\nbreak.wav")
+    assert r"line\nbreak.wav: it ends 0.5 s before its header says" in capsys.readouterr().out

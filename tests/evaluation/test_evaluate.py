@@ -1,6 +1,8 @@
 """evaluate.py on folders of files: crops, the table, the JSON, and errors in one sentence."""
 
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import evaluate
 from audio_codecs.mel import MelCodec
 from errors import UserError
 from evaluation import ladder
-from kinds.audio.files import write_wav
+from kinds.audio.files import read_audio, write_wav
 
 SAMPLE_RATE = 24000
 
@@ -153,3 +155,33 @@ def test_halves_have_no_file_in_common():
     assert 0.6 < sum(map(len, one)) / sum(map(len, other)) < 1.7
     start, end = evaluate.halves([np.arange(10)], seed=0)
     assert start[0].tolist() == [0, 1, 2, 3, 4] and end[0].tolist() == [5, 6, 7, 8, 9]
+
+
+def test_folders_as_people_have_them(folders, tmp_path):
+    """Hidden files, a folder named like a file, an empty file, a linked folder, a locked one, a damaged file."""
+    shutil.copytree(folders / "good", tmp_path / "good")
+    (tmp_path / "good" / "._x.wav").write_bytes(b"\0\5\26\7")
+    (tmp_path / "good" / "y.wav").mkdir()
+    (tmp_path / "good" / "empty.wav").write_bytes(b"")
+    (tmp_path / "good" / "cover.jpg").write_bytes(b"x")
+    write_songs(tmp_path / "elsewhere", range(60, 62), 2.5)
+    (tmp_path / "good" / "linked").symlink_to(tmp_path / "elsewhere")
+    whole = (tmp_path / "elsewhere" / sorted(os.listdir(tmp_path / "elsewhere"))[0]).read_bytes()
+    (tmp_path / "good" / "cut.wav").write_bytes(whole[: len(whole) // 2])
+    remarks = []
+    wavs = evaluate.read_folder(tmp_path / "good", "--generated", remarks)
+    assert len(wavs) == 16 + 2 + 1
+    assert remarks[0].endswith("left out: empty (1): empty.wav; hidden (1): ._x.wav")
+    assert len(remarks) == 2 and "cut.wav: it ends 1." in remarks[1] and "before its header says" in remarks[1]
+    args = arguments("--generated", tmp_path / "good", "--reference", folders, "--duration", "2", "--num", "16")
+    sources = evaluate.open_sources(args, found := [])
+    assert evaluate.gather(args, sources, found).remarks[: len(remarks)] == remarks
+
+
+def test_the_order_of_files_is_that_of_their_paths(tmp_path):
+    for name, seed in (("b.wav", 1), ("a b/c.wav", 2), ("a/c.wav", 3)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_wav(tmp_path / name, plucked(seed, 2.0), SAMPLE_RATE)
+    in_order = [read_audio(path) for path in sorted(tmp_path.rglob("*.wav"))]
+    wavs = evaluate.read_folder(tmp_path, "--train")
+    assert len(wavs) == 3 and all((wav == other).all() for wav, other in zip(wavs, in_order, strict=True))

@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parents[2]
 INJECT = Path(__file__).with_name("inject.py")
@@ -76,9 +77,12 @@ def command(ranks: int, faults: dict | None, torchrun: bool, max_restarts: int =
 
 def start(
     folder: Path, dataset: Path, *, ranks: int = 1, faults: dict | None = None, torchrun: bool | None = None,
-    max_restarts: int = 0, prefix: tuple[str, ...] = (), **options,
+    max_restarts: int = 0, prefix: tuple[str, ...] = (), stdout: IO | None = None, **options,
 ) -> Program:  # fmt: skip
-    """Starts a run in `folder`. `options` are TINY's or others of the program; None leaves one out."""
+    """Starts a run in `folder`. `options` are TINY's or others of the program; None leaves one out.
+
+    Standard output goes to `stdout`, or where standard error goes.
+    """
     torchrun = ranks > 1 and faults is not None if torchrun is None else torchrun
     values = TINY | {"dataset_folder": dataset, "checkpoint_dir": folder} | options
     flags = [part for name, value in values.items() if value is not None for part in (f"--{name}", str(value))]
@@ -88,9 +92,16 @@ def start(
     with open(output, "w") as file:
         process = subprocess.Popen(
             [*prefix, *command(ranks, faults, torchrun, max_restarts), *flags],
-            cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, env=environment, start_new_session=True,
+            cwd=ROOT, stdout=stdout or file, stderr=file, env=environment, start_new_session=True,
+            preexec_fn=default_signals,
         )  # fmt: skip
     return Program(process, output)
+
+
+def default_signals() -> None:
+    """As in a terminal, also where the tests run in the background."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def run(folder: Path, dataset: Path, *, code: int | None = 0, **how) -> Program:

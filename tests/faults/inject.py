@@ -13,8 +13,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+import torch  # noqa: E402
+
 import train_simple_ddp  # noqa: E402
 from command_line import parse  # noqa: E402
+from data import supply  # noqa: E402
 from data.stream import SampleStream  # noqa: E402
 from runtime import checkpoint, saver  # noqa: E402
 from training import recovery, unreadable_samples  # noqa: E402
@@ -139,6 +142,23 @@ def slow_data(seconds: float, index: int) -> None:
 
     SampleStream.read = slowly
     before_step(arm)
+
+
+def small_shared_memory(free: int) -> None:
+    supply.free_shared_memory = lambda: free
+
+
+def stuck_readers(index: int, patience: float) -> None:
+    """Reading processes stop at a sample, as where shared memory is full and nothing said so."""
+    read, supply.PATIENCE_S = SampleStream.read, patience
+
+    def stuck(self, i, bad):
+        if i >= index and torch.utils.data.get_worker_info() is not None:
+            print("STUCK", flush=True)
+            time.sleep(10_000)
+        return read(self, i, bad)
+
+    SampleStream.read = stuck
 
 
 if __name__ == "__main__":

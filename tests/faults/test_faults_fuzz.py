@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from errors import UserError
-from kinds.audio.files import AudioError, read_audio
+from kinds.audio.errors import AudioError
+from kinds.audio.files import read_audio, read_recording
 from kinds.audio.pairs import MANIFEST_NAME, read_manifest
 from runtime import checkpoint
 from runtime.run_folder import furthest_good, progress_of
@@ -106,5 +107,38 @@ def test_wav_files(tmp_path, edits, keep, raw):
     try:
         wav = read_audio(path, 24_000)
         assert wav.dtype == np.float32 and wav.ndim == 1 and np.isfinite(wav).all()
+    except AudioError as error:
+        assert one_sentence(error)
+
+
+FORMATS = {"MP3": "mp3", "OGG": "ogg", "FLAC": "flac", "AIFF": "aiff"}
+
+
+@pytest.fixture(scope="module")
+def recordings() -> dict[str, bytes]:
+    import soundfile
+
+    wav, found = 0.3 * np.sin(np.arange(48_000) / 7), {}
+    for kind in FORMATS:
+        buffer = io.BytesIO()
+        soundfile.write(buffer, wav, 24_000, format=kind)
+        found[kind] = buffer.getvalue()
+    return found
+
+
+@settings(FUZZ, max_examples=400)
+@given(kind=st.sampled_from(sorted(FORMATS)), edits=st.lists(st.tuples(st.integers(0, 10**6), st.binary(max_size=40)),
+       max_size=4), cut=st.none() | st.integers(0, 10**6), twice=st.booleans())  # fmt: skip
+def test_damaged_and_joined_recordings(tmp_path, recordings, kind, edits, cut, twice):
+    data = bytearray(recordings[kind] * (1 + twice))
+    for place, garbage in edits:
+        place %= len(data)
+        data[place : place + len(garbage)] = garbage
+    path = tmp_path / f"fuzzed.{FORMATS[kind]}"
+    path.write_bytes(data if cut is None else data[: cut % (len(data) + 1)])
+    try:
+        recording = read_recording(path, 24_000)
+        assert np.isfinite(recording.wav).all() and len(recording.wav) <= 24_000 * 8
+        assert all(one_sentence(remark) for remark in map(str, recording.remarks))
     except AudioError as error:
         assert one_sentence(error)

@@ -10,7 +10,8 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kinds.audio.files import AudioError, peak_scale, probe, read_audio, rms_dbfs, write_wav
+from kinds.audio.errors import AudioError
+from kinds.audio.files import peak_scale, probe, read_audio, rms_dbfs, write_wav
 
 
 def tone(hertz, seconds, rate, level=0.5):
@@ -43,7 +44,7 @@ def test_reading_in_blocks_is_reading_as_a_whole(tmp_path, monkeypatch):
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, 50_000)
     soundfile.write(tmp_path / "a.wav", noise, 44_100)
     whole = read_audio(tmp_path / "a.wav")
-    monkeypatch.setattr("kinds.audio.files._BLOCK_FRAMES", 7000)
+    monkeypatch.setattr("kinds.audio.decoding.BLOCK_FRAMES", 7000)
     np.testing.assert_allclose(read_audio(tmp_path / "a.wav"), whole, atol=1e-6)
 
 

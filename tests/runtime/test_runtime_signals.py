@@ -52,13 +52,25 @@ def start():
         process.communicate()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
 def test_one_request_is_remembered_and_ends_in_order(start, number):
     process = start(ORDERLY)
     process.send_signal(number)
     out, _ = process.communicate(timeout=10)
     assert out.splitlines() == [f"asked {int(number)}", "saved"]
     assert process.returncode == 128 + number
+
+
+@pytest.mark.parametrize("ignored", [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT])
+def test_a_signal_that_was_ignored_at_the_start_stays_ignored(start, ignored):
+    process = start(
+        ORDERLY.replace("stop = ", f"signals.signal.signal({int(ignored)}, signals.signal.SIG_IGN); stop = ")
+    )
+    process.send_signal(ignored)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=10)[0].splitlines() == [f"asked {int(signal.SIGTERM)}", "saved"]
 
 
 def test_the_same_request_twice_within_a_moment_is_one(start):
@@ -94,7 +106,7 @@ def test_readers_ignore_requests(start):
     process = start(
         "from runtime import signals; signals.ignore_signals(); print('ready', flush=True); signals.time.sleep(60)"
     )
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         process.send_signal(number)
     time.sleep(0.2)
     assert process.poll() is None

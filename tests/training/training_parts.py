@@ -9,7 +9,8 @@ from fake_latents import FakePairs
 
 from audio_codecs import open_codec
 from config import RunConfig, make_config
-from data.stream import Batch, SampleStream, batches
+from data.stream import Batch, SampleStream
+from data.supply import Supply
 from kinds.audio.decoder import AudioDecoder
 from kinds.audio.kind import AudioKind
 from kinds.audio.options import AudioOptions
@@ -60,7 +61,7 @@ def tiny_trainer(config: RunConfig, ranks: Ranks = ALONE) -> Trainer:
 
 def take_batches(config: RunConfig, count: int, start: int = 0, ranks: Ranks = ALONE) -> list[Batch]:
     per_rank = config.training.batch_per_device(ranks.world)
-    return list(islice(batches(tiny_stream(config), start, per_rank, ranks.rank, ranks.world), count))
+    return list(islice(Supply(tiny_stream(config), start, per_rank, ranks.rank, ranks.world), count))
 
 
 def plan_for(config: RunConfig, batch: Batch, step: int = 0, world: int = 1) -> StepPlan:

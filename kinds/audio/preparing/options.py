@@ -1,7 +1,6 @@
 """Options of prepare_dataset.py."""
 
 import difflib
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from audio_codecs.options import CODECS
 from kinds.audio.files import SAMPLE_RATE
+from runtime.cores import available_cores
 
 DURATION, DEMO_DURATION = 16.0, 4.0
 LABEL_SOURCES = ("folder", "tags", "tempo")  # besides files
@@ -72,7 +72,7 @@ class Options(BaseModel):
 
     @property
     def processes(self) -> int:
-        return self.workers or len(os.sched_getaffinity(0))
+        return self.workers or available_cores()
 
 
 def _split(labels: str | None) -> tuple[str, ...]:

@@ -32,8 +32,10 @@ from kinds.audio.pairs import (
 from kinds.audio.preparing.labels import Labelling, label_counts
 from kinds.audio.preparing.options import Options
 from kinds.audio.preparing.publish import clear_dataset, missing_files, place_files, plan_split
+from kinds.audio.preparing.selecting import cutting_note, shortened, usable_songs
 from kinds.audio.preparing.songs import Source, StagedSong, demo_sources, find_sources, stage_song
 from kinds.audio.preparing.varied_music import Varied
+from kinds.audio.walking import summary
 from runtime.files import locked
 
 DEMO_CLIPS = 5
@@ -73,7 +75,8 @@ def prepare(options: Options) -> Report:
         if manifest is not None:
             notes += _restore(options, manifest, sources, labelling, staging)
         else:
-            manifest = _make(options, shape, sources, skipped, labelling, staging)
+            manifest, cut = _make(options, shape, sources, skipped, labelling, staging)
+            notes += cut
         if manifest.split_by == "time":
             notes.append("There is only one usable song: its end is held out for validation. More songs are better.")
         manifest = _add_latents(options, manifest)
@@ -230,16 +233,11 @@ def _make(
     skipped: dict[str, str],
     labelling: Labelling,
     staging: Path,
-) -> Manifest:
+) -> tuple[Manifest, list[str]]:
+    """Make the dataset -> its description, and remarks for the user."""
     songs = _stage(options, sources, staging)
-    skipped, usable = skipped | {song.name: song.reason for song in songs if song.reason}, []
-    kept: dict[str, str] = {}
-    for song in songs:
-        if song.reason is None and song.digest in kept:
-            skipped[song.name] = f"the same file as {kept[song.digest]}"
-        elif song.reason is None:
-            kept[song.digest] = song.name
-            usable.append(song)
+    usable, unusable = usable_songs(songs)
+    skipped = skipped | unusable
     where = options.input_dir or "the demo"
     if not usable:
         raise NothingUsable(f"Nothing in {where} can be used: {summary(skipped, names=3)}.", skipped)
@@ -253,6 +251,7 @@ def _make(
     files = missing_files(output, origins, options.clip_samples)
     place_files(staging / f"{options.clip_samples}", files)
     labelling.write(origins)
+    named, more = shortened(skipped)
     counts = {split: sum(len(o.pairs()) for o in origins if o.split == split) for split in ("train", "val")}
     manifest = Manifest(
         made_by=PROGRAM,
@@ -265,11 +264,14 @@ def _make(
         hours=round(sum(song.seconds for song in songs) / 3600.0, 4),
         pairs=counts,
         songs=[str(origin) for origin in origins],
-        skipped=dict(sorted(skipped.items())),
+        skipped=named,
+        skipped_more=more,
         silent_clips={song.name: song.silent_clips for song in usable if song.silent_clips},
+        remarks={song.name: song.remark for song in usable if song.remark},
     )
     write_manifest(output, manifest)
-    return manifest
+    note = cutting_note(songs, options.seconds)
+    return manifest, [note] if note and not options.demo else []
 
 
 def _restore(
@@ -307,16 +309,3 @@ def _add_latents(options: Options, manifest: Manifest) -> Manifest:
         manifest = manifest.model_copy(update={"latents": summary})
         write_manifest(options.output_dir, manifest)
     return manifest
-
-
-def summary(skipped: dict[str, str], names: int = 20) -> str:
-    """Skipped files by reason: "not audio (1): README.md; too short (1): b.ogg (3.0 s, a pair takes 32 s)"."""
-    by_reason: dict[str, list[str]] = {}
-    for name, reason in skipped.items():
-        kind, parenthesis, detail = reason.partition(" (")
-        by_reason.setdefault(kind, []).append(name + parenthesis + detail)
-    parts = []
-    for kind, files in sorted(by_reason.items()):
-        more = f" and {len(files) - names} more" if len(files) > names else ""
-        parts.append(f"{kind} ({len(files)}): {', '.join(files[:names])}{more}")
-    return "; ".join(parts) or "there are no files"

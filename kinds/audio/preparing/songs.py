@@ -5,7 +5,6 @@ N audio samples; a clip is `clip_samples` long, a pair is a clip and the one aft
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -16,14 +15,15 @@ from pathlib import Path
 import numpy as np
 
 from errors import UserError
-from kinds.audio.files import AUDIO_SUFFIXES, AudioError, peak_scale, read_audio, rms_dbfs, write_wav
+from kinds.audio.errors import AudioError
+from kinds.audio.files import Recording, peak_scale, read_recording, rms_dbfs, write_wav
 from kinds.audio.preparing.demo_music import demo_song
 from kinds.audio.preparing.varied_music import Varied, varied_song
+from kinds.audio.walking import find_audio
 from runtime.files import file_digest, write_text
 
 SILENT_DBFS = -60.0
 AUDIBLE = 1e-4  # a sample above this is audible; a clip needs one in a hundred
-UNSUPPORTED_SUFFIXES = frozenset([".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".mkv", ".ape", ".wv", ".dsf"])
 WAV_HEADER_BYTES = 44
 SONG_NAME = "song.json"
 
@@ -35,7 +35,8 @@ class Source:
     """Where a song comes from: a file, or the seed and the length in seconds of a demo song. `name` is shown to users.
 
     `varied` says how varied demo music is played; None for the usual demo songs.
-    `digest` identifies the contents; it is empty before `identified` and for a file that cannot be read.
+    `digest` identifies the contents; it is empty before `identified` and for a file that cannot be read, where
+    `problem` says why.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Source:
     demo_seed: int = 0
     demo_seconds: float = 0.0
     digest: str = ""
+    problem: str = ""
     varied: Varied | None = None
 
     def identified(self) -> "Source":
@@ -54,21 +56,25 @@ class Source:
             return replace(self, digest=hashlib.sha256(text.encode()).hexdigest()[:32])
         try:
             return replace(self, digest=file_digest(Path(self.path)))
-        except OSError:
-            return self
+        except OSError as error:
+            return replace(self, problem=f"unreadable ({error.strerror or error})")
 
-    def read(self, sample_rate: int) -> np.ndarray:
-        """The song -> float32 [N]. Raises AudioError, and UserError for a soundfont that cannot be played."""
+    def read(self, sample_rate: int) -> Recording:
+        """The song, float32 [N], with remarks. Raises AudioError, UserError for a soundfont that cannot be played."""
         if self.varied is not None:
-            return varied_song(self.demo_seed, self.demo_seconds, sample_rate, self.varied.soundfont)
+            return Recording(varied_song(self.demo_seed, self.demo_seconds, sample_rate, self.varied.soundfont), [])
         if self.path is None:
-            return demo_song(self.demo_seed, self.demo_seconds, sample_rate)
-        return read_audio(self.path, sample_rate)
+            return Recording(demo_song(self.demo_seed, self.demo_seconds, sample_rate), [])
+        return read_recording(self.path, sample_rate)
 
 
 @dataclass(frozen=True)
 class StagedSong:
-    """The result for one source. `runs` holds (first clip, pairs); `reason` says why there are none."""
+    """The result for one source. `runs` holds (first clip, pairs); `reason` says why there are none.
+
+    `audio` identifies what was decoded: files that differ in their tags or their lossless format alone have the same.
+    `remark` says what was read otherwise than the file's header says, or not at all.
+    """
 
     name: str
     digest: str
@@ -76,6 +82,8 @@ class StagedSong:
     silent_clips: int = 0
     runs: Runs = ()
     reason: str | None = None
+    audio: str = ""
+    remark: str = ""
 
     @property
     def pairs(self) -> int:
@@ -85,34 +93,10 @@ class StagedSong:
 def find_sources(folder: Path, leave_out: Path) -> tuple[list[Source], dict[str, str]]:
     """Walk a folder of music -> (audio files by name, {other file: why it is skipped}), both sorted.
 
-    Links to folders are followed, each folder is entered once; `leave_out` (where the dataset goes) is not entered.
+    `leave_out` (where the dataset goes) is not entered.
     """
-    sources, skipped = [], {}
-    entered = {_identity(leave_out)} if leave_out.exists() else set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        if _identity(Path(parent)) in entered:
-            folders.clear()
-            continue
-        entered.add(_identity(Path(parent)))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for file in files:
-            path = Path(parent, file)
-            name = path.relative_to(folder).as_posix().encode("utf-8", "backslashreplace").decode()
-            suffix = path.suffix.lower()
-            if file.startswith("."):
-                skipped[name] = "hidden"
-            elif suffix in AUDIO_SUFFIXES:
-                sources.append(Source(name, str(path)))
-            elif suffix in UNSUPPORTED_SUFFIXES:
-                skipped[name] = "format not supported, convert it to flac"
-            else:
-                skipped[name] = "not audio"
-    return sorted(sources, key=lambda source: source.name), dict(sorted(skipped.items()))
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_dev, status.st_ino
+    found, skipped = find_audio(folder, leave_out)
+    return [Source(name, str(path)) for name, path in sorted(found.items())], dict(sorted(skipped.items()))
 
 
 def demo_sources(count: int, seconds: float, seed: int, varied: Varied | None = None) -> list[Source]:
@@ -138,19 +122,20 @@ def stage_song(source: Source, staging: Path, clip_samples: int, sample_rate: in
     """
     digest = source.digest
     if not digest:
-        return StagedSong(source.name, digest, reason="unreadable")
+        return StagedSong(source.name, digest, reason=source.problem)
     folder = clip_path(staging, digest, 0).parent
     try:
         done = _staged_before(folder, source, digest, clip_samples)
         if done is not None:
             return done
-        wav = source.read(sample_rate)
+        recording = source.read(sample_rate)
     except AudioError as error:
         return StagedSong(source.name, digest, reason=error.reason)
     except MemoryError:
         return StagedSong(source.name, digest, reason="too long for this machine's memory")
-    wav = wav * np.float32(peak_scale(wav))
+    wav = recording.wav * np.float32(peak_scale(recording.wav))
     song = _examined(source.name, digest, wav, clip_samples, sample_rate)
+    song = replace(song, audio=_audio_digest(wav), remark="; ".join(recording.remarks))
     try:
         if song.runs:
             is_whole = partial(_staged_before, folder, source, digest, clip_samples)
@@ -200,7 +185,8 @@ def _staged_before(folder: Path, source: Source, digest: str, clip_samples: int)
         size = WAV_HEADER_BYTES + 2 * clip_samples
         if any(clip_path(folder.parent, digest, clip).stat().st_size != size for clip in _clips_of(runs)):
             return None
-        return StagedSong(source.name, digest, fields["seconds"], fields["silent_clips"], runs)
+        more = {name: fields[name] for name in ("seconds", "silent_clips", "audio", "remark")}
+        return StagedSong(source.name, digest, runs=runs, **more)
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -223,8 +209,17 @@ def _examined(name: str, digest: str, wav: np.ndarray, clip_samples: int, sample
     return StagedSong(name, digest, seconds, heard.count(False), runs, reason)
 
 
+def _audio_digest(wav: np.ndarray) -> str:
+    """Of 16-bit samples, as they are written."""
+    return hashlib.sha256(np.rint(wav * 32767.0).astype("<i2")).hexdigest()[:32]
+
+
 def is_silent(wav: np.ndarray) -> bool:
-    """Whether the level is below -60 dBFS, or fewer than one sample in a hundred is audible."""
+    """Whether the level about the mean is below -60 dBFS, or fewer than one sample in a hundred is audible.
+
+    About the mean, since a constant offset, as cheap converters leave it, cannot be heard.
+    """
+    wav = wav - np.float32(np.mean(wav, dtype=np.float64))
     return rms_dbfs(wav) < SILENT_DBFS or float(np.mean(np.abs(wav) > AUDIBLE)) < 0.01
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from audio_codecs.options import CODECS, DECODERS
 from errors import UserError, reports_user_errors
+from runtime.console import outlive_readers
 
 ROWS = {  # figure -> label, decimals
     "latents_per_s": ("latents a second", 0),
@@ -124,7 +125,7 @@ def run(args: argparse.Namespace, argv: list[str]) -> int:
     codecs = _opened(args)
     console = Console()
     with console.status("reading") as status:
-        wavs = measuring.read_recordings(args.music)
+        wavs = measuring.read_recordings(args.music, remarks)
         clips_BN, reference_BN = measuring.two_halves(wavs, args.duration, args.num, args.seed)
         by_codec = {
             name: measuring.measure_codec(
@@ -160,4 +161,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from data.parallel import available_cores
 from kinds.audio.files import SAMPLE_RATE
+from runtime.cores import available_cores
 
 RESOLUTIONS = (512, 1024, 2048, 4096)  # samples of a frame: 21 to 171 ms
 FLOOR_DB = -80.0  # under the mean power of a clip's frames; what lies lower is not compared

@@ -11,29 +11,33 @@ import numpy as np
 
 from errors import UserError
 from kinds.audio.clips import crops, read_folder
-from kinds.audio.files import AUDIO_SUFFIXES, SAMPLE_RATE, read_audio
+from kinds.audio.files import SAMPLE_RATE, read_recording
+from kinds.audio.walking import is_audio
 
 FEWEST = 16  # clips of each half
 SHOWN = ("gap_closed", "frechet", "coverage", "density", "diversity")  # and the raw means of a ruler
 RUNGS = ("floor", "gaussian")  # beside the round trip itself
 
 
-def read_recordings(paths: list[str]) -> list[np.ndarray]:
-    """Audio files, and all that lie in folders -> float32 [N] each, 24 kHz mono.
+def read_recordings(paths: list[str], remarks: list[str] | None = None) -> list[np.ndarray]:
+    """Audio files, and all that lie in folders -> float32 [N] each, 24 kHz mono; `remarks` as by `read_folder`.
 
     Raises:
-        UserError: a path does not exist, holds no audio or is broken.
+        UserError: a path does not exist or holds no audio, or a file is broken.
     """
     wavs = []
     for path in map(Path, paths):
         if path.is_dir():
-            wavs += read_folder(path, "MUSIC")
+            wavs += read_folder(path, "MUSIC", remarks)
         elif not path.is_file():
             raise UserError(f"{path} does not exist; give audio files or folders that hold them")
-        elif path.suffix.lower() not in AUDIO_SUFFIXES:
+        elif not is_audio(path):
             raise UserError(f"{path} is not an audio file (wav, flac, ogg, mp3, ...)")
         else:
-            wavs.append(read_audio(path))
+            recording = read_recording(path)
+            wavs.append(recording.wav)
+            if remarks is not None:
+                remarks += [f"{path}: {remark}" for remark in recording.remarks]
     return wavs
 
 
