@@ -9,6 +9,7 @@ from errors import UserError
 
 # Removed options and the value that is built in now. Runs with that value continue unchanged.
 BUILT_IN: dict[str, Any] = {
+    "adv_ramp_shape": "linear",
     "alpha_jitter": 0.0,
     "attention_window": 0,
     "conv_kernel": 5,

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from audio_codecs.noise_filling import filled, noise_share, noise_spectrum
 from audio_codecs.phases import FEW_ROUNDS, PhaseTracker, griffin_lim
 from audio_codecs.spectrum_decoder import LOG_CENTRE, LOG_SCALE, SpectrumDecoder
 from audio_codecs.stft import HOP, HOPS_PER_WINDOW, Stft
@@ -42,21 +43,28 @@ class LearnedDecoder:
         for start in range(0, frames, PIECE):
             stop = min(frames, start + PIECE)
             left, right = max(0, start - after), min(frames, stop + after)
-            magnitude_BTF = self._magnitudes(log_mel_BTD, left, right)
+            log_BTF = self._log_magnitudes(log_mel_BTD, left, right)
             with torch.no_grad():
-                phase_BTF = tracker.phases(magnitude_BTF, max(0, stop - after) - left or None)
-                phase_BTF = griffin_lim(self._stft, magnitude_BTF, phase_BTF, self.rounds)
+                next_piece = max(0, stop - after) - left or None
+                factor_BTF = filled(
+                    tracker.phases(log_BTF.exp(), next_piece),
+                    noise_share(log_BTF),
+                    noise_spectrum(self._stft, left, right),
+                )
+                weight_BTF = factor_BTF.abs()
+            magnitude_BTF = log_BTF.exp() * weight_BTF
+            with torch.no_grad():
+                phase_BTF = griffin_lim(self._stft, magnitude_BTF, torch.sgn(factor_BTF), self.rounds)
             wav_BN = self._stft.to_audio(magnitude_BTF * phase_BTF)
             pieces.append(wav_BN[:, (start - left) * HOP : (stop - left) * HOP])
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
 
-    def _magnitudes(self, log_mel_BTD: Tensor, start: int, stop: int) -> Tensor:
-        """Magnitudes [B, stop - start, F] as in the whole signal."""
+    def _log_magnitudes(self, log_mel_BTD: Tensor, start: int, stop: int) -> Tensor:
+        """Log magnitudes [B, stop - start, F] as in the whole signal."""
         reach = self.network.reach
         left, right = max(0, start - reach), min(log_mel_BTD.shape[1], stop + reach)
         latents_BDT = (log_mel_BTD[:, left:right].transpose(1, 2) - LOG_CENTRE) / LOG_SCALE
-        log_BTF = self.network(latents_BDT).transpose(1, 2)[:, start - left : stop - left] * LOG_SCALE + LOG_CENTRE
-        return log_BTF.exp()
+        return self.network(latents_BDT).transpose(1, 2)[:, start - left : stop - left] * LOG_SCALE + LOG_CENTRE
 
 
 def open_decoder(folder: str | Path, identity: str, device: str) -> LearnedDecoder:

@@ -13,7 +13,7 @@ from audio_codecs.stft import HOP, N_FFT, Stft
 
 MOMENTUM = 0.99  # of fast Griffin-Lim
 PHASE_SEED = 0
-FEW_ROUNDS = 4  # after tracked phases; from random ones 32 are needed
+FEW_ROUNDS = 3  # after tracked phases; from random ones 32 are needed
 
 
 def to_audio(stft: Stft, magnitude_BTF: Tensor, rounds: int = FEW_ROUNDS) -> Tensor:

@@ -20,6 +20,7 @@ class Stft:
     def __init__(self, device: str | torch.device = "cpu") -> None:
         self.device = torch.device(device)
         self._window_W = torch.hann_window(N_FFT, device=device)
+        self.noise_level = float(self._window_W.square().sum().sqrt())  # root mean square magnitude of white noise
 
     def of_audio(self, wav_BN: Tensor) -> Tensor:
         """Spectrum [B, ceil(N / 320), F] of audio whose ends are mirrored."""

@@ -103,17 +103,30 @@ def draw(folder: Path, runs: list[Path], seed: int) -> None:
             write_wav(folder / "wav" / f"{stem}_{k}.wav", clip, codec.sample_rate)
 
 
+METRICS = ("gap_closed", "frechet", "kernel", "density", "coverage", "diversity", "nearest_train")
+HEARD = ("notes_per_s", "length_mean", "polyphony_mean")  # raw figures of the notes ruler
+
+
 def summary(folder: Path, runs: dict[str, float]) -> str:
-    """The Markdown table of docs/results.md: metrics of every set with intervals, and the runs' wall-clock times."""
+    """The Markdown tables of docs/results.md, one for each ruler: metrics of every set with intervals, and the runs'
+    wall-clock times."""
     report = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
-    names = ["gap_closed", "frechet", "kernel", "density", "coverage", "diversity", "nearest_train"]
-    lines = [f"| set | {' | '.join(name.replace('_', ' ') for name in names)} |", "|---" * (len(names) + 1) + "|"]
-    for title, values in report["sets"].items():
-        cells = [f"{v['value']:.2f} ({v['low']:.2f} to {v['high']:.2f})" for v in map(values.get, names)]
-        lines.append(f"| {title} | {' | '.join(cells)} |")
+    lines = []
+    for ruler, measured in report["rulers"].items():
+        lines += ["", f"{ruler}:", "", *_rows(measured["sets"])]
     wall = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in runs.items())
     about = ", ".join(f"{key} {report[key]}" for key in ("clips", "clip_seconds", "seed", "device_name", "torch"))
     return "\n".join([*lines, "", f"Wall-clock: {wall}.", "", f"{about}", "", f"`{report['command']}`", ""])
+
+
+def _rows(sets: dict[str, dict]) -> list[str]:
+    """The table of one ruler; it has the metrics that this ruler has."""
+    names = [name for name in (*METRICS, *HEARD) if any(name in values for values in sets.values())]
+    lines = [f"| set | {' | '.join(name.replace('_', ' ') for name in names)} |", "|---" * (len(names) + 1) + "|"]
+    for title, values in sets.items():
+        cells = [f"{v['value']:.2f} ({v['low']:.2f} to {v['high']:.2f})" if v else "" for v in map(values.get, names)]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return lines
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -55,7 +55,6 @@ class WeightOptions(Options):
     gan_fade: str = FADES.choice("off", "factor on a sample's adversarial losses by its alpha; values as in recon_fade")
     g_pretrain_steps: int = opt(0, "steps of training the generator alone, before the discriminator joins", ge=0)
     adv_ramp_steps: int = opt(0, "steps over which gan_weight rises from 0 after that", ge=0)
-    adv_ramp_shape: str = SHAPES.choice("linear", "shape of the rise of gan_weight")
     instance_noise_std: float = opt(0.0, "standard deviation of noise on the discriminator's inputs", ge=0)
     instance_noise_decay: float = opt(1.0, "factor on instance noise per epoch, applied gradually", gt=0, le=1)
 

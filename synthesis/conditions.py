@@ -5,6 +5,7 @@ Legend: B samples, K numbers of a condition.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from models.conditions import Conditions
 from registry import Chosen, Options
 
 Vocabulary = Mapping[str, Mapping[str, Any]]
+NO_LABELS: Vocabulary = MappingProxyType({})
 
 
 def noise_level(options: Options, alpha_B: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
@@ -51,7 +53,7 @@ class Conditioning:
     """
 
     chosen: Chosen | None = None
-    vocabulary: Vocabulary = field(default_factory=dict)
+    vocabulary: Vocabulary = field(default_factory=lambda: NO_LABELS)
 
     def __call__(self, alpha: float | Tensor, labels: Mapping[str, Tensor], like_BDT: Tensor) -> Conditions:
         """The conditions of a batch like `like_BDT`; alpha is one number or [B]."""
@@ -76,7 +78,7 @@ class Conditioning:
     def known_labels(self) -> Vocabulary:
         """The labels that a network can be asked for; none if they are not among its conditions."""
         labelled = self.chosen is not None and any(map(self._more, (part for part, _ in self.chosen.members)))
-        return self.vocabulary if labelled else {}
+        return self.vocabulary if labelled else NO_LABELS
 
     @property
     def label_dropout(self) -> float:

@@ -24,7 +24,7 @@ from runtime import files
 from runtime.distributed import Ranks, ReportedElsewhere
 from runtime.seeding import Purpose, mix_seed
 from runtime.signals import StopRequest
-from synthesis.conditions import Conditioning
+from synthesis.conditions import NO_LABELS, Conditioning, Vocabulary
 from synthesis.sources import sources_of
 from synthesis.space import Space, measure_space
 from training.classification import Classifier, label_columns
@@ -60,6 +60,9 @@ def build(config: RunConfig, ranks: Ranks, stop: StopRequest) -> Run:
     else:  # its networks expect the statistics of the data on which it began
         ranks.main_first(lambda: check_identity(state, kind.identity))
         space = Space.from_state(state["space"])
+        for split in (train_pairs, held_out):
+            if hasattr(split, "use_vocabulary"):
+                split.use_vocabulary(space.about.get("labels", {}))
     decoder = find_decoder(config, kind, space, ranks, resumed.remarks)
     trainer = build_trainer(config, ranks, space, decoder, kind)
     trainer.classifier = build_classifier(config, ranks, train_pairs, space)
@@ -125,7 +128,8 @@ def open_data(config: RunConfig, kind: Kind, ranks: Ranks, stop: StopRequest) ->
     pairs = together(ranks.is_main, build=True)
     pairs = together(first_of_machine, build=True) or pairs
     pairs = together(pairs is None, build=False) or pairs
-    seen = hashlib.sha256(os.fsencode("\n".join([*pairs[0].names, "", *pairs[1].names]))).hexdigest()
+    labels = filter(None, (getattr(split, "labels_digest", "") for split in pairs))
+    seen = hashlib.sha256(os.fsencode("\n".join([*pairs[0].names, "", *pairs[1].names, *labels]))).hexdigest()
     if len(set(ranks.gather(seen))) > 1:
         problem = f"the machines hold different datasets in {config.data.dataset_folder}: give all of them the same"
         raise UserError(problem) if ranks.is_main else ReportedElsewhere(problem)
@@ -179,12 +183,13 @@ def find_decoder(config: RunConfig, kind: Kind, space: Space, ranks: Ranks, rema
 
 
 def build_networks(
-    config: RunConfig, kind: Kind | None = None, shape: Sequence[int] = ()
+    config: RunConfig, kind: Kind | None = None, shape: Sequence[int] = (), vocabulary: Vocabulary = NO_LABELS
 ) -> tuple[torch.nn.Module, torch.nn.Module]:
     """Generator and discriminator, initialised from the run's seed.
 
     kind: needed if the generator starts from something else than it makes.
     shape: of a sample; needed by networks of a fixed size.
+    vocabulary: of the labels, `Space.about["labels"]`.
 
     Raises:
         UserError: `--conditions` is given, but neither network takes conditions; or the discriminator takes samples
@@ -193,7 +198,7 @@ def build_networks(
     model, seed = config.model, config.training.seed
     final_bias = OBJECTIVES[config.adversarial.gan_loss].facts["final_bias"]
     check_axes(config)
-    widths = conditioning_of(config, kind).widths
+    widths = conditioning_of(config, vocabulary).widths
     generator = build_generator(
         config.chosen("generator"), model.agent, model.encoding_dim, mix_seed(seed, Purpose.WEIGHTS, 0), shape, widths
     )
@@ -213,9 +218,8 @@ def build_networks(
     return generator, discriminator
 
 
-def conditioning_of(config: RunConfig, kind: Kind | None) -> Conditioning:
+def conditioning_of(config: RunConfig, vocabulary: Vocabulary) -> Conditioning:
     """Raises UserError if labels are to be conditions of data that has none."""
-    vocabulary = {} if kind is None else kind.about.get("labels", {})
     conditioning = Conditioning(config.choices.get("conditions"), vocabulary)
     if 0 in conditioning.widths.values():
         raise UserError(
@@ -241,7 +245,9 @@ def build_trainer(
     """Networks, optimizers and losses on this rank's device. `decoder` is needed if a loss is measured on decoded
     data, `kind` if the generator starts from something else than it makes."""
     o, kind_options = config.optimizer, config.chosen("kind").options
-    generator, discriminator = (network.to(ranks.device) for network in build_networks(config, kind, space.shape))
+    vocabulary = space.about.get("labels", NO_LABELS)
+    networks = build_networks(config, kind, space.shape, vocabulary)
+    generator, discriminator = (network.to(ranks.device) for network in networks)
     if config.training.compile:
         compile_networks(generator, discriminator)
     measure = config.chosen("loss_reconstruction").part.load()
@@ -261,7 +267,7 @@ def build_trainer(
         mask_losses=config.mask_losses,
         space=space.to(ranks.device),
         sources=sources_of(config.chosen("generator"), config.sampling, config.chosen("mask_type"), space.rate),
-        conditioning=conditioning_of(config, kind),
+        conditioning=conditioning_of(config, vocabulary),
         seed=config.training.seed,
         noisy=config.curriculum.pure_gan_mode > 0,
         amp=config.training.amp == "bf16",

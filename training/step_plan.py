@@ -59,8 +59,8 @@ class Schedules:
         self._config, self._pairs, self.global_batch = config, pairs, global_batch
         self.adaptive = AdaptiveCurriculum(config.curriculum)
         self.rates = {network: config.chosen("lr_schedule").build(network) for network in ("g", "d")}
-        self._recon_fade, self._gan_fade, self._warmup_shape, self._ramp_shape = (
-            config.chosen(name).part.load() for name in ("recon_fade", "gan_fade", "warmup_shape", "adv_ramp_shape")
+        self._recon_fade, self._gan_fade, self._warmup_shape = (
+            config.chosen(name).part.load() for name in ("recon_fade", "gan_fade", "warmup_shape")
         )
         kind = config.chosen("kind").options
         self._decode_every = kind.decode_every if kind.decodes(config.regression.weights) else 0
@@ -96,7 +96,7 @@ class Schedules:
         alpha_B = self._alpha_per_sample(indices, device)
         pretrain = self._in_samples(w.g_pretrain_steps)
         pretraining = is_pretraining(samples_seen, pretrain)
-        ramp = adversarial_ramp(samples_seen, self._in_samples(w.adv_ramp_steps), self._ramp_shape, pretrain)
+        ramp = adversarial_ramp(samples_seen, self._in_samples(w.adv_ramp_steps), pretraining=pretrain)
         gan_weight, every = self._config.adversarial.gan_weight, self._config.adversarial.penalty_every
         generator_step = step if pretraining else step // c.n_critic
         return StepPlan(

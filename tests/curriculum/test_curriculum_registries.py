@@ -43,10 +43,9 @@ def test_both_fades_are_any_of_the_four(option, name):
     assert config.chosen(option).part.load() is FADES[name].load()
 
 
-@pytest.mark.parametrize("option", ["warmup_shape", "adv_ramp_shape"])
 @pytest.mark.parametrize("name", SHAPES)
-def test_a_shape_is_chosen_by_its_name(option, name):
-    assert make_config({option: name}).chosen(option).part.load() is SHAPES[name].load()
+def test_a_shape_is_chosen_by_its_name(name):
+    assert make_config({"warmup_shape": name}).chosen("warmup_shape").part.load() is SHAPES[name].load()
 
 
 @pytest.mark.parametrize(
@@ -54,7 +53,7 @@ def test_a_shape_is_chosen_by_its_name(option, name):
     [
         ({"recon_fade": "lineal"}, "recon_fade lineal .* 'off', 'linear', 'known' or 'between'"),
         ({"gan_fade": "lineal"}, "gan_fade lineal"),
-        ({"adv_ramp_shape": "cosin"}, "adv_ramp_shape cosin .* 'linear' or 'cosine'"),
+        ({"warmup_shape": "cosin"}, "warmup_shape cosin .* 'linear' or 'cosine'"),
         ({"gan_fade": "known"}, "gan_fade known needs easy_share"),
         ({"gan_fade": "between", "easy_share": 0.5}, "gan_fade between needs pure_gan_mode"),
     ],

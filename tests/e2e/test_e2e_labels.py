@@ -27,9 +27,10 @@ def labelled(dataset, tmp_path, monkeypatch):
 
 
 def clip(folder, *options) -> np.ndarray:
-    given = ["--checkpoint", str(folder), "--num", "1", "--duration", "0.5", "--output_dir", "out", *map(str, options)]
+    out = f"out_{len(list(folder.parent.glob('out_*')))}"
+    given = ["--checkpoint", str(folder), "--num", "1", "--duration", "0.5", "--output_dir", out, *map(str, options)]
     assert generate.main(given) == 0
-    return soundfile.read("out/noise_0_0000.wav")[0]
+    return soundfile.read(f"{out}/noise_0_0000.wav")[0]
 
 
 def test_a_labelled_run_resumes_exactly_and_makes_what_is_asked_for(labelled, capsys):
@@ -40,8 +41,9 @@ def test_a_labelled_run_resumes_exactly_and_makes_what_is_asked_for(labelled, ca
     assert figures(labelled / "through")[-1]["samples_seen"] == 16
     about = json.loads((labelled / "through" / "config.json").read_text())["space"]["about"]["labels"]
     assert about["genre"] == {"values": ["folk", "jazz"]} and about["tempo"]["mean"] == pytest.approx(103.5)
-    open_, jazz = clip("through"), clip("through", "--label", "genre=jazz", "--label", "tempo=120")
-    folk, strong = (clip("through", "--label", *given) for given in (["genre=folk"], ["genre=folk", "--guidance", 6]))
+    run = labelled / "through"
+    open_, jazz = clip(run), clip(run, "--label", "genre=jazz", "--label", "tempo=120")
+    folk, strong = (clip(run, "--label", *given) for given in (["genre=folk"], ["genre=folk", "--guidance", 6]))
     assert all(np.abs(a - b).max() > 0 for a, b in ((open_, jazz), (jazz, folk), (folk, strong)))
     capsys.readouterr()
     for given, message in (

@@ -50,7 +50,9 @@ def test_a_codec_is_measured_on_recordings(tmp_path, monkeypatch, capsys):
         *["--duration", "2", "--num", "16", "--rounds", "10", "--rulers", "clips", "--json"],
         str(tmp_path / "a.json"),
     ]
+    options += ["--picture", str(tmp_path / "a.png")]
     assert program.main([str(tmp_path / "0.wav"), str(tmp_path), *options]) == 0
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     shown = capsys.readouterr().out
     for text in ("16 clips of 2 s", "clips: gap closed", "(real 1.00)", "decoding, x real time", "frames of 4096"):
         assert text in shown
@@ -74,6 +76,8 @@ def test_a_codec_is_measured_on_recordings(tmp_path, monkeypatch, capsys):
         (["{}/short.wav", "--codec", "mp3"], "mp3"),
         (["{}/short.wav", "--rulers", "feet"], "no ruler"),
         (["{}/short.wav", "--json", "{}/none/a.json"], "its folder does not exist"),
+        (["{}/short.wav", "--picture", "{}/none/a.png"], "its folder does not exist"),
+        (["{}/short.wav", "--codec", "mel_slaney", "--decoder", "learnt"], "learnt"),
     ],
 )
 def test_a_wrong_input_is_one_sentence_and_exit_code_2(tmp_path, capsys, given, said):

@@ -6,11 +6,12 @@ from hashlib import sha256
 import pytest
 import torch
 
+from audio_codecs import codec_identity
 from curriculum.adaptive import AdaptiveCurriculum
 from curriculum.alpha import AdaptiveAlpha
 from curriculum.options import CurriculumOptions, PlateauOptions
 from curriculum.schedules import PlateauRate
-from earlier_versions import upgraded, upgraded_space
+from earlier_versions import upgraded, upgraded_space, with_current_codec
 from runtime import checkpoint
 from runtime.run_folder import load_for_resume, progress_of
 from synthesis.space import Space
@@ -122,3 +123,29 @@ def test_latents_become_the_space_of_audio(ranges):
     for name in ("mean_D", "std_D", "noise_scales_K2"):
         assert torch.equal(getattr(space, name), LATENTS[name])
     assert (space.lowest_D is None) == (not ranges)
+
+
+# --- codecs that have other names now ------------------------------------------------------------------------------
+
+
+def saved_with(codec: str, identity: str) -> dict:
+    return {"config": {"codec": None, "lr": 1e-3}, "space": {"identity": identity, "about": {"codec": codec}}}
+
+
+def test_the_former_mel_codec_keeps_its_latents_under_its_present_name():
+    state = with_current_codec(saved_with("mel", "mel-09117f97a404a52d"))
+    assert state["config"] == {"codec": "mel_slaney", "lr": 1e-3}
+    assert state["space"] == {"identity": codec_identity("mel_slaney"), "about": {"codec": "mel_slaney"}}
+
+
+def test_the_codec_of_fine_bands_is_mel_now():
+    state = with_current_codec(saved_with("mel_fine", "mel_fine-0f43fc7295c04f48"))
+    assert state["config"]["codec"] == "mel"
+    assert state["space"] == {"identity": codec_identity("mel"), "about": {"codec": "mel"}}
+
+
+@pytest.mark.parametrize(
+    "state", [saved_with("mel", "mel-0f43fc7295c04f48"), saved_with("encodec_24khz", "encodec_24khz-1"), {}]
+)
+def test_other_checkpoints_stay_as_they_are(state):
+    assert with_current_codec(state) == state

@@ -2,6 +2,7 @@
 
 python -m kinds.audio.roundtrip music/held_out
 python -m kinds.audio.roundtrip a.flac b.ogg --codec mel encodec_24khz --num 128 --json roundtrip.json
+python -m kinds.audio.roundtrip music --codec mel --decoder griffin_lim learned --picture decoders.png
 
 Half of the clips go through the codec, the others, from other moments of the same recordings, are the reference; "real"
 is the first half as it is.
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from audio_codecs.options import CODECS, DECODERS
 from errors import UserError, reports_user_errors
+from kinds.audio.files import SAMPLE_RATE
 from runtime.console import outlive_readers
 
 ROWS = {  # figure -> label, decimals
@@ -27,6 +29,7 @@ DISTANCES = {
     "zimtohrli_mos": "Zimtohrli, MOS 1 to 5",
 }
 WIDTH = 100
+DRAWN = 4  # clips of a picture
 
 
 class _Parser(argparse.ArgumentParser):
@@ -49,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=int, default=100, help="bootstrap draws for the intervals (default: 100)")
     add("--seed", type=int, default=0, help="random seed of crops and bootstrap (default: 0)")
     add("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    add("--picture", type=Path, metavar="PATH", help="draw spectrograms of some clips and what becomes of them (PNG)")
     add("--json", type=Path, metavar="PATH", help="write all figures to this file")
     return parser
 
@@ -58,8 +62,10 @@ def _check(args: argparse.Namespace) -> None:
     for name, (low, high) in limits.items():
         if not low <= getattr(args, name) <= high:
             raise UserError(f"--{name} {getattr(args, name)} is not possible: give {low} to {high}")
-    if args.json and not args.json.absolute().parent.is_dir():
-        raise UserError(f"--json {args.json}: its folder does not exist")
+    for name in ("json", "picture"):
+        path = getattr(args, name)
+        if path and not path.absolute().parent.is_dir():
+            raise UserError(f"--{name} {path}: its folder does not exist")
 
 
 def _cells(figures: dict, raw: dict[str, tuple[str, int]]) -> dict[str, str]:
@@ -112,6 +118,18 @@ def _opened(args: argparse.Namespace) -> dict:
     return codecs
 
 
+def _draw(path: Path, codecs: dict, clips_BN, device: str) -> None:
+    """A row of the first clips, and a row for each codec."""
+    from kinds.audio.render import decode, encode
+    from kinds.audio.spectrograms import save_grid
+
+    clips = clips_BN[:DRAWN]
+    rows = {"original": list(clips)}
+    for title, codec in codecs.items():
+        rows[title] = [decode(codec, encode(codec, clip, device))[0][: len(clip)] for clip in clips]
+    save_grid(rows, SAMPLE_RATE, path)
+
+
 def run(args: argparse.Namespace, argv: list[str]) -> int:
     from rich.console import Console
 
@@ -140,6 +158,8 @@ def run(args: argparse.Namespace, argv: list[str]) -> int:
     remarks += [unrated] if unrated else []
     for remark in remarks:
         console.print(f"- {remark}", highlight=False, soft_wrap=True)
+    if args.picture:
+        _draw(args.picture, codecs, clips_BN, args.device)
     if args.json:
         report = {
             "command": shlex.join(["python", "-m", "kinds.audio.roundtrip", *argv]),
