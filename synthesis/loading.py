@@ -3,10 +3,12 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from config import RunConfig, known_options, resolve
 from earlier_versions import current_options
 from errors import UserError
+from registry import mark_of
 
 WEIGHTS, DESCRIPTION = "generator.safetensors", "config.json"
 STATISTICS = "latents."  # prefix of the names of the space's tensors in an export
@@ -87,6 +89,17 @@ def _config_of(saved: dict, source: str) -> RunConfig:
     known = known_options()
     values = {name: value for name, value in values.items() if name in known and name != "discriminator"}
     return resolve(values, frozenset(values), inherited=frozenset(values))
+
+
+def portable_options(config: RunConfig) -> dict[str, Any]:
+    """The options of a generator without those that belong to the machine or the call of its training."""
+    known = known_options()
+    marks = ("per_machine", "per_call")
+    return {
+        name: value
+        for name, value in config.flat().items()
+        if not any(mark_of(known[name].field, mark) for mark in marks)
+    }
 
 
 def find_generator(path: str | Path) -> Path:

@@ -9,10 +9,8 @@ import json
 import sys
 from pathlib import Path
 
-from config import known_options
 from errors import UserError, reports_user_errors
-from registry import mark_of
-from synthesis.loading import DESCRIPTION, WEIGHTS, export_generator, load_generator
+from synthesis.loading import DESCRIPTION, WEIGHTS, export_generator, load_generator, portable_options
 
 
 def ship(run: Path, folder: Path) -> None:
@@ -31,17 +29,11 @@ def ship(run: Path, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         export_generator(folder, loaded.config, weights, loaded.space, loaded.trained_to)
         described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        described["config"] = {name: value for name, value in described["config"].items() if not _of_a_machine(name)}
+        described["config"] = portable_options(loaded.config)
         described["weights_sha256"] = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
         write_text(folder / DESCRIPTION, json.dumps(described, indent=1) + "\n")
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({error.strerror or error}); give another folder") from None
-
-
-def _of_a_machine(name: str) -> bool:
-    """Whether an option is of the machine of training, such as a folder, and means nothing to those who decode."""
-    field = known_options()[name].field
-    return bool(mark_of(field, "per_machine") or mark_of(field, "per_call"))
 
 
 @reports_user_errors("python -m kinds.decoder")

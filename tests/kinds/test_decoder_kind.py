@@ -94,7 +94,7 @@ def test_clips_that_are_too_short_are_refused(tmp_path):
     ("options", "message"),
     [
         ({"kind": "decoder"}, "--generator cascade does not make what --kind decoder needs"),
-        ({"generator": "spectrum"}, "--generator spectrum does not make what --kind audio needs"),
+        ({"generator": "spectrum"}, "--generator spectrum starts from latents, which --kind audio does not make"),
         ({"kind": "decoder", "generator": "spectrum", "pure_gan_mode": 0.1}, "without noise"),
     ],
 )
