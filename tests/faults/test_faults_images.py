@@ -1,4 +1,4 @@
-"""Exact resume of the image recipes: what is killed and resumed is the run that would have been, on one rank and two."""
+"""Exact resume of the image recipes: what is killed and resumed is the run that would have been."""
 
 import random
 
