@@ -82,7 +82,7 @@ def test_two_ranks_see_what_one_sees(recipe, sprites, tmp_path):
 
 def test_the_classifier_changes_nothing_else(sprites, tmp_path):
     given = [*options_of("dcgan", sprites), "--epochs", 2, "--checkpoint_dir"]
-    assert train_here(*given, tmp_path / "without") == 0
+    assert train_here(*given, tmp_path / "without", "--classifier", "none") == 0
     assert train_here(*given, tmp_path / "with", "--classifier", "conv") == 0
     for a, b in zip(figures(tmp_path / "without"), figures(tmp_path / "with"), strict=True):
         assert "classifier/accuracy" in b or "classifier/val_accuracy" in b
