@@ -91,7 +91,8 @@ class DcganDiscriminator(Discriminator):
         sizes = [channels, *(width * min(WIDEST, 2**k) for k in range(count))]
         layers: list[nn.Module] = []
         for k, (inner, outer) in enumerate(zip(sizes, sizes[1:], strict=False)):
-            conv = _maybe_spectral(nn.Conv2d(inner, outer, 4, 2, 1), spectral_norm)
+            kernel, stride = zip(*((4, 2) if side > 1 else (3, 1) for side in (rows, columns)), strict=True)
+            conv = _maybe_spectral(nn.Conv2d(inner, outer, kernel, stride, 1), spectral_norm)
             layers.append(conv if k == 0 else nn.Sequential(conv, nn.GroupNorm(1, outer)))
             rows, columns = max(1, rows // 2), max(1, columns // 2)
         self.stack = ConvStack(layers, dropout)

@@ -138,14 +138,15 @@ class ClassCounts:
         for name, categories in self._classifier.columns.items():
             there_B = known(labels[name], categories)
             right = [(there_B & (one[name] == labels[name])).sum() for one in (real, made)]
-            histograms = [torch.bincount(one[name], minlength=categories) for one in (real, made)]
+            classes = labels[name][there_B].long(), made[name]
+            histograms = [torch.bincount(one, minlength=categories) for one in classes]
             row = torch.cat([torch.stack([*right, there_B.sum()]), *histograms])
             self._counts[name] += row.double().cpu()
 
     def metrics(self, ranks: Ranks) -> dict[str, float]:
         """classifier/val_accuracy of held-out samples; classifier/made_accuracy of generated ones, if they were asked
-        for labels; diversity/classes: effective number of classes (exp of the entropy) of generated samples over that
-        of held-out ones, the lowest of the columns."""
+        for labels; diversity/classes: effective number of classes (exp of the entropy) found in generated samples over
+        that of the labels of held-out ones, the lowest of the columns."""
         joined = {name: ranks.sum(counts) for name, counts in self._counts.items()}
         labelled = sum(float(counts[2]) for counts in joined.values())
         found = {"diversity/classes": min(map(_class_ratio, joined.values()))}

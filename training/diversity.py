@@ -59,7 +59,7 @@ class DiversityGauge:
 
     def __call__(self, statistics_NF: np.ndarray) -> dict[str, float]:
         """Metrics from `features` of samples generated from the first `compared` validation pairs; empty if fewer than
-        two of those, or of the training samples, can be read.
+        two of those, or of the training samples, can be read, or the held-out ones are all equal.
 
         diversity/ratio: mean distance of two generated samples over that of two held-out ones; 0: one sample repeated.
         diversity/nearest_train: median distance to the nearest training sample over held-out samples'; 0: copies.
@@ -67,6 +67,8 @@ class DiversityGauge:
         held_out_NF, train_KF = self._references()
         if min(len(held_out_NF), len(train_KF)) < 2:
             return {}
+        if not np.ptp(held_out_NF, axis=0).any():
+            return {}  # all held-out samples are equal: there is no variety to compare with
         generated_NF = self._scaled(statistics_NF)
         return {
             "diversity/ratio": diversity_ratio(generated_NF, held_out_NF),

@@ -14,7 +14,7 @@ from evaluation.ladder import misordered
 from evaluation.scorer import Described, Scorer
 from kinds.images.features import picture_features
 from kinds.images.pairs import ImagePairs, to_sample
-from kinds.images.render import pictures_from_noise
+from kinds.images.render import check, pictures_from_noise
 from kinds.images.rungs import ORDER, RUNGS, make_rung
 from synthesis.draws import plain
 from synthesis.loading import LoadedGenerator
@@ -46,6 +46,7 @@ def measure(
     if count < FEWEST:
         raise UserError(f"too few images to compare ({count}): give at least {FEWEST} for training and validation each")
     for name, loaded in generators.items():
+        check(loaded)
         if tuple(loaded.space.shape) != train.shape:
             raise UserError(f"{name} makes images of {loaded.space.shape}, {train_dir} holds {train.shape}")
     rng = np.random.default_rng(seed)

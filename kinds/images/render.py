@@ -27,7 +27,9 @@ AT_ONCE = 64
 def check(loaded: LoadedGenerator) -> None:
     """Raises UserError if the generator enlarges pictures, so that it makes none from noise."""
     if loaded.config.chosen("kind").options.observed is not None:
-        raise UserError(f"the generator of {loaded.trained_to} enlarges images: give one with --input_image")
+        raise UserError(
+            f"the generator of {loaded.trained_to} enlarges images: generate.py does that with --input_image"
+        )
 
 
 def write_enlarged(loaded: LoadedGenerator, path: Path, folder: Path) -> str:

@@ -9,7 +9,7 @@ import prepare_dataset
 RECIPES = {
     "dcgan": ["--gen_width", 4, "--noise_size", 8],
     "super_resolution": ["--blocks", 1, "--block_width", 4, "--g_pretrain_steps", 3, "--adv_ramp_steps", 4],
-    "sprites": ["--gen_width", 4, "--noise_size", 8, "--classifier_width", 4],
+    "sprites": ["--gen_width", 4, "--noise_size", 8],
 }
 TINY = ["--disc_width", 4, "--log_every", 1, "--batch_size", 4, "--num_threads", 1, "--save_every_minutes", 0]
 TINY += ["--sample_every", 0, "--val_every", 1]

@@ -8,6 +8,8 @@ from e2e_runs import Ranks, figures, identical, state, train_here
 from image_runs import RECIPES, make_sprites, options_of
 from PIL import Image
 
+import prepare_dataset
+
 pytestmark = pytest.mark.e2e
 # Whatever could remember something, on top of the recipe
 REMEMBERS = {
@@ -80,7 +82,7 @@ def test_two_ranks_see_what_one_sees(recipe, sprites, tmp_path):
 
 def test_the_classifier_changes_nothing_else(sprites, tmp_path):
     given = [*options_of("dcgan", sprites), "--epochs", 2, "--checkpoint_dir"]
-    assert train_here(*given, tmp_path / "without") == 0
+    assert train_here(*given, tmp_path / "without", "--classifier", "none") == 0
     assert train_here(*given, tmp_path / "with", "--classifier", "conv") == 0
     for a, b in zip(figures(tmp_path / "without"), figures(tmp_path / "with"), strict=True):
         assert "classifier/accuracy" in b or "classifier/val_accuracy" in b
@@ -139,3 +141,15 @@ def test_damaged_and_missing_files(tmp_path, capsys):
     np.save(dataset / "train" / "images.npy", np.zeros((3, 16, 16, 3), np.uint8))
     assert train_here(*given) == 2
     assert "do not belong together" in capsys.readouterr().err
+
+
+def test_one_sprite_alone_is_fitted_by_regression(tmp_path):
+    """All samples are equal, so that there is no variety to compare with."""
+    arguments = ["--kind", "images", "--demo", "one_sprite", "--count", "20", "--size", "8"]
+    assert prepare_dataset.main([*arguments, "--val_fraction", "0.2", "--output_dir", str(tmp_path / "one")]) == 0
+    given = [*options_of("dcgan", tmp_path / "one"), "--classifier", "none", "--gan_weight", 0]
+    given += ["--loss_weight_target", 1, "--loss_reconstruction", "mse", "--lr", 1e-2, "--epochs", 5]
+    assert train_here(*given, "--checkpoint_dir", tmp_path / "run") == 0
+    lines = figures(tmp_path / "run")
+    assert lines[-2]["loss/target"] < 0.7 * lines[0]["loss/target"]
+    assert not any(name.startswith("diversity") for line in lines for name in line)

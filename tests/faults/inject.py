@@ -70,6 +70,14 @@ def nan(rank: int, first: int, last: int, above_lr: float = 0.0) -> None:
     before_step(poison)
 
 
+def nan_real(first: int, last: int) -> None:
+    def poison(batch, plan) -> None:
+        if first <= plan.step <= last:
+            batch.real_BDT = batch.real_BDT * float("nan")
+
+    before_step(poison)
+
+
 def most_rollbacks(number: int) -> None:
     recovery.MOST_ROLLBACKS = number
 

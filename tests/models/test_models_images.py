@@ -8,7 +8,7 @@ from models.dcgan import DcganDiscriminator, DcganGenerator, doublings
 from models.options import DcganOptions, DiscriminatorOptions
 from models.super_resolution import SuperResolutionGenerator, bicubic
 
-SHAPES = [(1, 8, 8), (3, 16, 16), (1, 28, 28), (3, 20, 32), (128, 128), (12, 30), (2, 5, 4)]
+SHAPES = [(1, 8, 8), (3, 16, 16), (1, 28, 28), (3, 20, 32), (128, 128), (12, 30), (2, 5, 4), (128, 30), (3, 4, 64)]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -11,6 +11,7 @@ from models.cascade_generator import CascadeGenerator
 from models.discriminators import ConvDiscriminator, SpectrogramDiscriminator
 from models.options import (
     AGENTS,
+    CLASSIFIERS,
     DISCRIMINATORS,
     GENERATORS,
     MASKS,
@@ -37,8 +38,9 @@ def dropouts(network: torch.nn.Module) -> set[float]:
 
 
 def test_the_registries_list_these_networks():
-    assert list(GENERATORS) == ["cascade", "patch", "spectrum"]
-    assert list(DISCRIMINATORS) == ["conv", "spectrogram"]
+    assert list(GENERATORS) == ["cascade", "patch", "spectrum", "dcgan", "super_resolution"]
+    assert list(DISCRIMINATORS) == ["conv", "spectrogram", "dcgan"]
+    assert list(CLASSIFIERS) == ["none", "conv"]
     assert list(AGENTS) == ["creative", "compositional"]
     assert list(MASKS) == ["none", "temporal", "frequency", "spectral", "energy", "hybrid"]
     assert DISCRIMINATORS.joinable and not (GENERATORS.joinable or AGENTS.joinable or MASKS.joinable)
@@ -153,8 +155,8 @@ def test_the_agents_have_the_sizes_of_the_reference():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"generator": "cascde"}, "generator cascde .* 'cascade', 'patch' or 'spectrum'"),
-        ({"generator": "cascade+patch"}, "generator cascade.patch .* 'cascade', 'patch' or 'spectrum'"),
+        ({"generator": "cascde"}, "generator cascde .* 'cascade', 'patch', .* or 'super_resolution'"),
+        ({"generator": "cascade+patch"}, "generator cascade.patch .* 'cascade', 'patch', .* or 'super_resolution'"),
         ({"mask_type": "spectrum"}, "mask_type spectrum .* 'none', 'temporal', 'frequency', .* or 'hybrid'"),
         ({"width": 256}, "width is an option of --generator patch or spectrum, not of cascade"),
         (

@@ -113,9 +113,9 @@ def test_counts_of_classes():
     made = torch.tensor([[0.0], [0], [1], [1]])
     counts.add(real, made, {"class": torch.tensor([0.0, 1, 2, NAN])})
     metrics = counts.metrics(ALONE)
-    assert metrics["diversity/classes"] == pytest.approx(2 / 4)
+    assert metrics["diversity/classes"] == pytest.approx(2 / 3)
     assert metrics["classifier/val_accuracy"] == 1.0
     assert metrics["classifier/made_accuracy"] == pytest.approx(1 / 3)
     unasked = ClassCounts(Reader(), asked=False)
     unasked.add(real, real, {"class": torch.full((4,), NAN)})
-    assert unasked.metrics(ALONE) == {"diversity/classes": 1.0}
+    assert unasked.metrics(ALONE) == {"diversity/classes": pytest.approx(4.0)}
