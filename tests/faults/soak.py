@@ -2,8 +2,8 @@
 
     python tests/faults/soak.py --minutes 30 --seed 1
 
-A schedule has some faults, each at a random step of a run that is started again with `--resume auto` after every end, as
-a cluster does it. A schedule that fails is cut down to the shortest one that still fails, and printed with its seed.
+A schedule has some faults, each at a random step of a run that is started again with `--resume auto` after every end,
+as a cluster does it. A schedule that fails is cut down to the shortest one that still fails, and printed with its seed.
 """
 
 import argparse
