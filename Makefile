@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 OPTIONAL = $(BIN)/pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt
 QUIET := >/dev/null 2>&1
 
-.PHONY: help setup demo-data train sample results test test-faults bench lint format clean
+.PHONY: help setup demo-data train sample results test test-faults soak bench lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,11 @@ test: setup ## run the whole test suite
 
 test-faults: setup ## inject faults into real runs
 	$(BIN)/python -m pytest -m faults
+
+MINUTES ?= 30
+SEED ?= 1
+soak: setup ## random faults against tiny runs for MINUTES=30 from SEED=1
+	$(BIN)/python tests/faults/soak.py --minutes $(MINUTES) --seed $(SEED)
 
 bench: setup ## measure speed: ratios beside their bars, at most ten minutes on two cores
 	$(BIN)/pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[bench]'

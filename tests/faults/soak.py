@@ -30,7 +30,6 @@ STARTS = 12  # of one schedule at most
 END_WITHIN_S = 150.0
 ORPHANS_WITHIN_S = 30.0
 STEPS = {1: 40, 2: 20}  # of a whole run, by ranks
-NEEDS_END = ("kill_rank", "kill_all", "terminate", "hang_up", "quit", "kill_in_save")  # faults that end a start
 
 
 @dataclass(frozen=True)
@@ -117,6 +116,23 @@ def pause(program, fault) -> None:
     os.kill(pid, signal.SIGSTOP)
     time.sleep(0.5 + fault.pick % 5 / 2)
     os.kill(pid, signal.SIGCONT)
+
+
+def second_run(program, folder: Path, dataset: Path) -> None:
+    """A second run on the folder is refused; the first stands still meanwhile, so that it cannot end before."""
+    ranks = _ranks_of(program)
+    for pid in ranks:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        second = subprocess.run(
+            [sys.executable, str(TRAIN), "--checkpoint_dir", str(folder), "--dataset_folder", str(dataset),
+             "--max_steps", "1", "--num_threads", "1"],
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+    finally:
+        for pid in ranks:
+            os.kill(pid, signal.SIGCONT)
+    assert second.returncode == 2, second.stderr[-2000:]
 
 
 SIGNALS = {"kill_rank": kill_rank, "kill_all": kill_all, "terminate": terminate, "hang_up": hang_up, "quit": quit_,
@@ -219,9 +235,7 @@ def _attend(program, schedule, folder, dataset, fault, record, struck) -> int:
         if program.process.poll() is None and fault.name in SIGNALS:
             SIGNALS[fault.name](program, fault)
         elif program.process.poll() is None and fault.name == "second_run":
-            second = subprocess.run([sys.executable, str(TRAIN), "--checkpoint_dir", str(folder), "--dataset_folder",
-                                     str(dataset)], capture_output=True, text=True)  # fmt: skip
-            assert second.returncode == 2, second.stderr[-2000:]
+            second_run(program, folder, dataset)
     return program.end(END_WITHIN_S)
 
 
