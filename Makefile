@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 OPTIONAL = $(BIN)/pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt
 QUIET := >/dev/null 2>&1
 
-.PHONY: help setup demo-data train sample results test test-faults bench lint format clean
+.PHONY: help setup demo-data train sample results test test-faults bench gpu lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,6 +54,9 @@ test-faults: setup ## inject faults into real runs
 bench: setup ## measure speed: ratios beside their bars, at most ten minutes on two cores
 	$(BIN)/pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[bench]'
 	$(BIN)/python -m bench
+
+gpu: setup ## prove and measure everything on this machine's GPUs, in under nine minutes: tables in results/gpu/
+	$(BIN)/python -m bench.gpu
 
 lint: setup ## what CI checks besides the tests
 	$(BIN)/ruff check .

@@ -50,6 +50,7 @@ class NoCodec:
     """Returns silence for any latents, so that only the generator is timed."""
 
     name, identity, sample_rate, frame_rate, hop, channels = "none", "none", 24000, 75, 320, 128
+    streams = False
 
     def decode(self, latents_BDT):
         return latents_BDT.new_zeros(len(latents_BDT), 1, latents_BDT.shape[-1] * self.hop)

@@ -42,7 +42,9 @@ def dataset() -> Path:
     folder = work_folder() / "dataset"
     if (folder / "dataset.yaml").exists():
         return folder
-    prepare(Options(demo="songs", demo_songs=int(os.environ.get("BENCH_SONGS", "8")), output_dir=folder, seed=SEED))
+    songs = int(os.environ.get("BENCH_SONGS", "8"))
+    workers = 1 if os.environ.get("BENCH_QUICK") else None  # processes take longer to start than a few songs
+    prepare(Options(demo="songs", demo_songs=songs, output_dir=folder, seed=SEED, workers=workers))
     return folder
 
 

@@ -168,7 +168,7 @@ def gradient_penalties(place: Place) -> list[Figure]:
             found.append(penalties.finite_difference_penalty(*critic(joined_BDT).chunk(2), 1.0))
         exact.append((gradient_BDT * noise_BDT).sum(dim=(1, 2)).square())
     off = float(torch.stack(found).mean() / torch.stack(exact).mean() - 1)
-    squared = float(penalties.exact_penalty(critic(x_BDT), x_BDT, 1.0).mean())
+    squared = float(penalties.exact_penalty(critic(x_BDT), x_BDT, 1.0).detach().mean())
     twice = abs(squared / float(gradient_BDT.square().sum(dim=(1, 2)).mean()) - 1)
     return [
         Figure("R1 and R2, finite differences against exact", abs(off), "", "<= 0.05"),
