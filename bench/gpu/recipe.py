@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.figures import Figure
@@ -30,6 +30,7 @@ class Training:
 
     Attributes:
         deadline: on `clock`, for all of it.
+        environment: of the programs.
         run: starts a program with its options and stops it at a time on `clock`; returns its exit code.
     """
 
@@ -37,21 +38,23 @@ class Training:
     deadline: float
     toy: bool = False
     clock: Callable[[], float] = time.monotonic
-    run: Callable[[list[object], float], int] = field(default=lambda call, until: run_until(call, until))
+    environment: dict[str, str] | None = None
+    run: Callable[[list[object], float, dict[str, str] | None], int] | None = None
 
     def left(self) -> float:
         return self.deadline - self.clock()
 
     def program(self, *call: object, until: float | None = None) -> None:
         """Raises RuntimeError if it fails; a program that was stopped for lack of time has not failed."""
-        code = self.run([sys.executable, ROOT / call[0], *call[1:]], until or self.deadline)
+        run = self.run or run_until
+        code = run([sys.executable, ROOT / call[0], *call[1:]], until or self.deadline, self.environment)
         if code not in (0, 128 + signal.SIGTERM, -signal.SIGTERM):
             raise RuntimeError(f"{call[0]} ended with exit code {code}")
 
 
-def run_until(call: list[object], until: float) -> int:
+def run_until(call: list[object], until: float, environment: dict[str, str] | None = None) -> int:
     """Runs a program; at `until` (time.monotonic) it is asked to stop, and killed if it does not."""
-    process = subprocess.Popen([str(word) for word in call], stdout=sys.stderr)
+    process = subprocess.Popen([str(word) for word in call], stdout=sys.stderr, env=environment)
     try:
         return process.wait(max(1.0, until - time.monotonic()))
     except subprocess.TimeoutExpired:

@@ -36,7 +36,7 @@ def test_the_recipe_gets_the_time_that_is_left(tmp_path, monkeypatch):
     """Programs are replaced by what they would write; a step takes 0.1 s of a clock of its own."""
     now, steps = [0.0], {}
 
-    def run(call, until):
+    def run(call, until, _environment):
         words = [str(word) for word in call]
         options = dict(zip(words, words[1:], strict=False))
         if words[1].endswith("prepare_dataset.py"):
@@ -64,7 +64,7 @@ def test_the_recipe_gets_the_time_that_is_left(tmp_path, monkeypatch):
 
 
 def test_a_program_that_fails_is_a_row(tmp_path, monkeypatch):
-    monkeypatch.setattr(recipe, "run_until", lambda call, until: 3)
+    monkeypatch.setattr(recipe, "run_until", lambda *_: 3)
     (row,) = program.recipe_rows(True, 0.0, tmp_path)
     assert row.failed and "prepare_dataset.py ended with exit code 3" in row.error
 
