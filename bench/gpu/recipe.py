@@ -13,6 +13,7 @@ from bench.figures import Figure
 from bench.workloads import ROOT
 
 SONGS, HELD_OUT_SONGS, CLIPS = 104, 48, 128
+TOY_SONGS = 8  # fewer have too few clips to be measured
 EVALUATION_S = 100  # of the time that is left
 START_UP_S = 25
 STOPPING_S = 25  # a stopped run may take 20 s
@@ -84,7 +85,8 @@ def recipe(training: Training) -> list[Figure]:
 
 
 def music(training: Training) -> None:
-    songs = {"music": (2 if training.toy else SONGS, 42), "held_out": (2 if training.toy else HELD_OUT_SONGS, 43)}
+    numbers = (TOY_SONGS, TOY_SONGS) if training.toy else (SONGS, HELD_OUT_SONGS)
+    songs = {"music": (numbers[0], 42), "held_out": (numbers[1], 43)}
     for name, (number, seed) in songs.items():
         options = ("--demo_songs", number, "--seed", seed, "--output_dir", training.folder / name)
         training.program("prepare_dataset.py", "--demo", *options)
@@ -129,6 +131,6 @@ def evaluated(training: Training) -> list[Figure]:
     for ruler, measured in report["rulers"].items():
         name = next(name for name in measured["sets"] if name.startswith("base"))
         for metric, value in measured["sets"][name].items():
-            if value:
+            if isinstance(value, dict) and value.get("value") is not None:
                 found.append(Figure(f"recipe base, {ruler}: {metric.replace('_', ' ')}", value["value"], details=value))
     return found
