@@ -129,8 +129,9 @@ def rank_rows(toy: bool, work: Path) -> list:
     devices = 0 if toy else torch.cuda.device_count()
     if devices < 2:
         return [Row("ranks", Figure("all GPUs / one GPU, samples per second", None, note="needs two GPUs"))]
+    os.environ.update(environment(toy, work))  # the dataset is made here, in the folder where the ranks expect it
     try:
-        figures = rank_rows.measured(devices, False, environment(toy, work), LIMITS["ranks"])
+        figures = rank_rows.measured(devices, False, dict(os.environ), LIMITS["ranks"])
     except (OSError, subprocess.SubprocessError) as error:
         return [failure("ranks", f"{type(error).__name__}: {error}")]
     return [Row("ranks", figure) for figure in figures]
