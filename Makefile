@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 OPTIONAL = $(BIN)/pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt
 QUIET := >/dev/null 2>&1
 
-.PHONY: help setup demo-data train sample results test test-faults soak bench lint format clean
+.PHONY: help setup demo-data train sample results test test-faults soak bench gpu lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,9 @@ soak: setup ## random faults against tiny runs for MINUTES=30 from SEED=1
 bench: setup ## measure speed: ratios beside their bars, at most ten minutes on two cores
 	$(BIN)/pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[bench]'
 	$(BIN)/python -m bench
+
+gpu: setup ## prove and measure everything on this machine's GPUs, in under nine minutes: tables in results/gpu/
+	$(BIN)/python -m bench.gpu
 
 lint: setup ## what CI checks besides the tests
 	$(BIN)/ruff check .

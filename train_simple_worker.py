@@ -20,6 +20,7 @@ from runtime.signals import StopRequest, end_with_parent
 from synthesis.loading import export_generator
 from training.builder import build, write_about
 from training.checkpointing import overdue, report_problems, save, save_at_the_end, save_on_the_way, step_is_due
+from training.out_of_memory import explain
 from training.profiling import StepProfile
 from training.recovery import Diverged, is_failing, roll_back, slowed
 from training.run import Run, Stopwatch
@@ -35,7 +36,7 @@ def main(config: RunConfig) -> int:
     """Runs one rank to its end; returns the exit code."""
     outlive_readers()
     keep_freed_memory()
-    stop = StopRequest().listen()
+    stop, run = StopRequest().listen(), None
     end_with_parent()
     try:
         ranks = distributed.start(config.processes.num_threads, config.processes.timeout_minutes)
@@ -67,6 +68,12 @@ def main(config: RunConfig) -> int:
         if ranks.is_main:
             print(f"train_simple_worker.py: training diverged: {error}", file=sys.stderr)
         return EXIT_DIVERGED
+    except torch.OutOfMemoryError:
+        networks = (run.trainer.generator, run.trainer.discriminator) if run else ()
+        parameters = sum(p.numel() for network in networks for p in network.parameters())
+        reason = explain(run.config if run else config, ranks.world, ranks.device, parameters)
+        print(f"train_simple_worker.py: {reason}", file=sys.stderr)
+        return EXIT_WRONG_INPUT
     except Interrupted:
         leave(128 + (stop.signal or signal.SIGTERM))  # a thread may still be encoding
     except RuntimeError as error:

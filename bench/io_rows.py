@@ -26,7 +26,7 @@ def generation(quick: bool) -> list[Figure]:
     device = str(run.ranks.device)
     clips, length, found = 4 if quick else 8, 8.0, []
     for name, passes, codec, bars in (
-        ("latents, one sampling step", 1, _NoCodec(), (">= 50", ">= 5000")),
+        ("latents, one sampling step", 1, NoCodec(), (">= 50", ">= 5000")),
         (
             f"{run.config.sampling.passes} sampling steps and decoding (mel)",
             None,
@@ -46,10 +46,11 @@ def generation(quick: bool) -> list[Figure]:
     return found
 
 
-class _NoCodec:
+class NoCodec:
     """Returns silence for any latents, so that only the generator is timed."""
 
     name, identity, sample_rate, frame_rate, hop, channels = "none", "none", 24000, 75, 320, 128
+    streams = False
 
     def decode(self, latents_BDT):
         return latents_BDT.new_zeros(len(latents_BDT), 1, latents_BDT.shape[-1] * self.hop)

@@ -36,13 +36,15 @@ def _own_folder() -> str:
 
 
 def dataset() -> Path:
-    """A dataset of synthesised music with its latent cache: 28 training pairs of 4 s."""
+    """A dataset of synthesised music with its latent cache: 28 training pairs of 4 s, or of `BENCH_SONGS` songs."""
     from kinds.audio.preparing.prepare import Options, prepare
 
     folder = work_folder() / "dataset"
     if (folder / "dataset.yaml").exists():
         return folder
-    prepare(Options(demo="songs", demo_songs=8, output_dir=folder, seed=SEED))
+    songs = int(os.environ.get("BENCH_SONGS", "8"))
+    workers = 1 if os.environ.get("BENCH_QUICK") else None  # processes take longer to start than a few songs
+    prepare(Options(demo="songs", demo_songs=songs, output_dir=folder, seed=SEED, workers=workers))
     return folder
 
 

@@ -1,14 +1,19 @@
 """Seeds as functions of counters: no random number of a run depends on the hidden state of a generator.
 
 Noise is a function of (seed, purpose, global sample index), so one rank and many ranks see the same samples with the
-same noise, and a resumed run continues bit for bit.
+same noise, and a resumed run continues bit for bit. CPUs draw with torch's own generator, seeded for each row; other
+devices draw all rows at once (`runtime.counter_noise`).
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
 
 import torch
 from torch import Tensor
+
+from runtime.counter_noise import normal_rows, uniform_rows
 
 _MASK = (1 << 64) - 1
 
@@ -60,23 +65,42 @@ def seed_step(seed: int, step: int, rank: int) -> None:
         torch.cuda.manual_seed(number)
 
 
+_counted_everywhere = False
+
+
+@contextmanager
+def counted_on_cpus() -> Iterator[None]:
+    """CPUs draw as GPUs do, so that the same training on both can be compared."""
+    global _counted_everywhere
+    before, _counted_everywhere = _counted_everywhere, True
+    try:
+        yield
+    finally:
+        _counted_everywhere = before
+
+
 def normal(
     seed: int, purpose: Purpose, indices: Iterable[int], shape: Sequence[int], device: str | torch.device
 ) -> Tensor:
     """Standard normal numbers `[B, *shape]` (float32), row b depends on (seed, purpose, indices[b]) alone."""
-    return _draw(torch.Tensor.normal_, seed, purpose, list(indices), shape, device)
+    return _draw((torch.Tensor.normal_, normal_rows), seed, purpose, list(indices), shape, device)
 
 
 def uniform(
     seed: int, purpose: Purpose, indices: Iterable[int], shape: Sequence[int], device: str | torch.device
 ) -> Tensor:
     """Uniform numbers in [0, 1) `[B, *shape]` (float32), row b depends on (seed, purpose, indices[b]) alone."""
-    return _draw(torch.Tensor.uniform_, seed, purpose, list(indices), shape, device)
+    return _draw((torch.Tensor.uniform_, uniform_rows), seed, purpose, list(indices), shape, device)
 
 
-def _draw(fill, seed: int, purpose: Purpose, indices: list[int], shape: Sequence[int], device) -> Tensor:
+def _draw(ways, seed: int, purpose: Purpose, indices: list[int], shape: Sequence[int], device) -> Tensor:
+    """`ways`: one to fill a row with a seeded generator, and one for all rows at once."""
+    fill, all_rows = ways
+    keys = [mix_seed(seed, purpose, index) for index in indices]
+    if _counted_everywhere or torch.device(device).type != "cpu":
+        return all_rows(keys, math.prod(shape), device).view(len(keys), *shape)
     out = torch.empty(len(indices), *shape, device=device)
     generator = torch.Generator(device=device)
-    for row, index in zip(out, indices, strict=True):
-        fill(row, generator=generator.manual_seed(mix_seed(seed, purpose, index)))
+    for row, key in zip(out, keys, strict=True):
+        fill(row, generator=generator.manual_seed(key))
     return out

@@ -160,7 +160,8 @@ class Schedules:
 
     def _alpha_per_sample(self, indices: list[int], device: torch.device) -> Tensor:
         """Each sample has the alpha of its own epoch: a batch that crosses the end of an epoch has two."""
-        alpha_B = torch.tensor([self.alpha(i // self._pairs + 1) for i in indices], device=device)
+        # Made on the host and sent without waiting; `torch.tensor(..., device=...)` would wait for the device.
+        alpha_B = torch.tensor([self.alpha(i // self._pairs + 1) for i in indices]).to(device, non_blocking=True)
         share = self._config.curriculum.easy_share
         if share > 0:
             uniform_B2 = uniform(self._config.training.seed, Purpose.EASY, indices, (2,), device)

@@ -134,9 +134,9 @@ def test_wrong_labels_are_one_sentence_and_exit_2(music, tmp_path, capsys, label
 
 
 def test_tags_need_their_reader(music, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "mutagen", None)
+    monkeypatch.setitem(sys.modules, "tinytag", None)
     assert run("--input_dir", music, "--output_dir", tmp_path / "out", "--labels", "tags") == 2
-    assert "pip install mutagen" in capsys.readouterr().err
+    assert "pip install tinytag" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

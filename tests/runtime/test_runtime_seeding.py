@@ -4,8 +4,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from runtime.seeding import Purpose, mix_seed, normal, seed_step, uniform
+from runtime.counter_noise import bits
+from runtime.seeding import Purpose, counted_on_cpus, mix_seed, normal, seed_step, uniform
 
 SEEDS = st.integers(0, 2**31 - 1)
 INDICES = st.lists(st.integers(0, 2**40), min_size=1, max_size=6)
@@ -89,3 +91,45 @@ def test_dropout_follows_seed_step_and_rank():
         assert torch.equal(mask(1, 10, 0), first)
         for other in ((2, 10, 0), (1, 11, 0), (1, 10, 1)):
             assert not torch.equal(mask(*other), first)
+
+
+def test_counted_numbers_are_those_of_splitmix():
+    """The stream of a key as its inventors define it, computed apart from the program."""
+
+    def number(key: int, n: int) -> int:
+        x = (key + (n + 1) * 0x9E3779B97F4A7C15) % 2**64
+        x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        x = (x ^ (x >> 27)) * 0x94D049BB133111EB % 2**64
+        return x ^ (x >> 31)
+
+    keys = [0, 5, 2**63 - 1]
+    expected = [[number(key, n) for n in range(6)] for key in keys]
+    assert [[value % 2**64 for value in row] for row in bits(keys, 6, "cpu").tolist()] == expected
+
+
+@given(SEEDS, PURPOSES, INDICES, st.sampled_from([normal, uniform]))
+def test_counted_rows_do_not_depend_on_their_batch(seed, purpose, indices, draw):
+    with counted_on_cpus():
+        together = draw(seed, purpose, indices, (3, 5), "cpu")
+        assert together.shape == (len(indices), 3, 5)
+        for row, index in zip(together, indices, strict=True):
+            assert torch.equal(row, draw(seed, purpose, [index], (3, 5), "cpu")[0])
+
+
+def test_counted_numbers_are_distributed_as_they_should_be():
+    with counted_on_cpus():
+        normal_BN = normal(7, Purpose.PENALTY, range(8), (50_000,), "cpu")
+        uniform_BN = uniform(7, Purpose.MASK, range(8), (50_000,), "cpu")
+    for numbers, law in ((normal_BN, "norm"), (uniform_BN, "uniform")):
+        assert stats.kstest(numbers.flatten().double().numpy(), law).pvalue > 1e-3
+        neighbours = torch.corrcoef(torch.stack([numbers[:, 1:].flatten(), numbers[:, :-1].flatten()]))[0, 1]
+        assert abs(neighbours) < 0.01 and abs(torch.corrcoef(numbers) - torch.eye(8)).max() < 0.03
+    assert uniform_BN.min() >= 0 and uniform_BN.max() < 1
+
+
+def test_cpus_draw_as_before_outside():
+    before = normal(1, Purpose.MASK, [3], (4,), "cpu")
+    with counted_on_cpus():
+        assert not torch.equal(normal(1, Purpose.MASK, [3], (4,), "cpu"), before)
+    assert torch.equal(normal(1, Purpose.MASK, [3], (4,), "cpu"), before)
+    assert torch.equal(before[0], torch.empty(4).normal_(generator=torch.Generator().manual_seed(mix_seed(1, 6, 3))))

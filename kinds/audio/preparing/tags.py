@@ -1,4 +1,4 @@
-"""Labels from the tags in audio files, read by the package mutagen (and by soundfile where that finds none)."""
+"""Labels from the tags in audio files, read by the package tinytag (and by soundfile where that finds none)."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +10,14 @@ from errors import UserError
 from synthesis.labels import clean, number
 
 TAGS = ("genre", "artist", "mood", "bpm", "key")
-INSTALL = "pip install mutagen"
-_FRAMES = {"genre": "TCON", "artist": "TPE1", "mood": "TMOO", "bpm": "TBPM", "key": "TKEY"}  # of ID3
-_NAMES = {"bpm": ("bpm", "tempo"), "key": ("key", "initialkey")}  # of other formats, where they differ
+INSTALL = "pip install tinytag"
+# Names under which formats keep what has no field of its own; an ID3 frame or a wma name that the reader does not know
+# keeps the name that it has in the file.
+_NAMES = {
+    "mood": ("mood", "tmoo", "wm/mood"),
+    "bpm": ("bpm", "tempo", "tbpm"),
+    "key": ("initial_key", "key", "initialkey", "tkey"),
+}
 _LONGEST = 100  # letters of a tag
 
 
@@ -21,12 +26,12 @@ def check_reader() -> None:
     _opener()
 
 
-def _opener() -> Callable[[str], Any]:
+def _opener() -> Callable[..., Any]:
     try:
-        from mutagen import File
+        from tinytag import TinyTag
     except ImportError:
-        raise UserError(f"--labels tags needs the package mutagen ({INSTALL}); install it or leave tags out.") from None
-    return File
+        raise UserError(f"--labels tags needs the package tinytag ({INSTALL}); install it or leave tags out.") from None
+    return TinyTag.get
 
 
 def read_tags(path: Path | str) -> tuple[str, ...]:
@@ -46,22 +51,18 @@ def _tidy(tag: str, text: str) -> str:
 def _tags_of(path: Path | str) -> dict[str, str]:
     open_file = _opener()
     try:
-        file = open_file(str(path))
-        found = {} if file is None or file.tags is None else _first_values(file.tags)
+        found = _first_values(open_file(str(path), duration=False))
     except Exception:  # damaged tags raise whatever their parser runs into; the music is fine without them
         found = {}
     return found or _header_texts(path)
 
 
-def _first_values(tags: Any) -> dict[str, str]:
-    """The first text of each tag, in ID3 frames (mp3, wav, aiff) or by name (flac, ogg, opus)."""
+def _first_values(file: Any) -> dict[str, str]:
+    """The first text of each tag."""
     found = {}
     for tag in TAGS:
-        if hasattr(tags, "getall"):
-            frames = tags.getall(_FRAMES[tag])
-            texts = [text for frame in frames for text in (frame.genres if tag == "genre" else frame.text)]
-        else:
-            texts = [text for name in _NAMES.get(tag, (tag,)) for text in tags.get(name, [])]
+        own = getattr(file, tag, None)
+        texts = [own] if own else [text for name in _NAMES.get(tag, ()) for text in file.other.get(name, [])]
         if texts:
             found[tag] = str(texts[0])
     return found

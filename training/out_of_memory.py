@@ -1,0 +1,37 @@
+"""A device that is out of memory: one sentence, with a batch that would probably fit."""
+
+import torch
+
+from config import RunConfig
+
+_SPARE = 0.1  # share of a device's memory that is lost between blocks
+_BYTES = 20  # a parameter: weight, gradient, two averages of the optimizer, EMA
+
+
+def smaller_batch(batch: int, resting: float = 0.0) -> int:
+    """The largest half, quarter, ... of a batch that would probably fit, where `batch` asked for more than all memory
+    or little less; 0 if not even one sample would. `resting`: the share of memory that does not depend on the batch."""
+    guess = batch // 2
+    while guess and resting + (1 - resting) * guess / batch > 1 - _SPARE:
+        guess //= 2
+    return guess
+
+
+def sentence(config: RunConfig, world: int, where: str, resting: float = 0.0) -> str:
+    """What is wrong and what to do. `where` names the device; for `resting` see `smaller_batch`."""
+    batch = config.training.batch_per_device(world)
+    fits = smaller_batch(batch, resting)
+    begun = f"{where} is out of memory with a batch of {batch} per device"
+    if not fits:
+        return f"{begun}: give shorter clips or a smaller network (--crop_seconds, --size)"
+    if config.training.global_batch_size:
+        return f"{begun}: --global_batch_size {fits * world} ({fits} per device) would probably fit"
+    return f"{begun}: --batch_size {fits} would probably fit"
+
+
+def explain(config: RunConfig, world: int, device: torch.device, parameters: int) -> str:
+    """The sentence for a device that has just failed to allocate, while networks of so many parameters are trained."""
+    if device.type != "cuda":
+        return sentence(config, world, device.type)
+    total = torch.cuda.get_device_properties(device).total_memory
+    return sentence(config, world, torch.cuda.get_device_name(device), min(1.0, _BYTES * parameters / total))
