@@ -193,7 +193,7 @@ def suffer(schedule: Schedule, folder: Path, dataset: Path, reference: Path, rec
         finally:
             left = _orphans(program)
         assert not left, f"processes {left} outlive their launcher"
-        assert "Traceback" not in program.output or code < 0 or _told(program.output), program.output[-3000:]
+        assert "Traceback" not in program.output or code < 0 or _reported(program.output), program.output[-3000:]
         struck = (last_step(folder), time.monotonic())
         if code == 0:
             break
@@ -286,7 +286,7 @@ def _session_of(entry: Path) -> int:
     return int(fields[3]) if fields[0] != "Z" else -1
 
 
-def _told(output: str) -> bool:
+def _reported(output: str) -> bool:
     """Whether torchrun's own summary is the only traceback."""
     return "train_simple_worker" not in output.split("Traceback", 1)[1].split("torch/distributed")[0]
 
