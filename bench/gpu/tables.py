@@ -1,7 +1,6 @@
 """What is left of a measurement: JSON for programs, Markdown for docs/performance.md."""
 
 import json
-import os
 import platform
 import subprocess
 from dataclasses import asdict
@@ -10,6 +9,7 @@ from typing import Any
 
 from bench.figures import NOT_HERE
 from bench.gpu.parts import Row
+from runtime.cores import available_cores
 
 _ASKED = "name,driver_version,clocks.sm,clocks.max.sm,clocks.mem,memory.total,power.limit"
 
@@ -19,7 +19,7 @@ def machine(kind: str) -> dict[str, Any]:
     import torch
 
     found: dict[str, Any] = {"kind": kind, "python": platform.python_version(), "torch": torch.__version__}
-    found["cores"] = len(os.sched_getaffinity(0))
+    found["cores"] = available_cores()
     if kind == "cuda":
         query = ["nvidia-smi", f"--query-gpu={_ASKED}", "--format=csv,noheader"]
         try:
