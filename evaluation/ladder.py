@@ -16,7 +16,9 @@ of clips and differ in one respect only; all are measured against held-out clips
 The rungs of audio are made in `kinds.audio.rungs`.
 """
 
-TIE = 0.05  # tolerance of "<=", as a share of the distance from floor to white noise
+# Tolerance of "<=", as a share of the distance from floor to white noise. A codec that loses nothing lies at the floor,
+# on either side of it: with 64 to 128 clips coverage and density of equal sets differ by up to a tenth.
+TIE = 0.12
 
 RUNGS = ("floor", "round_trip", "time_shuffled", "phase_randomised", "gaussian", "one_clip", "white_noise")
 

@@ -52,8 +52,8 @@ class AudioKind:
         train = splits[0]
         self.identity, self.rate = train.codec_identity, self._rate_of(train)
         self.about = {"codec": train.codec_name, "sample_rate": train.sample_rate}
-        if train.vocabulary:
-            self.about["labels"] = train.vocabulary
+        if vocabulary := getattr(train, "vocabulary", {}):
+            self.about["labels"] = vocabulary
         self._val_dir = Path(data.val_dir or Path(data.dataset_folder) / "val")
         return splits
 

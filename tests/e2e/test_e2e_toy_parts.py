@@ -111,9 +111,6 @@ def test_their_options_are_in_help_and_belong_to_them(here):
         assert f"[{owner}]" in shown.split(f"--{option} ")[1][:200]
     assert "--toy_gain" in shown and "--toy_count" in shown and "loud" in shown
     assert "toy_margin is an option of --gan_loss toy, not of bce" in call(here, "--toy_margin", 1, code=2)
-    assert "neither --generator cascade nor --discriminator conv takes conditions" in call(
-        here, *LITTLE, "--conditions", "loud", code=2
-    )
     call(here, *without(LITTLE, *NOT_THEIRS["generator"]), "--generator", "toy", "--max_steps", 1)
     assert "--toy_hidden 6 contradicts the checkpoint" in call(here, "--resume", "auto", "--toy_hidden", 6, code=2)
 
