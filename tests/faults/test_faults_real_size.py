@@ -6,7 +6,7 @@ from fault_runs import ROOT, TINY, assert_same_state, lines, run
 STEPS, KILLED = 4, 3
 # The discriminator joins early, so that both updates are among the few steps.
 JOINS = {"g_pretrain_steps": 1, "adv_ramp_steps": 2, "penalty_every": 2}
-RECIPES = {"classic": {}, "demo": JOINS, "decoder": JOINS | {"global_batch_size": 4}}
+RECIPES = {"classic": {}, "demo": JOINS, "decoder": {"global_batch_size": 4}}
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +28,6 @@ def test_killed_and_resumed_at_real_size(recipe, songs, tmp_path):
     run(stopped, songs, faults={"kill": {"step": KILLED}}, code=-9, **options)
     run(stopped, songs, faults={}, resume="auto", **options)
     assert [line["step"] for line in lines(through)] == list(range(1, STEPS + 1))
-    assert "loss/d" in lines(through)[-1]
+    assert ("loss/d" in lines(through)[-1]) == (recipe != "decoder")  # which is trained by regression alone
     assert lines(stopped) == lines(through)
     assert_same_state(stopped, through)

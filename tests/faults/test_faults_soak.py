@@ -8,7 +8,7 @@ from soak import BESIDE, INSIDE, ON_DISK, SIGNALS, Record, attempt, drawn
 def test_a_random_schedule_ends_as_the_untouched_run(seed, tmp_path, dataset, untouched):
     schedule, record = drawn(seed), Record()
     assert attempt(schedule, tmp_path, dataset, untouched(schedule.ranks), record) is None
-    assert sum(record.faults.values()) >= 2 and record.starts >= 1
+    assert sum(record.faults.values()) >= 1 and record.starts >= 1  # one that ends nothing lets the run come to its end
 
 
 def test_schedules_are_functions_of_their_seed_and_use_all_faults():
