@@ -6,15 +6,14 @@ Legend: B samples, K numbers of a condition.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from models.conditions import Conditions
 from registry import Chosen, Options
+from synthesis.labels import Vocabulary
 
-Vocabulary = Mapping[str, Mapping[str, Any]]
 NO_LABELS: Vocabulary = MappingProxyType({})
 
 

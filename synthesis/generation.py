@@ -17,8 +17,6 @@ from synthesis.sampler import sample
 from synthesis.vectors import overlap_of
 from synthesis.windows import join_windows
 
-OVERLAP_SHARE = 4  # the generator's windows overlap by a quarter
-
 
 @dataclass(frozen=True)
 class Wish:
@@ -96,7 +94,7 @@ def _one_step(
     """Normalised samples [B, D, T]; sources longer than a training sample are processed in windows of its length, see
     `synthesis.windows`."""
     length, window = input_BDT.shape[-1], loaded.space.shape[-1]
-    overlap = max(1, window // OVERLAP_SHARE)
+    overlap = overlap_of(window)
 
     def make(start: int, stop: int) -> Tensor:
         return _guided(loaded, wish, (input_BDT[..., start:stop], target_BDT[..., start:stop]), alpha)
