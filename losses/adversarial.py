@@ -12,7 +12,7 @@ To add an objective: a function that builds it from its options, and one line in
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import log
 
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
-from losses.options import CentringOptions, LabelOptions, WassersteinOptions
+from losses.options import ArcOptions, CentringOptions, LabelOptions, WassersteinOptions
 from losses.penalties import interpolate_penalty
 from registry import Options
 
@@ -49,6 +49,9 @@ class Objective:
     compares_pairs: a common shift of all logits changes nothing, so only pairs of a real and a fake are meaningful.
     undecided: the probability from a discriminator that cannot distinguish real from fake.
     regularisers: additional terms of the discriminator's loss.
+    own_reals: the real paired with a generated sample is the one that it was made from.
+    renoise: largest noise level that both players' samples get, 0 to 1.
+    contrastive: weight of `contrastive` on right and shuffled labels.
     """
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
@@ -59,6 +62,9 @@ class Objective:
     compares_pairs: bool = False
     undecided: float = 0.5
     regularisers: tuple[Regulariser, ...] = ()
+    own_reals: bool = False
+    renoise: float = 0.0
+    contrastive: float = 0.0
 
 
 def _wide(logits_B: Tensor) -> Tensor:
@@ -171,6 +177,23 @@ def relativistic(options: CentringOptions) -> Objective:
         compares_pairs=True,
         regularisers=(_centring(options),),
     )
+
+
+def arc(options: ArcOptions) -> Objective:
+    """Adversarial relativistic-contrastive post-training (Novack et al. 2025, eq. 4 to 8): pairs of a generated sample
+    and the one that it was made from, both with new noise of the same level."""
+    return replace(
+        relativistic(options), own_reals=True, renoise=options.renoise, contrastive=options.contrastive_weight
+    )
+
+
+def contrastive(right_logits_B: Tensor, wrong_logits_B: Tensor) -> Tensor:
+    """[B]: reals with their own labels against the same reals with those of other samples (Novack et al. 2025, eq. 8).
+
+    Where both have the same labels the logits are the same too, and so there is no gradient.
+    """
+    right_B, wrong_B = _pair(right_logits_B, wrong_logits_B)
+    return softplus(wrong_B - right_B)
 
 
 def _with_label(discriminator: Callable[..., Tensor], label: float) -> Callable[[Tensor, Tensor], Tensor]:

@@ -1,8 +1,9 @@
 """Objectives and regressions by name, and the options of all losses. Nothing here imports torch.
 
 An objective is built as `definition(options) -> losses.adversarial.Objective`. Its fact `final_bias` says whether the
-discriminator's last layer has a bias (objectives that depend on differences of logits alone would let it drift). A
-regression is called as `definition(output, target) -> loss_B`.
+discriminator's last layer has a bias (objectives that depend on differences of logits alone would let it drift), and
+`differentiates_twice` that it takes gradients of gradients. A regression is called as
+`definition(output, target) -> loss_B`.
 """
 
 from registry import Options, Registry, opt
@@ -72,6 +73,27 @@ class CentringOptions(Options):
     centring_weight: float = opt(0.0, "weight of the mean squared logit, which keeps logits near 0", ge=0)
 
 
+class ArcOptions(CentringOptions):
+    """adversarial post-training"""
+
+    renoise: float = opt(
+        1.0, "both players' samples get noise of a level drawn uniformly from 0 to this; 0: none", ge=0, le=1
+    )
+    contrastive_weight: float = opt(
+        1.0, "weight of the loss that compares right with shuffled labels, where labels are conditions", ge=0
+    )
+    adversarial_easy_share: float | None = opt(
+        None, "easy_share once the discriminator has joined; default: no other", ge=0, le=1
+    )
+
+    def check(self, config) -> None:
+        names = (config.data.conditions or "").split("+")
+        if self.renoise > 0 and "alpha" not in names:
+            raise ValueError("gan_loss arc needs --conditions alpha, so that both networks know the level of the noise")
+        if "noise_size" in config.chosen("generator").part.facts:
+            raise ValueError("gan_loss arc compares a sample with the one it was made from: give a generator with such")
+
+
 class WassersteinOptions(CentringOptions):
     """Wasserstein critic"""
 
@@ -81,8 +103,11 @@ class WassersteinOptions(CentringOptions):
 OBJECTIVES.add("bce", "losses.adversarial:bce", LabelOptions, final_bias=True)
 OBJECTIVES.add("hinge", "losses.adversarial:hinge", final_bias=True)
 OBJECTIVES.add("lsgan", "losses.adversarial:lsgan", LabelOptions, final_bias=True)
-OBJECTIVES.add("wgan-gp", "losses.adversarial:wasserstein", WassersteinOptions, final_bias=False)
+OBJECTIVES.add(
+    "wgan-gp", "losses.adversarial:wasserstein", WassersteinOptions, final_bias=False, differentiates_twice=True
+)
 OBJECTIVES.add("rpgan", "losses.adversarial:relativistic", CentringOptions, final_bias=False)
+OBJECTIVES.add("arc", "losses.adversarial:arc", ArcOptions, final_bias=False)
 
 for _name in ("rmse", "l1", "mse", "huber"):
     RECONSTRUCTION.add(_name, f"losses.reconstruction:{_name}")

@@ -158,12 +158,22 @@ class EnsembleDiscriminator(nn.Module):
         super().__init__()
         self.members = nn.ModuleDict(members)
         self.takes_conditions = any(takes_conditions(member) for member in members.values())
+        self.takes_pairs = any(takes_pairs(member) for member in members.values())
 
     def forward(self, x_BDT: Tensor, copies: int = 1, return_features: bool = False, conditions=None):
         answers = [
-            member(x_BDT, copies, return_features=True, **conditions_for(member, conditions))
+            member(self._input_of(member, x_BDT), copies, return_features=True, **conditions_for(member, conditions))
             for member in self.members.values()
         ]
         logits_B = sum(logits for logits, _ in answers) / len(answers)
         features = [feature for _, member_features in answers for feature in member_features]
         return (logits_B, features) if return_features else logits_B
+
+    def _input_of(self, member: nn.Module, x_BDT: Tensor) -> Tensor:
+        """The first of two versions of the samples, for a member that takes one."""
+        return x_BDT.chunk(2, dim=1)[0] if self.takes_pairs and not takes_pairs(member) else x_BDT
+
+
+def takes_pairs(network: nn.Module) -> bool:
+    """Whether the discriminator takes two noisy versions of each sample, joined along channels."""
+    return bool(getattr(network, "takes_pairs", False))

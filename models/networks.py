@@ -70,24 +70,33 @@ def build_discriminator(
     seed: int,
     shape: Sequence[int] = (),
     conditions: Mapping[str, int] | None = None,
+    generator: GuidedGenerator | None = None,
 ) -> nn.Module:
     """The discriminator of a run, its weights drawn from the seed: forward(x_BDT, copies=1, return_features=False) ->
     logits_B. Names joined by `+` make an ensemble.
 
     final_bias: whether the last layer has a bias; without it if the objective ignores a common shift of all logits.
     shape: of a sample; needed by networks with the fact `needs_shape`.
+    generator: needed by networks with the fact `of_generator`.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        built = {
-            part.name: _build(part, options, channels, final_bias, shape=shape, conditions=conditions)
-            for part, options in discriminator.members
-        }
+        built = {}
+        for part, options in discriminator.members:
+            more = {"generator": generator.generator} if part.facts.get("of_generator") else {}
+            built[part.name] = _build(part, options, channels, final_bias, shape=shape, conditions=conditions, **more)
         return EnsembleDiscriminator(built) if len(built) > 1 else next(iter(built.values()))
 
 
-def _build(part: Part, options: Options, *context, shape: Sequence[int], conditions: Mapping[str, int] | None):
-    more = {"shape": tuple(shape)} if part.facts.get("needs_shape") else {}
+def join(discriminator: nn.Module, generator: GuidedGenerator) -> None:
+    """Called when the discriminator joins the training: those of its networks that can start from the generator do."""
+    for network in discriminator.modules():
+        if hasattr(network, "start_from"):
+            network.start_from(generator.generator)
+
+
+def _build(part: Part, options: Options, *context, shape: Sequence[int], conditions: Mapping[str, int] | None, **more):
+    more |= {"shape": tuple(shape)} if part.facts.get("needs_shape") else {}
     if conditions and part.facts.get("conditioned"):
         more["conditions"] = conditions
     return part.load()(options, *context, **more)

@@ -3,9 +3,10 @@
 A generator is built as `definition(options, channels)`, a discriminator as `definition(options, channels, final_bias)`,
 an agent as `definition(options, channels)`. Networks with the fact `needs_shape` also get `shape=`, that of a sample,
 those with the fact `conditioned` get `conditions=`, the widths of the run's conditions by name, if it has any.
-Further facts: `axes`, the numbers of axes of a sample that a network takes (without it: any); `noise_size(options)`,
-for a generator that starts from a vector of that many numbers of noise; `starts_from`, for one that starts from
-something else that a kind of data computes (see `kinds.base_options.KindOptions.observed`).
+Discriminators with the fact `of_generator` also get `generator=`, the network whose blocks they use; it has the fact
+`gives_features`. Further facts: `axes`, the numbers of axes of a sample that a network takes (without it: any);
+`noise_size(options)`, for a generator that starts from a vector of that many numbers of noise; `starts_from`, for one
+that starts from something else that a kind of data computes (see `kinds.base_options.KindOptions.observed`).
 
 A classifier is built as `definition(options, columns, shape)`: the number of categories of each column of labels by its
 name, and the shape of a sample. A mask is called as
@@ -176,6 +177,28 @@ class DiscriminatorOptions(Options):
     )
 
 
+class DenoiserOptions(Options):
+    """denoiser"""
+
+    backbone_share: float = opt(
+        0.75, "share of the generator's blocks that it consists of", gt=0, le=1, shapes_run=True
+    )
+    head_width: int = opt(64, "channels of the head on the blocks' features", ge=4, shapes_run=True)
+
+    def check(self, config) -> None:
+        generator, objective = config.chosen("generator"), config.chosen("gan_loss")
+        if not generator.part.facts.get("gives_features"):
+            raise ValueError(
+                f"discriminator {config.model.discriminator} is made of the generator's blocks, which --generator "
+                f"{generator.name} has not: give --generator patch"
+            )
+        if objective.part.facts.get("differentiates_twice"):
+            raise ValueError(
+                f"discriminator {config.model.discriminator} cannot be differentiated twice, as --gan_loss "
+                f"{objective.name} needs: give another objective"
+            )
+
+
 class ClassifierOptions(Options):
     """classifier"""
 
@@ -216,7 +239,12 @@ class EnergyOptions(Options):
 
 GENERATORS.add("cascade", "models.cascade_generator:CascadeGenerator.from_options", CascadeOptions, axes=(2,))
 GENERATORS.add(
-    "patch", "models.patch_generator:PatchCascadeGenerator.from_options", PatchOptions, axes=(2,), conditioned=True
+    "patch",
+    "models.patch_generator:PatchCascadeGenerator.from_options",
+    PatchOptions,
+    axes=(2,),
+    conditioned=True,
+    gives_features=True,
 )
 GENERATORS.add(
     "spectrum",
@@ -244,6 +272,14 @@ GENERATORS.add(
 _OF_LATENTS = {"options": DiscriminatorOptions, "axes": (2,), "conditioned": True}
 DISCRIMINATORS.add("conv", "models.discriminators:ConvDiscriminator.from_options", **_OF_LATENTS)
 DISCRIMINATORS.add("spectrogram", "models.discriminators:SpectrogramDiscriminator.from_options", **_OF_LATENTS)
+DISCRIMINATORS.add(
+    "denoiser",
+    "models.denoiser_discriminator:DenoiserDiscriminator.from_options",
+    DenoiserOptions,
+    axes=(2,),
+    conditioned=True,
+    of_generator=True,
+)
 DISCRIMINATORS.add(
     "dcgan", "models.dcgan:DcganDiscriminator.from_options", DiscriminatorOptions, axes=(2, 3), needs_shape=True
 )

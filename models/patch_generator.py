@@ -4,7 +4,8 @@ Legend: B batch, D latent channels, T frames (75 per second), P frames per patch
 S sources of a stage, its smoothed ones included, Y = D P numbers of a patch, X = S D P of a patch of all sources.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -60,19 +61,34 @@ class PatchStage(nn.Module):
             nn.init.constant_(self.gate.bias[: exact * channels * patch_frames], 1 / exact)
 
     def forward(self, sources: list[Tensor], conditions: Conditions | None = None) -> Tensor:
-        *for_blocks, for_output = self.modulate(sources[0], sources[1], conditions)
+        modulations = self.modulate(sources[0], sources[1], conditions)
+        mean_BDT, sources_BLX = self.patches(sources)
+        *_, x_BLE = self.block_outputs(sources_BLX, modulations)
+        x_BLE = modulated(self.norm(x_BLE), modulations[-1])
+        gated_BLY = (self.gate(x_BLE) * sources_BLX).unflatten(2, (len(sources) + len(SMOOTHING), -1)).sum(dim=2)
+        made_BDT = from_patches(self.output(x_BLE) + gated_BLY, self.patch_frames)
+        if not self.precondition:
+            return made_BDT
+        return mean_BDT + apart_share(*sources[:2]) * made_BDT
+
+    def features(self, sources: list[Tensor], conditions: Conditions | None = None) -> list[Tensor]:
+        """What every block computes, [B, L, E] each."""
+        modulations = self.modulate(sources[0], sources[1], conditions)
+        return list(self.block_outputs(self.patches(sources)[1], modulations))
+
+    def patches(self, sources: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """The mean of the sources [B, D, T], and patches [B, L, X] of the sources and their smoothed mean."""
         mean_BDT = torch.stack(sources).mean(dim=0)
-        share_B11 = apart_share(*sources[:2]) if self.precondition else 1.0
-        sources = [*sources, *(moving_mean(mean_BDT, frames) for frames in SMOOTHING)]
-        sources_BLX = to_patches(torch.cat(sources, dim=1), self.patch_frames)
+        smoothed = [moving_mean(mean_BDT, frames) for frames in SMOOTHING]
+        return mean_BDT, to_patches(torch.cat([*sources, *smoothed], dim=1), self.patch_frames)
+
+    def block_outputs(self, sources_BLX: Tensor, modulations: list[Modulation]) -> Iterator[Tensor]:
+        """[B, L, E] after each block, one after the other."""
         x_BLE = self.embed(sources_BLX)
         rotary = rotary_positions(x_BLE.shape[1], self.head_width, x_BLE.device)
-        for block, modulation in zip(self.blocks, for_blocks, strict=True):
+        for block, modulation in zip(self.blocks, modulations, strict=False):
             x_BLE = block(x_BLE, rotary, modulation)
-        x_BLE = modulated(self.norm(x_BLE), for_output)
-        gated_BLY = (self.gate(x_BLE) * sources_BLX).unflatten(2, (len(sources), -1)).sum(dim=2)
-        made_BDT = from_patches(self.output(x_BLE) + gated_BLY, self.patch_frames)
-        return mean_BDT + share_B11 * made_BDT if self.precondition else made_BDT
+            yield x_BLE
 
 
 class ClipModulation(nn.Module):
@@ -189,12 +205,36 @@ class PatchCascadeGenerator(nn.Module):
         self, input_BDT: Tensor, target_BDT: Tensor, conditions: Conditions | None = None
     ) -> list[Tensor]:
         """The outputs [B, D, T] of all stages, the last one being the generator's."""
-        T = input_BDT.shape[2]
-        missing = -T % self.patch_frames
-        sources = [F.pad(x_BDT, (0, missing), mode="replicate") for x_BDT in (input_BDT, target_BDT)]
+        sources = self.padded(input_BDT, target_BDT)
         for stage in self.stages:
             sources.append(stage(sources, conditions))
-        return [made_BDT[:, :, :T] for made_BDT in sources[2:]]
+        return [made_BDT[:, :, : input_BDT.shape[2]] for made_BDT in sources[2:]]
+
+    def padded(self, *sources: Tensor) -> list[Tensor]:
+        """The sources [B, D, T] with the last frame repeated up to a whole number of patches."""
+        missing = -sources[0].shape[2] % self.patch_frames
+        return [F.pad(x_BDT, (0, missing), mode="replicate") for x_BDT in sources]
+
+    # --- as the body of a discriminator (`models.denoiser_discriminator`) ---------------------------------------------
+
+    def features(self, input_BDT: Tensor, target_BDT: Tensor, conditions: Conditions | None = None) -> list[Tensor]:
+        """What every block of the last stage computes, [B, L, E] each."""
+        sources = self.padded(input_BDT, target_BDT)
+        for stage in self.stages[:-1]:
+            sources.append(stage(sources, conditions))
+        return self.stages[-1].features(sources, conditions)
+
+    def keep_features(self, share: float) -> None:
+        """Removes from the last stage what `features` does not need, and all blocks but the first `share` of them."""
+        last = self.stages[-1]
+        last.blocks = last.blocks[: max(1, math.ceil(share * len(last.blocks)))]
+        del last.norm, last.output, last.gate
+
+    @property
+    def feature_sizes(self) -> tuple[int, int]:
+        """The number of blocks of the last stage, and E."""
+        last = self.stages[-1]
+        return len(last.blocks), last.embed.out_features
 
     def forward(self, input_BDT: Tensor, target_BDT: Tensor, conditions: Conditions | None = None) -> Tensor:
         """(noisy) input and (noisy) target [B, D, T] -> [B, D, T], for any T from 1."""

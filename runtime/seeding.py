@@ -42,6 +42,7 @@ class Purpose(IntEnum):
     WINDOW = 19
     CLASSIFIER = 20
     LABELS = 21
+    RENOISE = 22
 
 
 def mix_seed(*parts: int) -> int:

@@ -209,6 +209,7 @@ def build_networks(
         mix_seed(seed, Purpose.WEIGHTS, 1),
         shape,
         widths,
+        generator,
     )
     if config.data.conditions and not (takes_conditions(generator) or takes_conditions(discriminator)):
         raise UserError(

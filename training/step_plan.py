@@ -25,6 +25,7 @@ class StepPlan:
     recon_weight_B, gan_fade_B: weight of each sample in the regression and the adversarial losses, [0, 1].
     penalty_factor: factor on R1 and R2; 0 on steps without them.
     decode: whether losses on decoded data are computed.
+    discriminator_joins: the first step in which the discriminator takes part, if it joins later than the generator.
     """
 
     step: int
@@ -44,6 +45,7 @@ class StepPlan:
     train_d: bool
     decode: bool
     penalty_factor: float = 1.0
+    discriminator_joins: bool = False
 
 
 class Schedules:
@@ -93,9 +95,9 @@ class Schedules:
         c, w = self._config.training, self._config.weights
         epoch = samples_seen // self._pairs + 1
         alpha = self.alpha(epoch)
-        alpha_B = self._alpha_per_sample(indices, device)
         pretrain = self._in_samples(w.g_pretrain_steps)
         pretraining = is_pretraining(samples_seen, pretrain)
+        alpha_B = self._alpha_per_sample(indices, device, pretraining)
         ramp = adversarial_ramp(samples_seen, self._in_samples(w.adv_ramp_steps), pretraining=pretrain)
         gan_weight, every = self._config.adversarial.gan_weight, self._config.adversarial.penalty_every
         generator_step = step if pretraining else step // c.n_critic
@@ -106,7 +108,7 @@ class Schedules:
             alpha=alpha,
             phase=self.phase(alpha),
             alpha_B=alpha_B,
-            recon_weight_B=self._recon_fade(alpha_B),
+            recon_weight_B=self._recon_weight(alpha_B, ramp if pretrain else 1.0),
             gan_fade_B=self._gan_fade(alpha_B),
             gan_weight=gan_weight * ramp,
             lr_g=self._learning_rate("g", samples_seen),
@@ -118,6 +120,7 @@ class Schedules:
             # Lazy regularisation (Karras et al. 2020, sec. 3.1): rarer penalties with larger weight, the same mean.
             penalty_factor=float(every) if (step + 1) // c.disc_update_freq % every == 0 else 0.0,
             decode=self._decode_every > 0 and generator_step % self._decode_every == 0,
+            discriminator_joins=not pretraining and samples_seen - self.global_batch < pretrain,
         )
 
     def end_of_epoch(self, epoch: int, alpha: float, metrics: dict[str, float] | None) -> None:
@@ -158,11 +161,21 @@ class Schedules:
             factor = rate.decay(share_of(seen - rising, length - rising))
         return lr * (rate.multiplier * factor)
 
-    def _alpha_per_sample(self, indices: list[int], device: torch.device) -> Tensor:
+    def _recon_weight(self, alpha_B: Tensor, ramp: float) -> Tensor:
+        """The fade, by as much as the adversarial loss has come in: before, there is nothing else to learn from."""
+        faded_B = self._recon_fade(alpha_B)
+        return faded_B if ramp == 1 else torch.lerp(torch.ones_like(faded_B), faded_B, ramp)
+
+    def _easy_share(self, pretraining: bool) -> float:
+        """The objective may have another one for the time after the discriminator has joined."""
+        own = getattr(self._config.chosen("gan_loss").options, "adversarial_easy_share", None)
+        return self._config.curriculum.easy_share if pretraining or own is None else own
+
+    def _alpha_per_sample(self, indices: list[int], device: torch.device, pretraining: bool) -> Tensor:
         """Each sample has the alpha of its own epoch: a batch that crosses the end of an epoch has two."""
         # Made on the host and sent without waiting; `torch.tensor(..., device=...)` would wait for the device.
         alpha_B = torch.tensor([self.alpha(i // self._pairs + 1) for i in indices]).to(device, non_blocking=True)
-        share = self._config.curriculum.easy_share
+        share = self._easy_share(pretraining)
         if share > 0:
             uniform_B2 = uniform(self._config.training.seed, Purpose.EASY, indices, (2,), device)
             alpha_B = ease_alpha(alpha_B, uniform_B2, share)

@@ -19,11 +19,12 @@ from curriculum.mixing import sample_std
 from data.stream import Batch
 from kinds.base import DecodedLosses
 from losses import features, masks, penalties
-from losses.adversarial import Objective
+from losses.adversarial import Objective, contrastive
 from losses.options import AdversarialOptions, MaskLossOptions
 from models.agents import VIEWS
-from models.conditions import Conditions, conditions_for, repeated
-from models.networks import Generated
+from models.conditions import Conditions, conditions_for, repeated, takes_conditions
+from models.discriminators import takes_pairs
+from models.networks import Generated, join
 from runtime.distributed import Ranks
 from runtime.seeding import Purpose, normal, uniform
 from synthesis.conditions import Conditioning
@@ -33,13 +34,18 @@ from synthesis.vectors import VectorSources
 from training.classification import Classifier
 from training.optimizers import Updater
 from training.regression_loss import Regression
+from training.shown import Shown
 from training.step_metrics import Metrics, discriminator_metrics, weighted_mean
 from training.step_plan import StepPlan
 
 
 @dataclass
 class View:
-    """A batch as input of the networks: normalised; the generator's sources with noise and masks, the rest clean."""
+    """A batch as input of the networks: normalised; the generator's sources with noise and masks, the rest clean.
+
+    conditions: of the generator; fake_conditions, real_conditions: of the discriminator, for generated samples and for
+    reals; other_conditions: those of the reals with another sample's labels.
+    """
 
     source_input_BDT: Tensor
     source_target_BDT: Tensor
@@ -48,7 +54,9 @@ class View:
     real_BDT: Tensor
     indices: list[int]
     conditions: Conditions
+    fake_conditions: Conditions
     real_conditions: Conditions
+    other_conditions: Conditions
     real_labels: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -65,6 +73,7 @@ class Trainer:
         observe: what the generator starts from, and what it should make of it; see `kinds.base.Kind.observe`.
         classifier: the auxiliary classifier, if there is one.
         own_reals: whether the discriminator's real is the sample's own target instead of another sample's.
+        shown: makes the discriminator's input.
     """
 
     ranks: Ranks
@@ -89,11 +98,15 @@ class Trainer:
     classifier: Classifier | None = None
 
     def __post_init__(self) -> None:
+        self.own_reals = self.own_reals or self.objective.own_reals
+        self.shown = Shown(self.sources, self.seed, self.objective.renoise, takes_pairs(self.discriminator))
         self.wrapped_generator = self.ranks.wrap(self.generator)
         self.wrapped_discriminator = self.ranks.wrap(self.discriminator)
 
     def step(self, batch: Batch, plan: StepPlan) -> Metrics:
         """Both updates, those of them that the plan names; they use the same generator output."""
+        if plan.discriminator_joins:
+            join(self.discriminator, self.generator)
         view = self.view(batch, plan)
         made = self.generate(view, plan)
         metrics = self.latent_metrics(view, made)
@@ -111,14 +124,17 @@ class Trainer:
         clean = input_BDT, target_BDT, target_BDT if self.own_reals else self.clean(batch.real_BDT)
         alpha = plan.alpha_B if self.noisy else 0.0
         sources = self.sources.mixed(start_input, start_target, alpha, batch.indices, self.seed)
-        device = self.ranks.device
-        labels, real_labels = (
-            {name: value.to(device, non_blocking=True) for name, value in some.items()}
-            for some in (batch.labels, batch.labels if self.own_reals else batch.real_labels)
-        )
-        labels, real_labels = (self.some_dropped(named, batch.indices) for named in (labels, real_labels))
-        conditions = self.conditioning(alpha, labels, clean[0]), self.conditioning(alpha, real_labels, clean[0])
+        labels, other = self.labels(batch.labels, batch.indices), self.labels(batch.real_labels, batch.indices)
+        real_labels = labels if self.own_reals else other
+        level = self.shown.level(alpha, batch.indices, self.ranks.device)
+        conditions = [self.conditioning(alpha, labels, clean[0])]
+        conditions += [self.conditioning(level, some, clean[0]) for some in (labels, real_labels, other)]
         return View(*sources, *clean, batch.indices, *conditions, real_labels)
+
+    def labels(self, labels: dict[str, Tensor], indices: list[int]) -> dict[str, Tensor]:
+        """On the device, some of them dropped."""
+        device = self.ranks.device
+        return self.some_dropped({name: x.to(device, non_blocking=True) for name, x in labels.items()}, indices)
 
     def some_dropped(self, labels: dict[str, Tensor], indices: list[int]) -> dict[str, Tensor]:
         """Labels [B] by name: for a share of the samples all of them, and for as large a share each by itself, made
@@ -173,8 +189,8 @@ class Trainer:
     def discriminator_step(self, view: View, fake_BDT: Tensor, plan: StepPlan) -> Metrics:
         """One update of the discriminator on clean reals and detached fakes."""
         o = self.adversarial
-        real_BDT = self.shown_to_discriminator(view.real_BDT, view.indices, Purpose.INSTANCE_REAL, plan)
-        fake_BDT = self.shown_to_discriminator(fake_BDT, view.indices, Purpose.INSTANCE_FAKE, plan)
+        real_BDT = self.shown(view.real_BDT, view.indices, Purpose.INSTANCE_REAL, plan.instance_noise)
+        fake_BDT = self.shown(fake_BDT, view.indices, Purpose.INSTANCE_FAKE, plan.instance_noise)
         penalised = plan.penalty_factor * (o.r1_weight + o.r2_weight) > 0
         if penalised:
             real_B, fake_B, r1_B, r2_B = self._penalised_logits(view, real_BDT, fake_BDT)
@@ -193,6 +209,11 @@ class Trainer:
                 value_B = own.measure(critic, real_BDT, fake_BDT, real_B, fake_B, lambda: self._uniform(view))
                 metrics[f"loss/{own.name}"] = value_B.mean()
                 loss = loss + own.weight * metrics[f"loss/{own.name}"]
+        if self.labels_are_compared(view):
+            more = conditions_for(self.discriminator, view.other_conditions)
+            wrong_B = self.wrapped_discriminator(real_BDT, **more)
+            metrics["loss/contrastive"] = contrastive(real_B, wrong_B).mean()
+            loss = loss + self.objective.contrastive * metrics["loss/contrastive"]
         metrics["loss/d_total"] = loss
         metrics["grad_norm/d"] = self.update_d(loss, plan.lr_d)
         return {name: value.detach() for name, value in metrics.items()}
@@ -207,22 +228,21 @@ class Trainer:
 
     def _conditions(self, view: View, copies: int = 1) -> dict[str, Any]:
         """Keyword arguments for a batch of reals and fakes, repeated `copies` times."""
-        joined = {name: torch.cat([view.real_conditions[name], value]) for name, value in view.conditions.items()}
+        joined = {name: torch.cat([view.real_conditions[name], value]) for name, value in view.fake_conditions.items()}
         return conditions_for(self.discriminator, repeated(joined, copies))
 
     def _critic(self, view: View):
         """The discriminator as a function of samples alone, under the conditions of the fakes."""
-        more = conditions_for(self.discriminator, view.conditions)
+        more = conditions_for(self.discriminator, view.fake_conditions)
         return lambda x_BDT: self.wrapped_discriminator(x_BDT, **more)
 
     def _uniform(self, view: View) -> Tensor:
         return uniform(self.seed, Purpose.INTERPOLATE, view.indices, (), view.real_BDT.device)
 
-    def shown_to_discriminator(self, x_BDT: Tensor, indices: list[int], purpose: Purpose, plan: StepPlan) -> Tensor:
-        """The discriminator's input: the sample, plus instance noise if there is any (the same level for all)."""
-        if plan.instance_noise == 0:
-            return x_BDT
-        return x_BDT + plan.instance_noise * normal(self.seed, purpose, indices, x_BDT.shape[1:], x_BDT.device)
+    def labels_are_compared(self, view: View) -> bool:
+        """Whether the discriminator learns which labels are a real's own."""
+        labelled = self.conditioning.known_labels and takes_conditions(self.discriminator)
+        return self.objective.contrastive > 0 and bool(labelled)
 
     # --- the generator ---------------------------------------------------------------------------------------------
 
@@ -263,17 +283,17 @@ class Trainer:
         the wrapper's gradient reducer is not triggered."""
         objective, fade_B, discriminator = self.objective, plan.gan_fade_B, self.discriminator
         metrics = {"weight/gan_fade": fade_B.mean()}  # also on steps without a discriminator update
-        shown = self.shown_to_discriminator(output_BDT, view.indices, Purpose.INSTANCE_FAKE, plan)
+        shown = self.shown(output_BDT, view.indices, Purpose.INSTANCE_FAKE, plan.instance_noise)
         real_B = real_features = None
         matching = self.adversarial.feature_matching_weight
         discriminator.requires_grad_(False)
         try:
             if objective.needs_real_in_generator or matching > 0:
                 with torch.no_grad():
-                    real = self.shown_to_discriminator(view.real_BDT, view.indices, Purpose.INSTANCE_REAL, plan)
+                    real = self.shown(view.real_BDT, view.indices, Purpose.INSTANCE_REAL, plan.instance_noise)
                     more = conditions_for(discriminator, view.real_conditions)
                     real_B, real_features = discriminator(real, return_features=True, **more)
-            more = conditions_for(discriminator, view.conditions)
+            more = conditions_for(discriminator, view.fake_conditions)
             fake_B, fake_features = discriminator(shown, return_features=True, **more)
         finally:
             discriminator.requires_grad_(True)

@@ -1,7 +1,7 @@
 """Validation on clean targets at three noise levels, with the EMA weights, distributed over the ranks."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from curriculum.alpha import ease_alpha
 from data.pairs import Pairs, ReadError
 from kinds.base import Kind
-from models.conditions import conditions_for, takes_conditions
+from models.conditions import conditions_for, repeated, takes_conditions
 from runtime.seeding import Purpose, mix_seed, uniform
 from synthesis.sampler import sample
 from training.classification import ClassCounts
@@ -98,7 +98,7 @@ class Validation:
             if classes is not None:
                 classes.add(clean[1], made_BDT, labels)
             if with_discriminator:
-                sums[-3:-1] += self.discriminator_sums(clean[1], made_BDT, alphas["current"], labels)
+                sums[-3:-1] += self.discriminator_sums(clean[1], made_BDT, alphas["current"], chosen, labels)
             for i, row_F in zip(chosen, self.gauge.features(made_BDT).double().cpu(), strict=True):
                 if i < self.gauge.compared:
                     statistics_NF[i] = torch.cat([row_F, torch.ones_like(row_F[:1])])
@@ -156,12 +156,16 @@ class Validation:
         with self.trainer.autocast():
             return self.averaged(input_BDT, target_BDT, **more).output_BDT.float()
 
-    def discriminator_sums(self, real_BDT: Tensor, fake_BDT: Tensor, alpha: float, labels: dict[str, Tensor]) -> Tensor:
+    def discriminator_sums(
+        self, real_BDT: Tensor, fake_BDT: Tensor, alpha: float, chosen: list[int], labels: dict[str, Tensor]
+    ) -> Tensor:
         """[loss, accuracy] of the discriminator on held-out reals and fakes, summed over the batch; without dropout."""
         discriminator, objective = self.trainer.discriminator, self.trainer.objective
-        joined_BDT = torch.cat([real_BDT, fake_BDT])
-        twice = {name: torch.cat([value, value]) for name, value in labels.items()}
-        more = conditions_for(discriminator, self.trainer.conditioning(alpha, twice, joined_BDT))
+        shown = replace(self.trainer.shown, seed=self._seed)
+        level = shown.level(alpha, chosen, real_BDT.device)
+        conditions = repeated(self.trainer.conditioning(level, labels, real_BDT), 2)
+        more = conditions_for(discriminator, conditions)
+        joined_BDT = torch.cat([shown(x_BDT, chosen, Purpose.INSTANCE_REAL) for x_BDT in (real_BDT, fake_BDT)])
         was_training = discriminator.training
         discriminator.eval()
         try:
