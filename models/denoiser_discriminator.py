@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.blocks import Attention
 from models.conditions import Conditions, conditions_for, takes_conditions
 from models.options import DenoiserOptions
 
@@ -34,9 +35,11 @@ class DenoiserDiscriminator(nn.Module):
         super().__init__()
         self.backbone = copy.deepcopy(generator)
         self.backbone.keep_features(share)
-        for module in self.backbone.modules():
+        for module in self.backbone.modules():  # without dropout: copies of a batch must see the same network
             if isinstance(module, nn.Dropout):
-                module.p = 0.0  # copies of a batch must see the same network
+                module.p = 0.0
+            elif isinstance(module, Attention):
+                module.dropout = 0.0
         self.takes_conditions = takes_conditions(generator)
         depth, token_width = self.backbone.feature_sizes
         self.norms = nn.ModuleList(nn.LayerNorm(token_width) for _ in range(depth))

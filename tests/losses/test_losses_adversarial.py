@@ -30,6 +30,7 @@ FORMULAS = {
     "lsgan": (lambda x, y: (x - 1) ** 2 + y**2, lambda x, y: (y - 1) ** 2),
     "wgan-gp": (lambda x, y: y - x, lambda x, y: -y),
     "rpgan": (lambda x, y: -math.log(sigmoid(x - y)), lambda x, y: -math.log(sigmoid(y - x))),
+    "arc": (lambda x, y: -math.log(sigmoid(x - y)), lambda x, y: -math.log(sigmoid(y - x))),
 }
 
 
@@ -161,10 +162,10 @@ def test_smoothing_is_one_sided(name, best):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"gan_loss": "wgan"}, "wgan .* 'wgan-gp' or 'rpgan'"),
+        ({"gan_loss": "wgan"}, "wgan .* 'rpgan' or 'arc'"),
         ({"gan_loss": "bce+hinge"}, "bce.hinge"),
         ({"gan_loss": "hinge", "label_smoothing": 0.9}, "--gan_loss bce or lsgan, not of hinge"),
-        ({"gan_loss": "hinge", "centring_weight": 0.1}, "--gan_loss wgan-gp or rpgan, not of hinge"),
+        ({"gan_loss": "hinge", "centring_weight": 0.1}, "--gan_loss wgan-gp or rpgan or arc, not of hinge"),
         ({"gan_loss": "rpgan", "gp_weight": 1.0}, "--gan_loss wgan-gp, not of rpgan"),
         ({"label_smoothing": 0.3}, "label_smoothing 0.3 .* greater than 0.5"),
         ({"label_smoothing": 1.2}, "label_smoothing 1.2 .* less than or equal to 1"),

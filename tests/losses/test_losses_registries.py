@@ -17,6 +17,7 @@ def test_the_registries_list_these_losses():
         "lsgan": adversarial.lsgan,
         "wgan-gp": adversarial.wasserstein,
         "rpgan": adversarial.relativistic,
+        "arc": adversarial.arc,
     }
     assert {name: part.load() for name, part in RECONSTRUCTION.items()} == {
         "rmse": reconstruction.rmse,
@@ -29,13 +30,14 @@ def test_the_registries_list_these_losses():
 
 def test_every_objective_says_whether_it_holds_the_last_bias():
     assert {name: part.facts["final_bias"] for name, part in OBJECTIVES.items()} == {
-        "bce": True, "hinge": True, "lsgan": True, "wgan-gp": False, "rpgan": False
+        "bce": True, "hinge": True, "lsgan": True, "wgan-gp": False, "rpgan": False, "arc": False
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_an_objective_is_built_from_the_options_of_a_run(name):
-    objective = make_config({"gan_loss": name}).chosen("gan_loss").build()
+    more = {"conditions": "alpha", "generator": "patch"} if name == "arc" else {}
+    objective = make_config({"gan_loss": name} | more).chosen("gan_loss").build()
     assert isinstance(objective, adversarial.Objective)
     logits_B = torch.zeros(2)
     assert objective.discriminator(logits_B, logits_B).shape == objective.generator(logits_B, logits_B).shape == (2,)

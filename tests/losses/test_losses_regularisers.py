@@ -44,6 +44,7 @@ def measured(objective: Objective, name: str, critic: nn.Module) -> torch.Tensor
         ("lsgan", {}),
         ("wgan-gp", {"gp": 10.0, "centring": 0.0}),
         ("rpgan", {"centring": 0.0}),
+        ("arc", {"centring": 0.0}),
     ],
 )
 def test_objectives_have_these_terms_with_these_weights_from_the_start(name, weights):
@@ -52,7 +53,7 @@ def test_objectives_have_these_terms_with_these_weights_from_the_start(name, wei
 
 
 def test_every_objective_is_covered():
-    assert list(OBJECTIVES) == ["bce", "hinge", "lsgan", "wgan-gp", "rpgan"]
+    assert list(OBJECTIVES) == ["bce", "hinge", "lsgan", "wgan-gp", "rpgan", "arc"]
 
 
 def test_options_set_the_weights():
@@ -75,7 +76,7 @@ def test_the_wasserstein_penalty_of_a_linear_critic_in_closed_form():
     assert measured(built("wgan-gp"), "gp", linear).tolist() == pytest.approx([(slope - 1) ** 2] * 3)
 
 
-@pytest.mark.parametrize("name", ["wgan-gp", "rpgan"])
+@pytest.mark.parametrize("name", ["wgan-gp", "rpgan", "arc"])
 def test_centring_is_half_the_sum_of_the_squared_logits(name):
     critic = Critic()
     real_B, fake_B = critic(REAL_BDT), critic(FAKE_BDT)

@@ -7,7 +7,9 @@ from config import make_config
 from errors import UserError
 from models import DISCRIMINATORS, ConvDiscriminator, build_discriminator
 
-OF_LATENTS = [name for name, part in DISCRIMINATORS.items() if not part.facts.get("needs_shape")]
+# Those that can be built by themselves; the denoiser has its own tests.
+SPECIAL = ("needs_shape", "of_generator")
+OF_LATENTS = [name for name, part in DISCRIMINATORS.items() if not any(map(part.facts.get, SPECIAL))]
 NAMES = [*OF_LATENTS, "conv+spectrogram"]
 
 
@@ -146,7 +148,7 @@ def test_options_reach_every_member_of_an_ensemble():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"discriminator": "convv"}, "'conv', 'spectrogram' or 'dcgan', or some of them joined by"),
+        ({"discriminator": "convv"}, "'conv', 'spectrogram', 'denoiser' or 'dcgan', or some of them joined by"),
         ({"discriminator": "conv+none"}, "none is not one of them"),
         ({"discriminator": "conv+conv"}, "different names"),
         ({"disc_scales": 2}, "unknown option disc_scales"),

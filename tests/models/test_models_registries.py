@@ -39,7 +39,7 @@ def dropouts(network: torch.nn.Module) -> set[float]:
 
 def test_the_registries_list_these_networks():
     assert list(GENERATORS) == ["cascade", "patch", "spectrum", "dcgan", "super_resolution"]
-    assert list(DISCRIMINATORS) == ["conv", "spectrogram", "dcgan"]
+    assert list(DISCRIMINATORS) == ["conv", "spectrogram", "denoiser", "dcgan"]
     assert list(CLASSIFIERS) == ["none", "conv"]
     assert list(AGENTS) == ["creative", "compositional"]
     assert list(MASKS) == ["none", "temporal", "frequency", "spectral", "energy", "hybrid"]

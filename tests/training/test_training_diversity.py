@@ -96,9 +96,9 @@ def test_loss_and_accuracy_of_the_discriminator_on_held_out_clips(loss):
     x_BDT = torch.randn(4, CHANNELS, 12)
     state = {name: value.clone() for name, value in discriminator.state_dict().items()}
     torch.manual_seed(0)
-    sums = validation.discriminator_sums(x_BDT, -x_BDT, 0.0, {})
+    sums = validation.discriminator_sums(x_BDT, -x_BDT, 0.0, [0, 1, 2, 3], {})
     torch.manual_seed(1)
-    assert torch.equal(sums, validation.discriminator_sums(x_BDT, -x_BDT, 0.0, {}))  # no dropout
+    assert torch.equal(sums, validation.discriminator_sums(x_BDT, -x_BDT, 0.0, [0, 1, 2, 3], {}))  # no dropout
     discriminator.eval()
     real_B, fake_B = discriminator(torch.cat([x_BDT, -x_BDT])).chunk(2)
     discriminator.train()
@@ -112,5 +112,5 @@ def test_loss_and_accuracy_of_the_discriminator_on_held_out_clips(loss):
 def test_the_discriminator_is_in_training_again_even_after_an_error():
     trainer, validation = measuring()
     with pytest.raises(RuntimeError):
-        validation.discriminator_sums(*torch.randn(2, 2, CHANNELS + 1, 12), 0.0, {})
+        validation.discriminator_sums(*torch.randn(2, 2, CHANNELS + 1, 12), 0.0, [0, 1], {})
     assert trainer.discriminator.training
