@@ -36,7 +36,7 @@ def test_every_objective_says_whether_it_holds_the_last_bias():
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_an_objective_is_built_from_the_options_of_a_run(name):
-    more = {"conditions": "alpha", "generator": "patch"} if name == "arc" else {}
+    more = {"conditions": "alpha"} if name == "arc" else {}
     objective = make_config({"gan_loss": name} | more).chosen("gan_loss").build()
     assert isinstance(objective, adversarial.Objective)
     logits_B = torch.zeros(2)

@@ -26,8 +26,11 @@ class Critic(nn.Module):
         return self.out(torch.tanh(self.into(x_BDT)).mean(dim=2)).squeeze(1)
 
 
+NEEDED = {"arc": {"conditions": "alpha"}}
+
+
 def built(name: str, **options) -> Objective:
-    return make_config({"gan_loss": name} | options).chosen("gan_loss").build()
+    return make_config({"gan_loss": name} | NEEDED.get(name, {}) | options).chosen("gan_loss").build()
 
 
 def measured(objective: Objective, name: str, critic: nn.Module) -> torch.Tensor:
