@@ -18,9 +18,10 @@ from monitoring.image_files import encoded
 from monitoring.report import make_report
 from monitoring.report.__main__ import main
 from monitoring.report.charts import Chart, Series, nice_ticks, render_chart, short_number, thin
+from monitoring.report.checks import BAD_NEWS, GOOD, checklist
 from monitoring.report.data import health_segments, load_clips, load_run, spread
 from monitoring.report.overview import phase_bands
-from monitoring.report.words import BAD_NEWS, GOOD, checklist, commands, facts
+from monitoring.report.words import commands, facts
 
 PAIRS = 16
 VOID = {"meta", "img", "br", "link"}
