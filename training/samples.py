@@ -53,5 +53,5 @@ def write_references(run: Run) -> None:
     """Real validation samples, and their reconstruction by the decoder: no generated sample can be better."""
     if run.decoder is None or not run.ranks.is_main or not run.config.logging.sample_every:
         return
-    home = run.folder / "samples"
-    run.progress.guard(lambda: run.decoder.write_references(run.log, run.held_out, shown(run), home))
+    home, count = run.folder / "samples", min(shown(run), len(run.held_out))
+    run.progress.guard(lambda: run.decoder.write_references(run.log, run.held_out, count, home))

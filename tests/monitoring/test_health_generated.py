@@ -66,7 +66,7 @@ def test_equilibrium_needs_both_places():
 
 
 def test_before_the_ceiling_the_current_level_counts():
-    """From pure noise the generator cannot make anything yet; the accuracy at the current level is read all the same."""
+    """From pure noise the generator cannot make anything yet; the accuracy at the current level is read."""
     early = generated(1.0, 0.01, 0.99, 0.01, phase="transition", val__d_accuracy=0.7, val__d_loss=0.6)
     steps = window(phase="transition")
     assert names([*steps, early]) == ["balanced"]
