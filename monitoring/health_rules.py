@@ -98,8 +98,8 @@ def _oscillation(past: Past) -> Verdict | None:
 def _discriminator_wins(past: Past) -> Verdict | None:
     t = past.thresholds
     for figures in past.places:
-        share = figures.share_of_guess
-        if share is not None and share < t.d_loss and figures.accuracy >= t.d_accuracy:
+        share, bar = figures.share_of_guess, t.d_loss_pairs if figures.pairs else t.d_loss
+        if share is not None and share < bar and figures.accuracy >= t.d_accuracy:
             return Verdict("discriminator too strong", past.evidence())
     gap = past.series("d/gap")
     if past.trained.share_of_guess is not None or past.trained.accuracy < t.d_accuracy or not gap:
@@ -165,8 +165,12 @@ def _undecided(figures: Figures, past: Past) -> bool:
 
 
 def _flat(past: Past) -> bool:
-    """Whether the discriminator's loss is constant; a critic's gap is in units of the latents' error, of order one."""
-    return pstdev(past.series("loss/d")) <= past.thresholds.tolerance * (past.objective.baseline or 1.0)
+    """Whether the discriminator's loss is constant: the halves of the window agree, and single losses are near the
+    mean. A critic's gap is in units of the latents' error, of order one."""
+    losses, unit = past.series("loss/d"), past.objective.baseline or 1.0
+    half = len(losses) // 2
+    drift, bar = abs(fmean(losses[half:]) - fmean(losses[:half])), past.thresholds.tolerance * unit
+    return drift <= bar and pstdev(losses) <= 2 * bar
 
 
 def _balanced(past: Past) -> Verdict:

@@ -21,7 +21,8 @@ class HealthThresholds(Options):
 
     window: int = opt(20, "number of logged steps that a verdict is based on", ge=4)
     d_accuracy: float = opt(0.95, "discriminator too strong: accuracy of at least this", gt=0.5, le=1)
-    d_loss: float = opt(0.25, "... and its loss below this share of a random guess's loss", gt=0, le=1)
+    d_loss: float = opt(0.43, "... and its loss below this share of a random guess's loss (bce: 0.3)", gt=0, le=1)
+    d_loss_pairs: float = opt(0.25, "... the same for objectives that compare pairs, which settle lower", gt=0, le=1)
     g_accuracy: float = opt(0.35, "generator too strong: discriminator accuracy below this", ge=0, lt=0.5)
     g_loss: float = opt(1.3, "... or wrong more often than not, with a loss over this share of a random guess's", gt=1)
     weak: float = opt(0.6, "discriminator weak: accuracy below this during the transition", ge=0, le=1)

@@ -97,7 +97,7 @@ def _validation(run: RunData) -> list[Finding]:
     best, since = last["val/best"], last["val/since_best"]
     if not isinstance(best, int | float):
         return [Finding(BAD_NEWS, "The validation loss is not finite.")]
-    text = f"Best validation loss of the {phase} phase: {best:.4f}"
+    text = f"Best validation loss of the {run.words.phase(phase)} phase: {best:.4f}"
     text += ", at the last validation." if since == 0 else f", {since:.0f} validations ago."
     return [Finding(GOOD if since <= 3 else WARN, text)]
 

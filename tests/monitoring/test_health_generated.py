@@ -1,6 +1,8 @@
 """Verdicts by what is generated, bands and trends of the losses, the transition's figures, advice with values."""
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 from test_health import WINDOW, checked, config, diagnose, doctor_of, logged, names, noisy, window
@@ -44,6 +46,23 @@ def test_a_settled_dcgan_is_in_equilibrium_and_a_losing_one_is_not():
     assert names(LEARNED + window(**between)) == ["balanced"]
     worse = SETTLED | {"loss__d": noisy(0.95, 0.013), "d__accuracy": 0.45}
     assert names(LEARNED + window(**worse)) == ["generator too strong"]
+
+
+def test_traces_of_real_dcgan_runs():
+    """The last 60 logged lines of 50 epochs on digits, the first 20 not counted: the recipe, and the same without
+    spectral norm and instance noise, whose discriminator wins."""
+    traces = json.loads(Path(__file__).with_name("dcgan_traces.json").read_text())
+    options = {"beta1": 0.5, "lr": 2e-4, "disc_lr": 2e-4, "gan_weight": 1.0}
+    found = {}
+    for name, lines in traces.items():
+        doctor = doctor_of(config(**options))
+        for line in LEARNED:
+            doctor.see(line)
+        found[name] = [[verdict.name for verdict in doctor.see(line)] for line in lines][WINDOW:]
+    assert found["settled"].count(["equilibrium"]) >= 0.9 * len(found["settled"])
+    assert ["equilibrium"] not in found["losing"]
+    assert found["losing"].count(["discriminator too strong"]) >= 0.9 * len(found["losing"])
+    assert ["discriminator too strong"] not in found["settled"]
 
 
 @pytest.mark.parametrize("loss", ["bce", "rpgan"])
