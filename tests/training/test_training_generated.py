@@ -80,7 +80,7 @@ def test_labels_that_can_be_asked_for():
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    options = {"checkpoint_dir": str(folder), "epochs": 1, "sample_every": 0, "discriminator": "multiscale"}
+    options = {"checkpoint_dir": str(folder), "epochs": 1, "sample_every": 0, "discriminator": "conv+spectrogram"}
     options |= {"num_threads": 1, "save_every_minutes": 0.0, "disc_spectral_norm": True}
     with pytest.MonkeyPatch.context() as patch:
         train_on(WholePairs(8, FRAMES, 4, random=True), patch, tiny_config(**options))
