@@ -13,6 +13,15 @@ from runtime.files import write_text
 CHARTS = (
     ("Losses of both networks", (("loss/d", "D"), ("loss/g_adv", "G")), {}),
     ("Probability of being real, by D", (), {"low": 0.0, "high": 1.0}),
+    (
+        "Accuracy of D",
+        (
+            ("d/accuracy", "training steps"),
+            ("val/d_accuracy", "held-out, current alpha"),
+            ("generated/d_accuracy", "held-out, generated in all steps"),
+        ),
+        {"low": 0.0, "high": 1.0, "rules": [(0.5, "chance"), (0.85, "usual in the transition")]},
+    ),
     ("Validation loss", (("val/current", "current alpha"), ("val/clean", "clean"), ("val/ceiling", "ceiling")), {}),
     (
         "Diversity of what is generated",
@@ -50,7 +59,10 @@ CHARTS = (
 )
 
 # Often equal to another metric: dashed, so that both are visible.
-OVERLAPPING = ("lr/d", "weight/recon", "weight/gan_fade", "val/clean", "val/ceiling", "generated/d_real_prob")
+OVERLAPPING = (
+    "lr/d", "weight/recon", "weight/gan_fade", "val/clean", "val/ceiling", "generated/d_real_prob",
+    "generated/d_accuracy",
+)  # fmt: skip
 
 
 def charts(runs: Sequence[RunData]) -> list[Chart]:

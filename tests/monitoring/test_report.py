@@ -120,7 +120,14 @@ def test_all_parts_are_there(report):
     page, _ = report
     parts = ["What was trained", "Checks", "Metrics", "Health", "Samples", "Commands"]
     assert [name for name in page.sections if name in parts] == parts
-    titles = ("Curriculum", "Losses of both networks", "Probability of being real", "Learning rates", "Weights")
+    titles = (
+        "Curriculum",
+        "Losses of both networks",
+        "Probability of being real",
+        "Accuracy of D",
+        "Learning rates",
+        "Weights",
+    )
     for title in (*titles, "Gradient norms", "Diversity"):
         assert title in page.sections["Metrics"]
     for label in ("random guess", "undecided", "music", "transition", "noise"):
@@ -161,7 +168,7 @@ def test_several_runs_are_laid_over_each_other(run_folder, tmp_path):
     page, _ = page_of(run_folder, other, output=tmp_path / "both.html")
     figures = page.sections["Metrics"]
     assert "first run: D\n" in figures and "second: D\n" in figures and "pairs ranked correctly" in figures
-    assert figures.count("epochs") == 9  # one chart each, not one for each run
+    assert figures.count("epochs") == 10  # one chart each, not one for each run
     assert page.sections["Samples"].count("epoch 6") == 2 and "epoch 5" not in page.sections["Samples"]
     apart = page.sections["Differences"].split("\n\n")[0].splitlines()[1:]
     results = ["best validation", "diversity", "nearest training clip", "discriminator loss", "health at the end"]
