@@ -35,6 +35,7 @@ BUILT_IN: dict[str, Any] = {
 }
 # With another value of these, weights or generator inputs differ from what this version's networks expect.
 ESSENTIAL = ("attention_window", "conv_kernel", "noise_mix", "residual")
+RENAMED = {"grid": "sample_num"}
 HEALTH = "health_"  # health_window is health.window now, on_collapse is health.on_collapse
 
 
@@ -55,7 +56,7 @@ def current_options(
         if name.startswith(HEALTH) or name == "on_collapse":
             health[name.removeprefix(HEALTH)] = value
         elif name not in BUILT_IN:
-            values[name] = value
+            values[RENAMED.get(name, name)] = value
         elif value != BUILT_IN[name] and not (name == "disc_optimizer" and value == saved.get("optimizer")):
             essential = name in ESSENTIAL and _has_effect(name, saved) or (for_training and name == "disc_optimizer")
             if source is not None and essential:

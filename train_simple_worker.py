@@ -186,8 +186,8 @@ def status(run: Run, plan: StepPlan, metrics: Metrics, clock: Stopwatch) -> None
     }
     examine(run, header, scalars)
     run.log.metrics(run.counters.step, header, scalars, clock.read())
-    epochs = run.config.training.epochs
-    run.progress.update(run.counters.samples_seen, plan.epoch, epochs, plan.phase, plan.alpha, scalars)
+    seen, step = run.counters.samples_seen, (run.counters.step, run.steps)
+    run.progress.update(seen, step, (plan.epoch, run.config.training.epochs), plan.phase, plan.alpha, scalars)
     report_problems(run)
 
 
@@ -239,6 +239,7 @@ def validate(run: Run, epoch: int) -> dict[str, float] | None:
         config.sampling.passes,
         config.training.batch_size,
         run.kind,
+        run.schedules.instance_noise(run.counters.samples_seen),
     )
     return validation(
         run.schedules.levels(epoch),
@@ -254,7 +255,7 @@ def log_validation(run: Run, epoch: int, alpha: float, losses: dict[str, float])
     header = {"epoch": epoch, "samples_seen": c.samples_seen, "alpha": alpha, "phase": c.phase}
     scalars = losses | {"val/best": c.best, "val/since_best": float(c.since_best)}
     run.progress.say(
-        f"epoch {epoch} {c.phase} alpha {alpha:.2f}: validation "
+        f"epoch {epoch} {run.doctor.words.phase(c.phase)} alpha {alpha:.2f}: validation "
         + ", ".join(f"{name.removeprefix('val/')} {loss:.4f}" for name, loss in losses.items())
     )
     examine(run, header, scalars)

@@ -17,6 +17,7 @@ from data.pairs import Pairs
 from kinds.options import DataOptions
 from losses.options import RegressionOptions
 from monitoring.log import RunLog
+from monitoring.sample_words import CLIPS, SampleWords
 from registry import Chosen
 from synthesis.space import Space
 
@@ -32,13 +33,13 @@ class Decoder(Protocol):
         ...
 
     def write(self, log: RunLog, name: str, samples_BDT: Tensor, step: int, stem: Path) -> None:
-        """Samples (denormalised) as files `<stem>_<k>.*`, one of them a picture `.png`, and into TensorBoard under
-        `<name>/<k>`. Raises OSError where the files cannot be written."""
+        """Samples (denormalised) as files `<stem>_*`, pictures `.png` among them, one of which shows all, and into
+        TensorBoard under `<name>/*`. Raises OSError where the files cannot be written."""
         ...
 
     def write_references(self, log: RunLog, pairs: Pairs, count: int, home: Path) -> None:
-        """The first `count` real targets as `home/real_<k>.*`, and as the decoder plays them back as
-        `home/round_trip_<k>.*`: no generated sample can be better."""
+        """The first `count` real targets as `home/real_*`, and as the decoder plays them back as `home/round_trip_*`:
+        no generated sample can be better."""
         ...
 
 
@@ -56,6 +57,8 @@ class Kind(Protocol):
     normalised samples to what the generator starts from and to what it should make, `source_channels` and
     `made_channels`, the channels of both; and `own_reals = True` if the discriminator should compare what is made with
     the very sample that it was made from, instead of another one.
+
+    A kind says by `words` what its samples are called (`monitoring.sample_words`); without it they are clips of music.
 
     A kind whose features can be constant over its samples has `least_std`, the deviation below which they do not count
     fully. A kind may have measures of its own for validation: `measured`, their names, and
@@ -84,3 +87,8 @@ class Kind(Protocol):
 def build_kind(choices: Mapping[str, Chosen]) -> Kind:
     """The kind that `--kind` selects, built from its own options and the parts that these select."""
     return choices["kind"].build(choices)
+
+
+def words_of(kind: Kind) -> SampleWords:
+    """What the kind calls its samples."""
+    return getattr(kind, "words", CLIPS)

@@ -5,15 +5,20 @@ line gives one verdict on the state of the networks, and any number of findings 
 """
 
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from typing import Any
 
 from curriculum.options import RateOptions, WeightOptions
 from losses.adversarial import Objective
+from monitoring.advice import advise
 from monitoring.health_rules import FINDINGS, STATE
 from monitoring.options import HealthThresholds
+from monitoring.sample_words import CLIPS, SampleWords
 from monitoring.verdicts import Line, Past, Verdict
 
-ABOVE_CHANCE = 0.65
+ABOVE_CHANCE = 0.6
 SETTLED_LINES = 3
 
 
@@ -23,6 +28,8 @@ class Doctor:
 
     Args:
         adversarial: whether this run trains a discriminator.
+        options: the run's, by name, for advice with values.
+        words: what its kind of data calls its samples.
 
     Attributes:
         verdicts: after the last line; the state comes first.
@@ -33,12 +40,15 @@ class Doctor:
     adversarial: bool = True
     weights: WeightOptions = field(default_factory=WeightOptions)
     rates: RateOptions = field(default_factory=RateOptions)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    words: SampleWords = CLIPS
     verdicts: list[Verdict] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._steps: deque[Line] = deque(maxlen=self.thresholds.window)
         self._checks: deque[Line] = deque(maxlen=2)  # lines with validation metrics
         self._began: Line | None = None  # the last validation without noise, or the first one
+        self._clean: float | None = None  # the last loss without noise of the phase without noise
         self._learned = False
         self._stood = 0  # for how many lines the state has not changed
         self._reported, self._found = "", set()
@@ -54,9 +64,10 @@ class Doctor:
             self._take_check(line)
         past = self._past()
         state = next(verdict for rule in STATE if (verdict := rule(past)) is not None)
-        self._learned |= state.name not in ("pre-training", "warming up") and past.accuracy > ABOVE_CHANCE
+        self._learned |= state.name not in ("pre-training", "warming up") and past.trained.accuracy > ABOVE_CHANCE
         self._stood = self._stood + 1 if self.verdicts and self.verdicts[0].name == state.name else 1
-        self.verdicts = [state, *(finding for find in FINDINGS if (finding := find(past)) is not None)]
+        found = [state, *(finding for find in FINDINGS if (finding := find(past)) is not None)]
+        self.verdicts = [replace(one, advice=advise(one.name, self.options, self.words)) for one in found]
         return self.verdicts
 
     def _take_check(self, line: Line) -> None:
@@ -65,6 +76,8 @@ class Doctor:
         self._checks.append(line)
         if self._began is None or line["alpha"] == 0:
             self._began = line
+        if line["alpha"] == 0 and isfinite(clean := float(line.get("val/clean", "nan"))):
+            self._clean = clean
 
     def news(self) -> list[Verdict]:
         """Verdicts that have not been reported yet: a state only after a few lines (a run between two states would
@@ -91,4 +104,6 @@ class Doctor:
             list(self._checks),
             self._began,
             self._learned,
+            self._clean,
+            self.words,
         )

@@ -5,10 +5,11 @@ problem of the generated samples. Thresholds are those of `--health`.
 """
 
 from collections.abc import Callable
-from math import isfinite
+from math import isfinite, log, nan
 from statistics import fmean, median, pstdev
 
-from monitoring.verdicts import Past, Verdict
+from monitoring.loss_table import band_of
+from monitoring.verdicts import Figures, Past, Verdict
 
 
 def _not_finite(past: Past) -> Verdict | None:
@@ -96,29 +97,43 @@ def _oscillation(past: Past) -> Verdict | None:
 
 def _discriminator_wins(past: Past) -> Verdict | None:
     t = past.thresholds
-    if past.accuracy < t.d_accuracy:
-        return None
-    if past.share_of_guess is not None:
-        return Verdict("discriminator too strong", past.evidence()) if past.share_of_guess < t.d_loss else None
+    for figures in past.places:
+        share, bar = figures.share_of_guess, t.d_loss_pairs if figures.pairs else t.d_loss
+        if share is not None and share < bar and figures.accuracy >= t.d_accuracy:
+            return Verdict("discriminator too strong", past.evidence())
     gap = past.series("d/gap")
+    if past.trained.share_of_guess is not None or past.trained.accuracy < t.d_accuracy or not gap:
+        return None
     half = len(gap) // 2
     early, late = fmean(gap[:half]), fmean(gap[half:])
     if late > early * 1.5 > 0:
-        return Verdict("discriminator too strong", f"{past.evidence()}, up from {early:.3g} within the window")
+        return Verdict("discriminator too strong", f"{past.evidence()}, gap up from {early:.3g} within the window")
     return None
 
 
 def _generator_wins(past: Past) -> Verdict | None:
-    return Verdict("generator too strong", past.evidence()) if past.accuracy < past.thresholds.g_accuracy else None
+    """Fooled in training, or where it counts: on what is generated. If it is right in training alone, it knows its
+    training samples, or samples of one pass, and not what real ones have in common."""
+    trained, generated = past.trained, past.generated
+    if _loses(trained, past):
+        return Verdict("generator too strong", past.evidence())
+    if generated is not None and _loses(generated, past):
+        name = "discriminator overfitting" if trained.accuracy > 0.5 else "generator too strong"
+        return Verdict(name, past.evidence())
+    return None
+
+
+def _loses(figures: Figures, past: Past) -> bool:
+    share = figures.share_of_guess
+    worse = share is not None and share > past.thresholds.g_loss and figures.accuracy < 0.5
+    return figures.accuracy < past.thresholds.g_accuracy or worse
 
 
 def _at_chance(past: Past) -> Verdict | None:
     """Undecided and flat: either equilibrium, or the discriminator does not learn. The latter if it was never above
     chance, its gradient has vanished, or fakes clearly differ from reals in spread."""
     t = past.thresholds
-    chance = abs(past.accuracy - 0.5) <= 2 * t.tolerance  # a count of few samples, where probabilities are means
-    close = all(abs(p - past.objective.undecided) <= t.tolerance for p in past.probabilities)
-    if not chance or not (close or past.objective.compares_pairs) or not _flat(past):
+    if not all(_undecided(figures, past) for figures in past.places) or not _flat(past):
         return None
     spread = past.mean("latents/fake_std") / max(past.mean("latents/real_std"), 1e-12)
     if not past.learned:
@@ -132,9 +147,30 @@ def _at_chance(past: Past) -> Verdict | None:
     return Verdict("discriminator not learning", f"{past.evidence()}, {why}")
 
 
+def _undecided(figures: Figures, past: Past) -> bool:
+    """Probabilities near 0.5, and a loss near that of a random guess.
+
+    The accuracy that goes with such a loss follows: for a calibrated discriminator of probability p the loss is below
+    log 2 by about 2 (p - 0.5)^2, and the accuracy is the mean of 0.5 + |p - 0.5|. So a loss of 0.9 of a random guess
+    allows 0.69, not 0.5. Without a random guess's loss (critics), accuracy itself must be near 0.5.
+    """
+    t, share = past.thresholds, figures.share_of_guess
+    if share is None:
+        return abs(figures.accuracy - 0.5) <= 2 * t.tolerance
+    if abs(share - 1) > t.chance_loss or abs(figures.accuracy - 0.5) > (0.5 * log(2) * t.chance_loss) ** 0.5:
+        return False
+    if figures.pairs or figures.probabilities is None:
+        return True
+    return all(abs(p - past.objective.undecided) <= t.tolerance for p in figures.probabilities)
+
+
 def _flat(past: Past) -> bool:
-    """Whether the discriminator's loss is constant; a critic's gap is in units of the latents' error, of order one."""
-    return pstdev(past.series("loss/d")) <= past.thresholds.tolerance * (past.objective.baseline or 1.0)
+    """Whether the discriminator's loss is constant: the halves of the window agree, and single losses are near the
+    mean. A critic's gap is in units of the latents' error, of order one."""
+    losses, unit = past.series("loss/d"), past.objective.baseline or 1.0
+    half = len(losses) // 2
+    drift, bar = abs(fmean(losses[half:]) - fmean(losses[:half])), past.thresholds.tolerance * unit
+    return drift <= bar and pstdev(losses) <= 2 * bar
 
 
 def _balanced(past: Past) -> Verdict:
@@ -162,7 +198,8 @@ def _mode_collapse(past: Past) -> Verdict | None:
     ratios = [line["diversity/ratio"] for line in past.checks if "diversity/ratio" in line]
     joined = past.adversarial and past.with_discriminator
     if joined and len(ratios) == 2 and max(ratios) < past.thresholds.diversity:
-        return Verdict("mode collapse", f"diversity of generated clips {ratios[-1]:.2f} of that of real ones")
+        text = f"diversity of generated {past.words.many} {ratios[-1]:.2f} of that of real ones"
+        return Verdict("mode collapse", text + _loss_band(past))
     classes = [line["diversity/classes"] for line in past.checks if "diversity/classes" in line]
     if joined and len(classes) == 2 and max(classes) < past.thresholds.classes:
         return Verdict("mode collapse", f"number of generated classes {classes[-1]:.2f} of that of real ones")
@@ -180,13 +217,23 @@ def _to_the_mean(past: Past) -> Verdict | None:
     return None
 
 
+def _loss_band(past: Past) -> str:
+    """The band of L_D, for the evidence of a collapse; empty without a random guess's loss or a discriminator."""
+    share = past.trained.share_of_guess
+    if share is None or not isfinite(share):
+        return ""
+    return f", L_D {share:.2f} of a random guess ({band_of(share, 1.0).name})"
+
+
 def _memorisation(past: Past) -> Verdict | None:
-    """Clips that differ from each other, but are too close to training clips. Generators that have just begun, or make
-    one clip only, are excluded: they may be close to some clip by chance if held-out music is unlike training music."""
-    t, check = past.thresholds, past.checks[-1] if past.checks else {}
+    """Samples that differ from each other, but are too close to training samples. Generators that have just begun, or
+    make one sample only, are excluded: they may be close to some sample by chance if held-out data are unlike training
+    data."""
+    t, check, words = past.thresholds, past.checks[-1] if past.checks else {}, past.words
     nearest, varied = check.get("diversity/nearest_train"), check.get("diversity/ratio", 1.0) >= t.diversity
     if len(past.steps) >= t.window and varied and nearest is not None and nearest < t.nearest:
-        return Verdict("memorisation", f"nearest training clip at {nearest:.2f} of held-out music's distance")
+        text = f"nearest training {words.one} at {nearest:.2f} of held-out {words.of_data} distance"
+        return Verdict("memorisation", text)
     return None
 
 
@@ -200,4 +247,28 @@ def _too_fast(past: Past) -> Verdict | None:
     return None
 
 
-FINDINGS: tuple[Callable[[Past], Verdict | None], ...] = (_mode_collapse, _to_the_mean, _memorisation, _too_fast)
+def _forgotten(past: Past) -> Verdict | None:
+    """While noise rises, the loss on samples without noise stays within 10 to 20 % of that of the phase without."""
+    if not past.checks or past.checks[-1]["phase"] != "transition" or not past.clean:
+        return None
+    rise = float(past.checks[-1].get("val/clean", nan)) / past.clean - 1
+    if rise > past.thresholds.clean_rise:
+        text = f"validation loss without noise {100 * rise:.0f} % above that of the {past.words.data} phase"
+        return Verdict("music forgotten", f"{text}; 10 to {100 * past.thresholds.clean_rise:.0f} % is usual")
+    return None
+
+
+def _weak(past: Past) -> Verdict | None:
+    """In the transition a discriminator that is of use is right in about 85 % of the cases."""
+    t, accuracy = past.thresholds, past.trained.accuracy
+    if past.phase != "transition" or len(past.with_discriminator) < t.window or _warming_up(past) is not None:
+        return None
+    if t.g_accuracy <= accuracy < t.weak:
+        text = f"accuracy {accuracy:.2f} in the transition; about 0.85 is usual, under {t.weak:.2f} is a warning"
+        return Verdict("discriminator weak", text)
+    return None
+
+
+FINDINGS: tuple[Callable[[Past], Verdict | None], ...] = (
+    _mode_collapse, _to_the_mean, _memorisation, _too_fast, _forgotten, _weak
+)  # fmt: skip

@@ -9,18 +9,22 @@ from pathlib import Path
 from typing import TextIO
 
 from errors import printable
+from monitoring.sample_words import CLIPS, SampleWords
 
 
 class ProgressLine:
-    """Shows epoch, phase, alpha, losses, speed and time left. Silent if `active` is false.
+    """Shows epoch, step, phase, alpha, losses, speed and time left. Silent if `active` is false.
 
     Args:
         total_samples: the run's length.
         every_seconds: pause between plain lines if the output is not a terminal.
+        words: what samples are called.
     """
 
-    def __init__(self, total_samples: int, active: bool = True, every_seconds: float = 10.0) -> None:
-        self._total, self._every, self._active = total_samples, every_seconds, active
+    def __init__(
+        self, total_samples: int, active: bool = True, every_seconds: float = 10.0, words: SampleWords = CLIPS
+    ) -> None:
+        self._total, self._every, self._active, self._words = total_samples, every_seconds, active, words
         self._first: tuple[float, int] | None = None
         self._last_line = -every_seconds
         self._log: TextIO | None = None
@@ -45,8 +49,15 @@ class ProgressLine:
                 self._log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {text}\n")
 
     def update(
-        self, samples_seen: int, epoch: int, epochs: int, phase: str, alpha: float, scalars: dict[str, float]
+        self,
+        samples_seen: int,
+        step: tuple[int, int],
+        epoch: tuple[int, int],
+        phase: str,
+        alpha: float,
+        scalars: dict[str, float],
     ) -> None:
+        """step, epoch: this one and how many there are."""
         if not self._active:
             return
         now = time.monotonic()
@@ -56,7 +67,9 @@ class ProgressLine:
         left = timedelta(seconds=round(max(0, self._total - samples_seen) / speed)) if speed else "?"
         short = {"loss/g_total": "G", "loss/d": "D", "d/real_prob": "D(x)", "d/fake_prob": "D(G)"}
         losses = "  ".join(f"{short[name]} {scalars[name]:.3f}" for name in short if name in scalars)
-        text = f"epoch {epoch}/{epochs}  {phase}  alpha {alpha:.2f}  {losses}  {speed:.1f} samples/s  {left} left"
+        where = "epoch {}/{}  step {}/{}".format(*epoch, *step)
+        pace = f"{speed:.1f} {self._words.many}/s  {left} left"
+        text = f"{where}  {self._words.phase(phase)}  alpha {alpha:.2f}  {losses}  {pace}"
         is_due = now - self._last_line >= self._every
         if self._bar is not None:
             self._bar.update(self._task, completed=samples_seen, description=text)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from config import RunConfig
 from data.pairs import Pairs
 from data.stream import SampleStream
 from errors import UserError
-from kinds.base import Decoder, Kind, build_kind
+from kinds.base import Decoder, Kind, build_kind, words_of
 from losses.options import OBJECTIVES
 from models.conditions import takes_conditions
 from models.ema import WeightAverage
@@ -80,7 +81,7 @@ def build(config: RunConfig, ranks: Ranks, stop: StopRequest) -> Run:
         schedules=Schedules(config, len(stream), per_step),
         counters=Counters(),
         log=RunLog(None),
-        progress=ProgressLine(config.training.epochs * len(stream), active=ranks.is_main),
+        progress=ProgressLine(config.training.epochs * len(stream), active=ranks.is_main, words=words_of(kind)),
         stop=stop,
         decoder=decoder,
         lock=lock,
@@ -306,6 +307,7 @@ def write_about(run: Run) -> None:
         "val_pairs": len(run.held_out),
         "length": run.space.length,
         "unit": run.kind.unit,
+        "words": asdict(words_of(run.kind)),
         "identity": run.kind.identity,
         "generator_parameters": sum(p.numel() for p in run.trainer.generator.parameters()),
         "discriminator_parameters": sum(p.numel() for p in run.trainer.discriminator.parameters()),

@@ -10,7 +10,7 @@ from config import RunConfig
 from data.pairs import Pairs
 from data.stream import SampleStream
 from errors import UserError
-from kinds.base import Decoder, Kind
+from kinds.base import Decoder, Kind, words_of
 from models.ema import WeightAverage
 from monitoring.health import Doctor
 from monitoring.log import RunLog
@@ -70,7 +70,15 @@ class Run:
     def new_doctor(self) -> Doctor:
         """Health checks without any history."""
         c = self.config
-        return Doctor(c.health.health, self.trainer.objective, c.adversarial.gan_weight > 0, c.weights, c.rates)
+        return Doctor(
+            c.health.health,
+            self.trainer.objective,
+            c.adversarial.gan_weight > 0,
+            c.weights,
+            c.rates,
+            c.flat(),
+            words_of(self.kind),
+        )
 
     def say_from_any_rank(self, sentence: str) -> None:
         """Prints a line about this rank; `progress` is silent on others than the first."""
@@ -91,6 +99,12 @@ class Run:
     @property
     def epoch_ended(self) -> bool:
         return self.counters.samples_seen // len(self.stream) > self.counters.finished_epochs
+
+    @property
+    def steps(self) -> int:
+        """How many steps the run will have had at its end."""
+        left = max(0, self.schedules.total_samples - self.counters.samples_seen)
+        return self.counters.step + -(-left // self.schedules.global_batch)
 
     @property
     def complete(self) -> bool:

@@ -7,14 +7,13 @@ from models.conditions import conditions_for
 from runtime.seeding import Purpose, mix_seed
 from synthesis.draws import plain
 from synthesis.sampler import sample
+from training.label_samples import write_by_label
 from training.run import Run
-
-COUNT = 2
 
 
 def shown(run: Run) -> int:
     """How many samples are written."""
-    return getattr(run.decoder, "count", COUNT)
+    return run.config.logging.sample_num
 
 
 @torch.no_grad()
@@ -32,6 +31,8 @@ def write_samples(run: Run, epoch: int) -> None:
     made_BDT = sample(make, *sources, steps=run.config.sampling.passes, within=space.within)
     samples_BDT, stem = space.denormalise(made_BDT), run.folder / "samples" / f"epoch_{epoch:04d}"
     run.progress.guard(lambda: run.decoder.write(run.log, "generated", samples_BDT, run.counters.step, stem))
+    if not trainer.observe:
+        run.progress.guard(lambda: write_by_label(run, epoch))
 
 
 def _from_noise(run: Run) -> tuple[Tensor, Tensor]:
@@ -52,5 +53,5 @@ def write_references(run: Run) -> None:
     """Real validation samples, and their reconstruction by the decoder: no generated sample can be better."""
     if run.decoder is None or not run.ranks.is_main or not run.config.logging.sample_every:
         return
-    home = run.folder / "samples"
-    run.progress.guard(lambda: run.decoder.write_references(run.log, run.held_out, shown(run), home))
+    home, count = run.folder / "samples", min(shown(run), len(run.held_out))
+    run.progress.guard(lambda: run.decoder.write_references(run.log, run.held_out, count, home))

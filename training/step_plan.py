@@ -113,7 +113,7 @@ class Schedules:
             gan_weight=gan_weight * ramp,
             lr_g=self._learning_rate("g", samples_seen),
             lr_d=self._learning_rate("d", samples_seen),
-            instance_noise=instance_noise(samples_seen / self._pairs, w.instance_noise_std, w.instance_noise_decay),
+            instance_noise=self.instance_noise(samples_seen),
             pretraining=pretraining,
             train_g=pretraining or (step + 1) % c.n_critic == 0,
             train_d=not pretraining and gan_weight > 0 and (step + 1) % c.disc_update_freq == 0,
@@ -122,6 +122,11 @@ class Schedules:
             decode=self._decode_every > 0 and generator_step % self._decode_every == 0,
             discriminator_joins=not pretraining and samples_seen - self.global_batch < pretrain,
         )
+
+    def instance_noise(self, samples_seen: int) -> float:
+        """Standard deviation of the noise on the discriminator's inputs."""
+        w = self._config.weights
+        return instance_noise(samples_seen / self._pairs, w.instance_noise_std, w.instance_noise_decay)
 
     def end_of_epoch(self, epoch: int, alpha: float, metrics: dict[str, float] | None) -> None:
         """Records the metrics of the validation after `epoch`, measured at `alpha`; None if there was none."""

@@ -15,7 +15,10 @@ from runtime.seeding import Purpose, mix_seed, uniform
 from synthesis.sampler import sample
 from training.classification import ClassCounts
 from training.diversity import DiversityGauge
+from training.step_metrics import discriminator_metrics
 from training.trainer import Trainer
+
+FIGURES = ("d_loss", "d_accuracy", "d_real_prob", "d_fake_prob", "d_gap")  # of the discriminator
 
 
 @dataclass
@@ -29,6 +32,7 @@ class Validation:
         steps: sampling steps of generation.
         batch_size: per rank.
         kind: for the measures of its own that it may have.
+        instance_noise: standard deviation of the noise on the discriminator's inputs, as in training now.
     """
 
     trainer: Trainer
@@ -40,6 +44,7 @@ class Validation:
     steps: int = 1
     batch_size: int = 8
     kind: Kind | None = None
+    instance_noise: float = 0.0
 
     def __post_init__(self) -> None:
         self._seed = mix_seed(self.trainer.seed, Purpose.VALIDATION)
@@ -60,8 +65,9 @@ class Validation:
     ) -> dict[str, float] | None:
         """Weighted regression loss to clean input and target at each named alpha, the mean over all validation pairs;
         for the alpha named "current" `easy_share` of the pairs get a lower alpha, as in training, so that all noise
-        levels are measured. Also the discriminator's accuracy, and the diversity of samples generated from the current
-        alpha with all sampling steps.
+        levels are measured. Also the discriminator's figures, and the diversity of samples generated from the current
+        alpha with all sampling steps. What is generated from the ceiling of alpha, as in generation from noise, has
+        figures of its own.
 
         The noise of a pair is the same at every validation, so that losses can be compared between epochs. Samples are
         cut from the middle. `go_on` is called before every batch, on all ranks together. Pairs that cannot be read are
@@ -71,12 +77,13 @@ class Validation:
             None if `go_on` returned False, else
             {"val/<name>": loss} for each alpha (if generated samples have no targets, the distance of
             `DiversityGauge.distance` instead), the kind's own measures, "val/d_loss", "val/d_accuracy" (of pairs, where
-            the objective compares pairs) unless `with_discriminator` is False, and the metrics of `DiversityGauge`
-            where there are enough samples.
+            the objective compares pairs) and "generated/<name>" for each of `FIGURES` unless `with_discriminator` is
+            False, and the metrics of `DiversityGauge` where there are enough samples.
         """
         ranks, count = self.trainer.ranks, len(self.pairs)
         mine = list(range(ranks.rank, count, ranks.world))
-        sums = torch.zeros(len(alphas) + 3, dtype=torch.float64)
+        sums, seen = torch.zeros(len(alphas) + 1, dtype=torch.float64), torch.zeros(2, len(FIGURES)).double()
+        ceiling = alphas.get("ceiling", alphas["current"])
         measured = getattr(self.kind, "measured", ())
         measures = torch.zeros(len(measured), dtype=torch.float64)
         classes = self.class_counts()
@@ -98,7 +105,11 @@ class Validation:
             if classes is not None:
                 classes.add(clean[1], made_BDT, labels)
             if with_discriminator:
-                sums[-3:-1] += self.discriminator_sums(clean[1], made_BDT, alphas["current"], chosen, labels)
+                seen[0] += self.discriminator_sums(clean[1], made_BDT, alphas["current"], chosen, labels)
+                last_BDT = made_BDT
+                if ceiling != alphas["current"]:
+                    last_BDT = self.generated(starts, ceiling, chosen, labels)
+                seen[1] += self.discriminator_sums(clean[1], last_BDT, ceiling, chosen, labels, self.instance_noise)
             for i, row_F in zip(chosen, self.gauge.features(made_BDT).double().cpu(), strict=True):
                 if i < self.gauge.compared:
                     statistics_NF[i] = torch.cat([row_F, torch.ones_like(row_F[:1])])
@@ -111,7 +122,9 @@ class Validation:
         if classes is not None:
             metrics |= classes.metrics(ranks)
         if with_discriminator:
-            metrics |= {"val/d_loss": float(means[-3]), "val/d_accuracy": float(means[-2])}
+            current, generated = (ranks.sum(seen) / sums[-1]).tolist()
+            metrics |= dict(zip(("val/d_loss", "val/d_accuracy"), current, strict=False))
+            metrics |= {f"generated/{name}": value for name, value in zip(FIGURES, generated, strict=True)}
         return metrics | self.diversity_metrics(statistics_NF)
 
     def class_counts(self) -> ClassCounts | None:
@@ -157,27 +170,36 @@ class Validation:
             return self.averaged(input_BDT, target_BDT, **more).output_BDT.float()
 
     def discriminator_sums(
-        self, real_BDT: Tensor, fake_BDT: Tensor, alpha: float, chosen: list[int], labels: dict[str, Tensor]
+        self,
+        real_BDT: Tensor,
+        fake_BDT: Tensor,
+        alpha: float,
+        chosen: list[int],
+        labels: dict[str, Tensor],
+        instance_noise: float = 0.0,
     ) -> Tensor:
-        """[loss, accuracy] of the discriminator on held-out reals and fakes, summed over the batch; without dropout."""
+        """`FIGURES` of the discriminator on held-out reals and fakes, summed over the batch; without dropout.
+
+        instance_noise: that of training, without which the discriminator knows no samples.
+        """
         discriminator, objective = self.trainer.discriminator, self.trainer.objective
         shown = replace(self.trainer.shown, seed=self._seed)
         level = shown.level(alpha, chosen, real_BDT.device)
         conditions = repeated(self.trainer.conditioning(level, labels, real_BDT), 2)
         more = conditions_for(discriminator, conditions)
-        joined_BDT = torch.cat([shown(x_BDT, chosen, Purpose.INSTANCE_REAL) for x_BDT in (real_BDT, fake_BDT)])
+        both = (real_BDT, Purpose.INSTANCE_REAL), (fake_BDT, Purpose.INSTANCE_FAKE)
+        joined_BDT = torch.cat([shown(x_BDT, chosen, purpose, instance_noise) for x_BDT, purpose in both])
         was_training = discriminator.training
         discriminator.eval()
         try:
             real_B, fake_B = discriminator(joined_BDT, **more).chunk(2)
         finally:
             discriminator.train(was_training)
-        loss_B = objective.discriminator(real_B, fake_B)
-        if objective.compares_pairs:
-            right_B = (real_B > fake_B).double()
-        else:
-            right_B = 0.5 * ((real_B > objective.boundary).double() + (fake_B <= objective.boundary).double())
-        return torch.stack([loss_B.double().sum(), right_B.sum()]).cpu()
+        figures = discriminator_metrics(real_B, fake_B, torch.ones_like(real_B), objective.boundary)
+        accuracy = figures["d/pair_accuracy" if objective.compares_pairs else "d/accuracy"]
+        means = [accuracy, figures["d/real_prob"], figures["d/fake_prob"], figures["d/gap"]]
+        loss = objective.discriminator(real_B, fake_B).double().mean()
+        return (len(real_B) * torch.stack([loss, *(value.double() for value in means)])).cpu()
 
     def diversity_metrics(self, statistics_NF: Tensor) -> dict[str, float]:
         """Diversity metrics, computed by rank 0 from the samples of all ranks."""

@@ -3,7 +3,6 @@
 Legend: B samples, C channels, H rows, W columns.
 """
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,19 +14,18 @@ from kinds.images.options import ImagesOptions
 from kinds.images.pairs import to_pictures
 from losses.options import RegressionOptions
 from losses.pictures import spectral_angle
-from monitoring.image_files import encoded
+from monitoring.image_files import encoded, tiled
 from monitoring.log import RunLog
 from runtime import files
 
 SHOWN_SIDE = 64  # smaller pictures are enlarged in grids, so that pixels can be seen
-GAP = 2
 
 
 class PictureDecoder:
-    """See `kinds.base.Decoder`. `count`: how many generated samples it shows."""
+    """See `kinds.base.Decoder`."""
 
     def __init__(self, options: ImagesOptions) -> None:
-        self._options, self.count = options, options.grid
+        self._options = options
 
     def losses(self, regression: RegressionOptions, measure: Callable) -> Callable:
         """The weighted spectral angle to the clean target."""
@@ -62,12 +60,4 @@ def grid_of(pictures_BHWC: np.ndarray, columns: int | None = None) -> np.ndarray
     count, rows_of_one, columns_of_one, _ = pictures_BHWC.shape
     factor = max(1, SHOWN_SIDE // max(rows_of_one, columns_of_one)) if count <= 16 else 2
     factor = factor if max(rows_of_one, columns_of_one) < SHOWN_SIDE else 1
-    enlarged = pictures_BHWC.repeat(factor, axis=1).repeat(factor, axis=2)
-    high, wide = enlarged.shape[1:3]
-    columns = columns or math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
-    grid = np.full((rows * (high + GAP) - GAP, columns * (wide + GAP) - GAP, 3), 255, np.uint8)
-    for k, picture in enumerate(enlarged):
-        top, left = (k // columns) * (high + GAP), (k % columns) * (wide + GAP)
-        grid[top : top + high, left : left + wide] = picture
-    return grid
+    return tiled(pictures_BHWC.repeat(factor, axis=1).repeat(factor, axis=2), columns)

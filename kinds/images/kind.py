@@ -19,6 +19,7 @@ from kinds.images.options import ImagesOptions
 from kinds.images.pairs import ImagePairs, open_images
 from kinds.options import DataOptions
 from losses.pictures import psnr, ssim
+from monitoring.sample_words import SampleWords
 from registry import Chosen
 from synthesis.space import Space
 
@@ -27,6 +28,7 @@ class ImagesKind:
     """See `kinds.base.Kind`."""
 
     unit = "image"
+    words = SampleWords("image", "images", "images")
     least_std = 0.05  # of features: pixels that are always black do not outweigh the others
 
     def __init__(self, options: ImagesOptions, choices: Mapping[str, Chosen] | None = None) -> None:

@@ -9,7 +9,6 @@ class ImagesOptions(KindOptions):
 
     upscale: int = opt(1, "factor from the small image to the large one: 2, 4, ...", ge=1, le=16, shapes_run=True)
     loss_weight_angle: float = opt(0.0, "weight of the spectral angle, an error of hue, between images", ge=0)
-    grid: int = opt(64, "generated images in the grid of --sample_every", ge=1, le=1024)
 
     @property
     def observed(self) -> str | None:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from math import ceil, floor, isfinite, log10
 
+from monitoring.advice import BAD
 from monitoring.report.data import Points, Segment
 from monitoring.report.escaping import escape
-from monitoring.verdicts import BAD
 
 WIDTH, HEIGHT = 460, 250
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 10, 34

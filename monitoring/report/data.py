@@ -15,22 +15,26 @@ from config import default_values
 from earlier_versions import current_options
 from errors import UserError
 from losses.options import OBJECTIVES
+from monitoring.advice import advise
 from monitoring.log import read_metrics
+from monitoring.sample_words import SampleWords, recorded_words
 
 HEARD_SECONDS = 10.0
+GRID = -1  # the number of a picture of all samples
 Points = list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One sample: a picture and a sound (empty where its kind of data has none), as data URLs. `title` says what it
-    is, `epoch` when it was made (0: real)."""
+    """One sample: a picture and a sound (empty where there is none: a picture, or a grid of all samples), as data URLs.
+    `title` says what it is, `epoch` when it was made (0: real), `caption` what it was asked for."""
 
     title: str
     epoch: int
     number: int
     picture: str
     sound: str
+    caption: str = ""
 
 
 @dataclass
@@ -78,6 +82,14 @@ class RunData:
     def last(self, name: str) -> float | None:
         series = self.series(name)
         return series[-1][1] if series else None
+
+    @property
+    def words(self) -> SampleWords:
+        return recorded_words(self.about)
+
+    def advice(self, verdict: str) -> str:
+        """What to do about a verdict, with values for this run."""
+        return advise(verdict, self.options, self.words)
 
     @cached_property
     def objective(self):
@@ -172,7 +184,18 @@ def load_clips(folder: Path, most_epochs: int = 6) -> list[Clip]:
     for stem, title in (("round_trip", "real, through the codec"), ("real", "real")):
         wanted.insert(0, (title, 0, sorted(home.glob(f"{stem}_*.png"))))
     made = [_clip(title, epoch, path) for title, epoch, paths in wanted for path in paths]
-    return [clip for clip in made if clip is not None]
+    return [clip for clip in [*made, *_by_label(home)] if clip is not None]
+
+
+def _by_label(home: Path) -> "list[Clip | None]":
+    """One clip for each label that was asked for, of the last epoch with samples."""
+    try:
+        asked = json.loads((home / "labels.json").read_text(encoding="utf-8"))
+        epoch, labels = int(asked["epoch"]), list(map(str, asked["labels"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    title = f"one for each label, epoch {epoch}"
+    return [_clip(title, epoch, home / f"label_{k}_0.png", label) for k, label in enumerate(labels)]
 
 
 def spread(items: list, most: int) -> list:
@@ -182,7 +205,7 @@ def spread(items: list, most: int) -> list:
     return [items[round(k * (len(items) - 1) / (most - 1))] for k in range(most)]
 
 
-def _clip(title: str, epoch: int, path: Path) -> Clip | None:
+def _clip(title: str, epoch: int, path: Path, caption: str = "") -> Clip | None:
     import numpy as np
     import soundfile
     from PIL import Image
@@ -198,8 +221,9 @@ def _clip(title: str, epoch: int, path: Path) -> Clip | None:
             sound = _sound(wav_N[: int(HEARD_SECONDS * rate)], rate)
     except (OSError, soundfile.SoundFileError):
         return None  # a sample of which only half is there
-    number = int(path.stem.rsplit("_", 1)[1])
-    return Clip(title, epoch, number, _data_url("image/jpeg", picture), sound)
+    last = path.stem.rsplit("_", 1)[1]
+    number = int(last) if last.isdigit() else GRID
+    return Clip(title, epoch, number, _data_url("image/jpeg", picture), sound, caption)
 
 
 def _sound(wav_N, rate: int) -> str:

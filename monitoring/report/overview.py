@@ -13,15 +13,24 @@ from runtime.files import write_text
 CHARTS = (
     ("Losses of both networks", (("loss/d", "D"), ("loss/g_adv", "G")), {}),
     ("Probability of being real, by D", (), {"low": 0.0, "high": 1.0}),
+    (
+        "Accuracy of D",
+        (
+            ("d/accuracy", "training steps"),
+            ("val/d_accuracy", "held-out, current alpha"),
+            ("generated/d_accuracy", "held-out, generated in all steps"),
+        ),
+        {"low": 0.0, "high": 1.0, "rules": [(0.5, "chance"), (0.85, "usual in the transition")]},
+    ),
     ("Validation loss", (("val/current", "current alpha"), ("val/clean", "clean"), ("val/ceiling", "ceiling")), {}),
     (
-        "Diversity of generated clips",
+        "Diversity of what is generated",
         (
             ("diversity/ratio", "distance from each other"),
-            ("diversity/nearest_train", "distance from training clips"),
+            ("diversity/nearest_train", "distance from training samples"),
             ("diversity/classes", "number of classes"),
         ),
-        {"low": 0.0, "rules": [(1.0, "real music")]},
+        {"low": 0.0, "rules": [(1.0, "real")]},
     ),
     (
         "Auxiliary classifier",
@@ -50,7 +59,10 @@ CHARTS = (
 )
 
 # Often equal to another metric: dashed, so that both are visible.
-OVERLAPPING = ("lr/d", "weight/recon", "weight/gan_fade", "val/clean", "val/ceiling")
+OVERLAPPING = (
+    "lr/d", "weight/recon", "weight/gan_fade", "val/clean", "val/ceiling", "generated/d_real_prob",
+    "generated/d_accuracy",
+)  # fmt: skip
 
 
 def charts(runs: Sequence[RunData]) -> list[Chart]:
@@ -73,8 +85,13 @@ def charts(runs: Sequence[RunData]) -> list[Chart]:
 
 
 def probability_names(runs: Sequence[RunData]) -> tuple[tuple[str, str], ...]:
-    names = (("d/real_prob", "D(real)"), ("d/fake_prob", "D(generated)"))
-    pairs = (("d/pair_accuracy", "pairs ranked correctly"),)
+    names = (
+        ("d/real_prob", "D(real)"),
+        ("d/fake_prob", "D(generated)"),
+        ("generated/d_real_prob", "D(held-out)"),
+        ("generated/d_fake_prob", "D(generated in all steps)"),
+    )
+    pairs = (("d/pair_accuracy", "pairs ranked correctly"), ("generated/d_accuracy", "pairs, generated in all steps"))
     return names + pairs if any(run.compares_pairs for run in runs) else names
 
 

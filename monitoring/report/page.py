@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from itertools import groupby
+from math import isfinite
 from pathlib import Path
 
+from monitoring.loss_table import BANDS, TRENDS, shares, trend
 from monitoring.report.charts import Chart, render_chart, render_timeline, verdict_kind
-from monitoring.report.data import Clip, RunData, Segment
+from monitoring.report.checks import checklist
+from monitoring.report.data import GRID, Clip, RunData, Segment
 from monitoring.report.escaping import escape
-from monitoring.report.words import checklist, commands, comparison, facts, segment_words
+from monitoring.report.words import commands, comparison, facts, segment_words
 
 STYLE = Path(__file__).with_name("report.css")
 
@@ -67,8 +70,11 @@ def facts_list(run: RunData) -> str:
 
 
 def check_items(run: RunData) -> str:
-    rows = "".join(f'<li class="{item.kind}">{escape(item.text)}</li>' for item in checklist(run))
-    return f'<ul class="checks">{rows}</ul>'
+    rows = []
+    for item in checklist(run):
+        expected = f' <span class="when">Expected: {escape(item.expected)}.</span>' if item.expected else ""
+        rows.append(f'<li class="{item.kind}">{escape(item.text)}{expected}</li>')
+    return f'<ul class="checks">{"".join(rows)}</ul>'
 
 
 def health(run: RunData, end: float) -> str:
@@ -76,14 +82,31 @@ def health(run: RunData, end: float) -> str:
     if not run.segments:
         return "<p>No verdicts were logged.</p>"
     latest = sorted(run.segments, key=lambda s: (s.end, s.start), reverse=True)[:12]
-    rows = "".join(f"<li>{_verdict(segment)}</li>" for segment in latest)
-    return f'{render_timeline(run.segments, end)}<ul class="verdicts">{rows}</ul>'
+    rows = "".join(f"<li>{_verdict(run, segment)}</li>" for segment in latest)
+    return f'{render_timeline(run.segments, end)}<ul class="verdicts">{rows}</ul>{loss_table(run)}'
 
 
-def _verdict(segment: Segment) -> str:
+def loss_table(run: RunData) -> str:
+    """The bands of the discriminator's loss, with the share of logged steps in each, and the trends of the
+    generator's; empty for objectives without a random guess's loss."""
+    losses = [y for _, y in run.series("loss/d")]
+    if run.baseline is None or not losses:
+        return ""
+    found, rows = shares(losses, run.baseline), []
+    for band in BANDS:
+        low, high = band.within(run.baseline)
+        limits = f"{low:.2g} to {high:.2g}" if isfinite(high) else f"over {low:.2g}"
+        rows.append((f"L_D {limits}", f"{found[band.name]:.0%} of the steps", f"{band.name}: {band.meaning}"))
+    now = trend([y for _, y in run.series("loss/g_adv")][-3 * run.options["health"]["window"] :])
+    rows += [(f"L_G {name}", "now" if name == now else "", meaning) for name, meaning in TRENDS.items()]
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f'<h3>What the losses say</h3><div class="scroll"><table>{body}</table></div>'
+
+
+def _verdict(run: RunData, segment: Segment) -> str:
     kind, name = verdict_kind(segment.verdict), escape(segment.verdict)
     when = f'<span class="when">epoch {segment.start:.1f} to {segment.end:.1f}</span>'
-    return f'<b class="{kind}">{name}</b> {when}<br>{escape(segment_words(segment))}'
+    return f'<b class="{kind}">{name}</b> {when}<br>{escape(segment_words(run, segment))}'
 
 
 def render_clips(clips: list[Clip]) -> str:
@@ -98,10 +121,14 @@ def render_clips(clips: list[Clip]) -> str:
 
 
 def _clip(clip: Clip) -> str:
+    """A player under its spectrogram; a picture without sound in full width."""
     kind = "sample real" if clip.epoch == 0 else "sample"
-    label = escape(f"{clip.title}, clip {clip.number + 1}")
+    kind += "" if clip.sound else " wide"
+    which = "all" if clip.number == GRID else f"number {clip.number + 1}"
+    label = escape(clip.caption or f"{clip.title}, {which}")
     sound = f'<audio controls preload="none" src="{clip.sound}" aria-label="{label}"></audio>' if clip.sound else ""
-    return f'<figure class="{kind}"><img src="{clip.picture}" alt="{label}">{sound}</figure>'
+    caption = f"<figcaption>{escape(clip.caption)}</figcaption>" if clip.caption else ""
+    return f'<figure class="{kind}">{caption}<img src="{clip.picture}" alt="{label}">{sound}</figure>'
 
 
 def command_list(run: RunData) -> str:

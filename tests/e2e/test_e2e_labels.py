@@ -55,6 +55,19 @@ def test_a_labelled_run_resumes_exactly_and_makes_what_is_asked_for(labelled, ca
         assert message in capsys.readouterr().err
 
 
+def test_samples_of_a_labelled_run_have_a_clip_for_each_label(labelled):
+    given = [*LABELLED, "--epochs", 1, "--sample_every", 1, "--sample_num", 3, "--checkpoint_dir", "run"]
+    assert train_here(*given) == 0
+    home = labelled / "run" / "samples"
+    asked = json.loads((home / "labels.json").read_text())
+    assert asked["epoch"] == 1 and asked["labels"][:2] == ["genre=folk", "genre=jazz"] and len(asked["labels"]) == 4
+    folk, jazz = (soundfile.read(home / f"label_{k}_0.wav")[0] for k in range(2))
+    assert np.abs(folk - jazz).max() > 0
+    assert (home / "epoch_0001_grid.png").exists() and (home / "real_grid.png").exists()
+    report = (labelled / "run" / "report.html").read_text()
+    assert "one for each label, epoch 1" in report and "genre=jazz" in report
+
+
 def test_labels_need_a_table(here, capsys):
     assert train_here(*LABELLED, "--epochs", 1) == 2
     assert "has no labels" in capsys.readouterr().err

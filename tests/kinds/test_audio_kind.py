@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from data_clips import RATE, make_hand_made
+from PIL import Image
 
 from audio_codecs import CODECS, codec_identity, open_codec
 from audio_codecs.mel import MelCodec
@@ -13,6 +14,7 @@ from kinds.audio.decoder import AudioDecoder
 from kinds.audio.files import read_audio
 from kinds.audio.kind import AudioKind
 from kinds.audio.options import AudioOptions
+from kinds.audio.wav_log import PLAYED
 from kinds.base import build_kind
 from monitoring.log import RunLog
 from registry import Options, Part, opt
@@ -121,7 +123,7 @@ def test_samples_become_sounds_and_pictures(dataset, tmp_path):
     latents = torch.from_numpy(np.stack([train.target(i).astype(np.float32) for i in range(2)]))
     latents[1, 0, 0] = torch.nan
     decoder.write(log, "generated", latents, 7, tmp_path / "samples" / "epoch_0001")
-    names = [f"epoch_0001_{k}.{ending}" for k in range(2) for ending in ("png", "wav")]
+    names = [f"epoch_0001_{k}.{ending}" for k in range(2) for ending in ("png", "wav")] + ["epoch_0001_grid.png"]
     assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == names
     for k in range(2):
         assert len(read_audio(tmp_path / "samples" / f"epoch_0001_{k}.wav")) == 38 * 320
@@ -139,7 +141,9 @@ def test_references_are_real_targets_and_their_round_trip(dataset, tmp_path):
         played_back = read_audio(tmp_path / "samples" / f"round_trip_{k}.wav")
         assert len(played_back) == 38 * 320 and np.abs(played_back[: len(real)] - real).max() > 1e-3
     quick(kind.open_decoder(space_of(train, kind), "cpu")).write_references(RunLog(None), val, 9, tmp_path / "all")
-    assert len(list((tmp_path / "all").glob("real_*.wav"))) == 3  # no more than there are
+    assert len(list((tmp_path / "all").glob("real_*.wav"))) == PLAYED
+    with Image.open(tmp_path / "all" / "real_0.png") as one, Image.open(tmp_path / "all" / "real_grid.png") as grid:
+        assert grid.size == (2 * one.width + 2, 2 * one.height + 2)  # three clips, no more than there are
 
 
 def test_a_codec_without_its_weights_is_refused(dataset):

@@ -96,11 +96,10 @@ def test_grids(count, side, grid):
 
 
 def test_samples_are_written_as_one_grid(tmp_path):
-    decoder = PictureDecoder(ImagesOptions(grid=4))
-    assert decoder.count == 4
+    decoder = PictureDecoder(ImagesOptions())
     decoder.write(RunLog(None), "generated", torch.zeros(4, 1, 8, 8), 3, tmp_path / "samples" / "epoch_0001")
     with Image.open(tmp_path / "samples" / "epoch_0001_0.png") as image:
-        assert image.mode == "RGB"
+        assert image.mode == "RGB" and image.size == (2 * 64 + 2, 2 * 64 + 2)
 
 
 def test_the_angle_is_a_loss_on_colours():

@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from monitoring import progress
 from monitoring.log import RunLog, read_metrics
 from monitoring.progress import ProgressLine
+from monitoring.sample_words import SampleWords
 from runtime.run_folder import trim_metrics
 
 HEADER = {"epoch": 1, "alpha": 0.5, "phase": "transition"}
@@ -153,33 +154,40 @@ def clock(monkeypatch):
 
 def test_speed_and_time_left_are_those_since_the_start(clock, capsys):
     line = ProgressLine(1000, every_seconds=10)
-    line.update(200, 3, 10, "music", 0.0, {})  # a resumed run begins at 200
+    line.update(200, (50, 250), (3, 10), "music", 0.0, {})  # a resumed run begins at 200
     clock[0] += 20
-    line.update(400, 5, 10, "transition", 0.25, {"loss/g_total": 1.0, "loss/d": 0.5, "other": 3.0})
+    line.update(400, (100, 250), (5, 10), "transition", 0.25, {"loss/g_total": 1.0, "loss/d": 0.5, "other": 3.0})
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].endswith("? left")
-    assert shown[1] == "epoch 5/10  transition  alpha 0.25  G 1.000  D 0.500  10.0 samples/s  0:01:00 left"
+    where, losses = "epoch 5/10  step 100/250  transition  alpha 0.25", "G 1.000  D 0.500"
+    assert shown[1] == f"{where}  {losses}  10.0 clips/s  0:01:00 left"
+
+
+def test_images_are_called_images(clock, capsys):
+    line = ProgressLine(1000, every_seconds=10, words=SampleWords("image", "images", "images"))
+    line.update(0, (0, 10), (1, 10), "music", 0.0, {})
+    assert capsys.readouterr().out == "epoch 1/10  step 0/10  images  alpha 0.00    0.0 images/s  ? left\n"
 
 
 def test_plain_lines_come_now_and_then(clock, capsys):
     line = ProgressLine(1000, every_seconds=10)
     for _ in range(31):
-        line.update(1, 1, 1, "music", 0.0, {})
+        line.update(1, (1, 1), (1, 1), "music", 0.0, {})
         clock[0] += 1
     assert len(capsys.readouterr().out.splitlines()) == 4
 
 
 def test_a_last_batch_past_the_end_has_no_time_left(clock, capsys):
     line = ProgressLine(1000, every_seconds=0)
-    line.update(900, 1, 1, "music", 0.0, {})
+    line.update(900, (1, 1), (1, 1), "music", 0.0, {})
     clock[0] += 10
-    line.update(1004, 1, 1, "music", 0.0, {})
+    line.update(1004, (1, 1), (1, 1), "music", 0.0, {})
     assert capsys.readouterr().out.splitlines()[-1].endswith("0:00:00 left")
 
 
 def test_other_ranks_say_nothing(capsys):
     line = ProgressLine(10, active=False)
-    line.update(1, 1, 1, "music", 0.0, {})
+    line.update(1, (1, 1), (1, 1), "music", 0.0, {})
     line.say("hello")
     line.close()
     assert capsys.readouterr().out == ""
@@ -190,6 +198,6 @@ def test_on_a_terminal_what_is_said_is_shown_to_the_letter(monkeypatch, capsys):
     line = ProgressLine(10)
     said = "warning: /music/[live] take [1/2]/a.wav " + "long " * 40
     line.say(said)
-    line.update(5, 1, 1, "music", 0.0, {})
+    line.update(5, (1, 1), (1, 1), "music", 0.0, {})
     line.close()
     assert said.strip() in capsys.readouterr().out

@@ -18,9 +18,10 @@ from monitoring.image_files import encoded
 from monitoring.report import make_report
 from monitoring.report.__main__ import main
 from monitoring.report.charts import Chart, Series, nice_ticks, render_chart, short_number, thin
+from monitoring.report.checks import BAD_NEWS, GOOD, checklist
 from monitoring.report.data import health_segments, load_clips, load_run, spread
 from monitoring.report.overview import phase_bands
-from monitoring.report.words import BAD_NEWS, GOOD, checklist, commands, facts
+from monitoring.report.words import commands, facts
 
 PAIRS = 16
 VOID = {"meta", "img", "br", "link"}
@@ -119,7 +120,14 @@ def test_all_parts_are_there(report):
     page, _ = report
     parts = ["What was trained", "Checks", "Metrics", "Health", "Samples", "Commands"]
     assert [name for name in page.sections if name in parts] == parts
-    titles = ("Curriculum", "Losses of both networks", "Probability of being real", "Learning rates", "Weights")
+    titles = (
+        "Curriculum",
+        "Losses of both networks",
+        "Probability of being real",
+        "Accuracy of D",
+        "Learning rates",
+        "Weights",
+    )
     for title in (*titles, "Gradient norms", "Diversity"):
         assert title in page.sections["Metrics"]
     for label in ("random guess", "undecided", "music", "transition", "noise"):
@@ -160,7 +168,7 @@ def test_several_runs_are_laid_over_each_other(run_folder, tmp_path):
     page, _ = page_of(run_folder, other, output=tmp_path / "both.html")
     figures = page.sections["Metrics"]
     assert "first run: D\n" in figures and "second: D\n" in figures and "pairs ranked correctly" in figures
-    assert figures.count("epochs") == 9  # one chart each, not one for each run
+    assert figures.count("epochs") == 10  # one chart each, not one for each run
     assert page.sections["Samples"].count("epoch 6") == 2 and "epoch 5" not in page.sections["Samples"]
     apart = page.sections["Differences"].split("\n\n")[0].splitlines()[1:]
     results = ["best validation", "diversity", "nearest training clip", "discriminator loss", "health at the end"]

@@ -1,6 +1,7 @@
 """Every schedule, read through the plan of each step, against its formula."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from command_line import parse
 from training.step_plan import Schedules
 
 CPU = torch.device("cpu")
+ROOT = Path(__file__).parents[2]
 
 
 def trace(steps: int, pairs: int = 24, batch: int = 4, **options) -> list:
@@ -186,3 +188,17 @@ def test_schedules_mean_the_same_on_any_number_of_devices():
         assert (plan.epoch, plan.alpha, plan.phase) == (other.epoch, other.alpha, other.phase)
         assert plan.lr_g == pytest.approx(other.lr_g)
         assert plan.instance_noise == pytest.approx(other.instance_noise)
+
+
+@pytest.mark.parametrize(("recipe", "networks"), [("hinge", "g"), ("rpgan", "gd")])
+def test_recipes_with_a_cosine_warm_up(recipe, networks):
+    """At half of its 200 steps a learning rate has half its height, at a quarter 15 %, as half a cosine has."""
+    config = parse(["--config", str(ROOT / "recipes" / f"{recipe}.yaml")])
+    schedules = Schedules(config, 16_000, 16)
+    full = {"g": config.optimizer.lr, "d": config.optimizer.discriminator_lr}
+    for step in (0, 49, 99, 199, 900):
+        plan = schedules.plan(step, 16 * step, [16 * step], torch.device("cpu"))
+        share = min(1.0, step / 199)
+        expected = 1 / 200 + (1 - 1 / 200) * (0.5 - 0.5 * math.cos(math.pi * share))
+        for network in networks:
+            assert getattr(plan, f"lr_{network}") == pytest.approx(full[network] * expected)

@@ -80,7 +80,7 @@ def test_targets_stay_clean_while_sources_are_noised():
     metrics = run_validation({"loss_reconstruction": "mse", "loss_weight_input": 0.0, "loss_weight_target": 1.0}, copy)
     _, target = clips()
     for k, name in enumerate(ALPHAS):
-        sources = torch.cat([call[1] for call in copy.seen[k :: len(ALPHAS) + 1]])  # the last is for generation
+        sources = torch.cat([call[1] for call in copy.seen[k :: len(ALPHAS) + 2]])  # the last two generate
         assert metrics[f"val/{name}"] == pytest.approx(float((sources - target).square().mean()), rel=1e-5, abs=1e-9)
     assert metrics["val/clean"] == 0.0
     assert 0 < metrics["val/current"] < metrics["val/ceiling"]
@@ -91,7 +91,7 @@ def test_what_generation_makes_is_measured_after_all_steps():
     copies, metrics = (Copy(0, 0.5), Copy(0, 0.5)), []
     for copy, passes in zip(copies, (1, 3), strict=True):
         metrics.append(run_validation({"unity_test": True, "easy_share": 1.0, "passes": passes}, copy))
-        assert len(copy.seen) == 2 * (len(ALPHAS) + passes)  # 7 pairs in batches of 4
+        assert len(copy.seen) == 2 * (len(ALPHAS) + 2 * passes)  # 7 pairs in batches of 4; from two levels
     once, thrice = metrics
     for name in ALPHAS:
         assert thrice[f"val/{name}"] == once[f"val/{name}"]
@@ -171,7 +171,7 @@ def test_it_ends_without_metrics_where_it_may_not_go_on():
     config, copy, asked = tiny_config(), Copy(0), []
     validation = validation_of(config, tiny_trainer(config), copy)
     assert validation(ALPHAS, go_on=lambda: asked.append(0) or len(asked) < 2) is None
-    assert len(asked) == 2 and len(copy.seen) == len(ALPHAS) + 1  # one batch of two
+    assert len(asked) == 2 and len(copy.seen) == len(ALPHAS) + 2  # one batch of two
 
 
 class Unreadable(FakePairs):
