@@ -136,11 +136,11 @@ class Registry(Mapping[str, Part]):
     def __len__(self) -> int:
         return len(self._parts)
 
-    def choice(self, default: str | None, help: str, **marks: bool) -> Any:
+    def choice(self, default: str | None, help: str, bare: str | None = None, **marks: bool) -> Any:
         """An option that selects one of the parts; its annotation is `str`, or `str | None` if nothing need be
-        selected."""
+        selected. `bare`: its value if it is given without one on the command line."""
         chosen = opt(default, help, **marks)
-        chosen.json_schema_extra["registry"] = self
+        chosen.json_schema_extra |= {"registry": self, "bare": bare}
         return chosen
 
     def named(self, value: str) -> list[Part]:

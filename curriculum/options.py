@@ -1,15 +1,21 @@
 """Schedules by name, and the options of the curriculum. Nothing here imports torch.
 
 A fade is called as `definition(alpha)` (a number or [B]) and returns the factor on a weight; a shape is called as
-`definition(share)`, from 0 to 1. A learning-rate schedule is built as `definition(options, network)`, network "g" or
+`definition(share)`, from 0 to 1. A curriculum is built as `definition(options, curriculum_options)`, see
+`curriculum.adaptive.Curriculum`. A learning-rate schedule is built as `definition(options, network)`, network "g" or
 "d"; see `curriculum.schedules.ConstantRate`.
 """
 
-from registry import Options, Registry, opt
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError, field_validator
+
+from registry import NONE, Options, Registry, opt
 
 FADES = Registry("fade")
 SHAPES = Registry("shape")
 DECAYS = Registry("learning-rate schedule")
+ADAPTATIONS = Registry("adaptive curriculum")
 
 
 class CurriculumOptions(Options):
@@ -21,18 +27,34 @@ class CurriculumOptions(Options):
     easy_share: float = opt(
         0.0, "share of samples whose alpha is drawn uniformly from 0 to that of the curriculum", ge=0, le=1
     )
-    adaptive_alpha: bool = opt(False, "let the validation loss slow the curriculum (x 0.9) or speed it up (x 1.1)")
-    adaptive_alpha_threshold: float | None = opt(
-        None, "validation loss above which it slows down; default: 1.5 x the loss when noise began", gt=0
-    )
-    adaptive_alpha_floor: float = opt(0.0, "smallest alpha once noise has begun", ge=0, le=1)
+    adaptive_alpha: str = ADAPTATIONS.choice(
+        NONE, "let the validation loss set alpha (level, the same as true) or its growth (speed): x 0.9 or x 1.1",
+        bare="level",
+    )  # fmt: skip
+
+    @field_validator("adaptive_alpha", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        """The option was a boolean, and is accepted as one: true stands for `level`."""
+        try:
+            return "level" if TypeAdapter(bool).validate_python(value) else NONE
+        except ValidationError:
+            return value
 
     def check(self, config) -> None:
-        if self.adaptive_alpha and self.pure_gan_mode == 0:
+        if self.adaptive_alpha != NONE and self.pure_gan_mode == 0:
             raise ValueError("adaptive_alpha needs a curriculum: give --pure_gan_mode as well")
-        for name in ("adaptive_alpha_threshold", "adaptive_alpha_floor"):
-            if not self.adaptive_alpha and getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"{name} needs --adaptive_alpha")
+
+
+class AdaptiveOptions(Options):
+    """adaptive curriculum"""
+
+    adaptive_alpha_threshold: float | None = opt(
+        None, "validation loss above which alpha is reduced; default: 1.5 x the loss when noise began", gt=0
+    )
+    adaptive_alpha_floor: float = opt(
+        0.0, "smallest alpha once noise has begun; level: 0 stands for pure_gan_mode", ge=0, le=1
+    )
 
 
 class RateOptions(Options):
@@ -66,26 +88,37 @@ class WeightOptions(Options):
             raise ValueError(f"gan_fade {self.gan_fade} needs pure_gan_mode over 0: without noise all weights are 0")
 
 
+# Metrics of a plateau -> whether they depend on alpha: a change of alpha then restarts the count.
+PLATEAU_METRICS = {"current": True, "clean": False, "ceiling": False, "d_loss": True, "g_loss": True}
+
+
 class PlateauOptions(Options):
     """reduce on plateau"""
 
     plateau_metric: str = opt(
-        "current", "validation metric of the generator's learning rate: current, clean, ceiling or d_loss"
+        "current", "validation metric of the generator's learning rate: current, clean, ceiling, d_loss, g_loss"
     )
     disc_plateau_metric: str = opt("d_loss", "validation metric of the discriminator's learning rate")
     plateau_factor: float = opt(0.5, "factor on a learning rate when its metric stops improving", gt=0, lt=1)
     plateau_patience: int = opt(10, "validations without improvement before the learning rate is reduced", ge=0)
+
+    @property
+    def measures_g_loss(self) -> bool:
+        """Whether a metric is the generator's total loss, which is measured only then."""
+        return "g_loss" in (self.plateau_metric, self.disc_plateau_metric)
 
     def metric(self, network: str) -> str:
         """The metric that a network's learning rate follows; network "g" or "d"."""
         return {"g": self.plateau_metric, "d": self.disc_plateau_metric}[network]
 
     def check(self, config) -> None:
-        known = ("current", "clean", "ceiling", "d_loss")
         for name in ("plateau_metric", "disc_plateau_metric"):
             value = getattr(self, name)
-            if value not in known:
-                raise ValueError(f"--{name} {value} is not possible: it must be one of {', '.join(known)}")
+            if value not in PLATEAU_METRICS:
+                known = ", ".join(PLATEAU_METRICS)
+                raise ValueError(f"--{name} {value} is not possible: it must be one of {known}")
+            if value == "g_loss" and config.adversarial.gan_weight == 0:
+                raise ValueError(f"{name} g_loss needs gan_weight over 0: without it, it would be current")
             if value == "ceiling" and config.curriculum.pure_gan_mode == 0:
                 raise ValueError(f"{name} ceiling needs a curriculum: give --pure_gan_mode as well")
 
@@ -97,6 +130,10 @@ FADES.add("between", "curriculum.fades:between_fade", fades=True, needs_noise=Tr
 
 SHAPES.add("linear", "curriculum.schedules:linear")
 SHAPES.add("cosine", "curriculum.schedules:cosine")
+
+ADAPTATIONS.add(NONE, "curriculum.adaptive:Curriculum")
+ADAPTATIONS.add("level", "curriculum.adaptive:AdaptiveLevel", AdaptiveOptions)
+ADAPTATIONS.add("speed", "curriculum.adaptive:AdaptiveSpeed", AdaptiveOptions)
 
 DECAYS.add("constant", "curriculum.schedules:ConstantRate")
 DECAYS.add("cosine", "curriculum.schedules:CosineRate")

@@ -5,6 +5,8 @@ discriminator's last layer has a bias (objectives that depend on differences of 
 regression is called as `definition(output, target) -> loss_B`.
 """
 
+from typing import Literal
+
 from registry import Options, Registry, opt
 
 OBJECTIVES = Registry("objective")
@@ -76,6 +78,9 @@ class WassersteinOptions(CentringOptions):
     """Wasserstein critic"""
 
     gp_weight: float = opt(10.0, "weight of the gradient penalty on interpolates", ge=0)
+    gp_distance: Literal["euclidean", "rms"] = opt(
+        "euclidean", "distance between samples in which the penalty leads the critic's slope to 1; rms: per element"
+    )
 
 
 OBJECTIVES.add("bce", "losses.adversarial:bce", LabelOptions, final_bias=True)

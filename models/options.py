@@ -63,6 +63,7 @@ class ModelOptions(Options):
             "pure_gan_mode": config.curriculum.pure_gan_mode > 0,
             "passes": config.sampling.passes > 1,
             "offset_noise": config.sampling.offset_noise > 0,
+            "noise_channels": config.sampling.channels is not None,
             "mask_type": self.mask_type != NONE,
             "the agents": self.agent is not None,
         }

@@ -1,6 +1,6 @@
 """Options of the training loop and of the optimizers. Nothing here imports torch.
 
-An optimizer is built as `definition(parameter_groups, lr, betas)`.
+An optimizer is built as `definition(options, parameter_groups, lr, betas)`, from its own options.
 """
 
 from typing import Literal
@@ -46,7 +46,7 @@ class OptimizerOptions(Options):
     optimizer: str = OPTIMIZERS.choice("adamw", "optimizer of both networks", shapes_run=True)
     lr: float = opt(1e-4, "learning rate of the generator", gt=0)
     disc_lr: float | None = opt(None, "learning rate of the discriminator; default: half of lr", gt=0)
-    weight_decay: float = opt(0.01, "weight decay of matrices: decoupled in adamw, L2 in sgd", ge=0)
+    weight_decay: float = opt(0.01, "weight decay of matrices, decoupled from the gradient (see decay)", ge=0)
     beta1: float = opt(0.9, "Adam's beta1; momentum of SGD", ge=0, lt=1)
     beta2: float = opt(0.999, "Adam's beta2", ge=0, lt=1)
     grad_clip: float = opt(1.0, "clip the norm of the generator's gradient to this; 0 = off", ge=0)
@@ -57,5 +57,14 @@ class OptimizerOptions(Options):
         return 0.5 * self.lr if self.disc_lr is None else self.disc_lr
 
 
-for _name in ("adamw", "adam", "sgd"):
-    OPTIMIZERS.add(_name, f"training.optimizers:{_name}")
+class DecayOptions(Options):
+    """form of the weight decay"""
+
+    decay: Literal["decoupled", "l2"] = opt(
+        "decoupled", "weight decay: decoupled, as in adamw, so that optimizers can be compared; l2: in the gradient"
+    )
+
+
+OPTIMIZERS.add("adamw", "training.optimizers:adamw")
+OPTIMIZERS.add("adam", "training.optimizers:adam", DecayOptions)
+OPTIMIZERS.add("sgd", "training.optimizers:sgd", DecayOptions)
