@@ -22,10 +22,16 @@ class CurriculumOptions(Options):
     """curriculum"""
 
     pure_gan_mode: float = opt(0.0, "noise curriculum: alpha (noise level) grows by this per epoch; 0 = off", ge=0)
-    gan_curriculum_start_epoch: int = opt(1, "first epoch with noise, counted from 1 (0 means 1)", ge=0)
-    gan_noise_ceiling: float = opt(1.0, "largest alpha of the curriculum", ge=0, le=1)
+    gan_curriculum_start_epoch: int = opt(
+        1, "first epoch with noise, counted from 1 (0 means 1)", ge=0, needs="pure_gan_mode"
+    )
+    gan_noise_ceiling: float = opt(1.0, "largest alpha of the curriculum", ge=0, le=1, needs="pure_gan_mode")
     easy_share: float = opt(
-        0.0, "share of samples whose alpha is drawn uniformly from 0 to that of the curriculum", ge=0, le=1
+        0.0,
+        "share of samples whose alpha is drawn uniformly from 0 to that of the curriculum",
+        ge=0,
+        le=1,
+        needs="pure_gan_mode",
     )
     adaptive_alpha: str = ADAPTATIONS.choice(
         NONE, "let the validation loss set alpha (level, the same as true) or its growth (speed): x 0.9 or x 1.1",
@@ -62,8 +68,10 @@ class RateOptions(Options):
 
     lr_schedule: str = DECAYS.choice("constant", "learning-rate schedule of both networks after warm-up")
     g_warmup_steps: int = opt(0, "steps of learning-rate warm-up of the generator", ge=0)
-    d_warmup_steps: int = opt(0, "steps of learning-rate warm-up of the discriminator", ge=0)
-    warmup_shape: str = SHAPES.choice("linear", "shape of the learning-rate warm-ups")
+    d_warmup_steps: int = opt(0, "steps of learning-rate warm-up of the discriminator", ge=0, needs="gan_weight")
+    warmup_shape: str = SHAPES.choice(
+        "linear", "shape of the learning-rate warm-ups", needs="g_warmup_steps or d_warmup_steps"
+    )
 
 
 class WeightOptions(Options):
@@ -73,12 +81,21 @@ class WeightOptions(Options):
         "off",
         "factor on a sample's regression loss by its alpha; off: 1; linear: 1 - alpha; "
         "known: k = (1 - alpha)^2 / ((1 - alpha)^2 + alpha^2); between: 4 k (1 - k)",
+        needs="pure_gan_mode",
     )
-    gan_fade: str = FADES.choice("off", "factor on a sample's adversarial losses by its alpha; values as in recon_fade")
-    g_pretrain_steps: int = opt(0, "steps of training the generator alone, before the discriminator joins", ge=0)
-    adv_ramp_steps: int = opt(0, "steps over which gan_weight rises from 0 after that", ge=0)
-    instance_noise_std: float = opt(0.0, "standard deviation of noise on the discriminator's inputs", ge=0)
-    instance_noise_decay: float = opt(1.0, "factor on instance noise per epoch, applied gradually", gt=0, le=1)
+    gan_fade: str = FADES.choice(
+        "off", "factor on a sample's adversarial losses by its alpha; values as in recon_fade", needs="gan_weight"
+    )
+    g_pretrain_steps: int = opt(
+        0, "steps of training the generator alone, before the discriminator joins", ge=0, needs="gan_weight"
+    )
+    adv_ramp_steps: int = opt(0, "steps over which gan_weight rises from 0 after that", ge=0, needs="gan_weight")
+    instance_noise_std: float = opt(
+        0.0, "standard deviation of noise on the discriminator's inputs", ge=0, needs="gan_weight"
+    )
+    instance_noise_decay: float = opt(
+        1.0, "factor on instance noise per epoch, applied gradually", gt=0, le=1, needs="instance_noise_std"
+    )
 
     def check(self, config) -> None:
         fade = config.chosen("gan_fade").part.facts
@@ -98,7 +115,9 @@ class PlateauOptions(Options):
     plateau_metric: str = opt(
         "current", "validation metric of the generator's learning rate: current, clean, ceiling, d_loss, g_loss"
     )
-    disc_plateau_metric: str = opt("d_loss", "validation metric of the discriminator's learning rate")
+    disc_plateau_metric: str = opt(
+        "d_loss", "validation metric of the discriminator's learning rate", needs="gan_weight"
+    )
     plateau_factor: float = opt(0.5, "factor on a learning rate when its metric stops improving", gt=0, lt=1)
     plateau_patience: int = opt(10, "validations without improvement before the learning rate is reduced", ge=0)
 

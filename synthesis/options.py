@@ -23,7 +23,11 @@ class SamplingOptions(Options):
         1, "sampling steps from noise to data; more than 1 needs easy_share and unity_test", ge=1, le=1000
     )
     offset_noise: float = opt(
-        0.0, "offset noise: share of the noise that is constant over a sample; samples become more varied", ge=0, lt=1
+        0.0,
+        "offset noise: share of the noise that is constant over a sample; samples become more varied",
+        ge=0,
+        lt=1,
+        needs="pure_gan_mode",
     )
     offset_seconds: float = opt(
         0.0, "let that share vary slowly, with this correlation time (decay by e); 0 = constant", ge=0
