@@ -21,7 +21,7 @@ class TrainingOptions(Options):
     disc_update_freq: int = opt(1, "update the discriminator every this many steps", ge=1, needs="gan_weight")
     n_critic: int = opt(1, "update the generator every this many steps", ge=1)
     patience: int = opt(
-        20, "early stopping: validations without improvement, once alpha is at its ceiling; 0 = never", ge=0
+        20, "early stopping: validations without a new best, once alpha is at its ceiling; 0 = never", ge=0
     )
     val_every: int = opt(1, "validate every this many epochs", ge=1)
     seed: int = opt(42, "random seed of weights, data order, noise and dropout", ge=0, lt=2**31, shapes_run=True)
