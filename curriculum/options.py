@@ -34,9 +34,8 @@ class CurriculumOptions(Options):
         needs="pure_gan_mode",
     )
     adaptive_alpha: str = ADAPTATIONS.choice(
-        NONE, "let the validation loss set alpha (level, the same as true) or its growth (speed): x 0.9 or x 1.1",
-        bare="level",
-    )  # fmt: skip
+        NONE, "validation sets alpha (level, as true) or its growth (speed): x 0.9 or x 1.1", bare="level"
+    )
 
     @field_validator("adaptive_alpha", mode="before")
     @classmethod

@@ -38,7 +38,8 @@ class MaskLossOptions(Options):
     balance_loss_weight: float = opt(5.0, "creative agent: weight of the loss for equal use of both inputs", ge=0)
 
     def remarks(self, config) -> list[str]:
-        given = [name for name in type(self).model_fields if name in config.given]
+        fields = type(self).model_fields
+        given = [name for name in fields if name in config.given and getattr(self, name) != fields[name].default]
         if given and not config.model.use_creative_agent:
             acts = "acts" if len(given) == 1 else "act"
             return [f"note: {' and '.join(given)} {acts} on learned masks only (--use_creative_agent)"]

@@ -9,7 +9,7 @@ from config import known_options
 from monitoring.report.data import RunData, Segment
 from monitoring.report.settling import settling
 from monitoring.verdicts import ADVICE, BAD
-from registry import NONE, mark_of
+from registry import OFF, mark_of
 
 GOOD, WARN, BAD_NEWS = "good", "wait", "bad"
 
@@ -75,7 +75,7 @@ def curriculum_words(run: RunData) -> str:
     o = run.options
     if not o["pure_gan_mode"]:
         return "none: music to music"
-    pace = "by validation, from " if o["adaptive_alpha"] != NONE else ""
+    pace = "" if o["adaptive_alpha"] in OFF else "by validation, from "
     start = max(1, o["gan_curriculum_start_epoch"])
     return f"noise from epoch {start} on, {pace}{o['pure_gan_mode']:g} per epoch up to {o['gan_noise_ceiling']:g}"
 

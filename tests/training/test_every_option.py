@@ -226,8 +226,8 @@ def test_without_what_it_needs_an_option_is_reported(row):
 def test_a_run_reports_what_has_no_effect():
     config = tiny_config(r1_weight=1.0, disc_lr=1e-3, gan_weight=0.0, easy_share=0.5, mask_reg_weight=0.5)
     assert sorted(config.remarks()) == [
+        "note: disc_dropout and disc_width have no effect without gan_weight",
         "note: disc_lr has no effect without gan_weight",
-        "note: disc_width and disc_dropout have no effect without gan_weight",
         "note: easy_share has no effect without pure_gan_mode",
         "note: mask_reg_weight acts on learned masks only (--use_creative_agent)",
         "note: r1_weight has no effect without gan_weight",
@@ -239,7 +239,7 @@ def test_options_at_their_defaults_are_not_remarked_on(tmp_path):
     file = tmp_path / "config.yaml"
     file.write_text(parse(["--epochs", "3"]).to_yaml())
     remarks = parse(["--config", str(file)]).remarks()
-    assert [text for text in remarks if "no effect" in text] == []
+    assert remarks == []
 
 
 @pytest.mark.parametrize("recipe", sorted(see.RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
