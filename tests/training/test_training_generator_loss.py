@@ -67,8 +67,11 @@ def test_a_run_measures_it_where_a_learning_rate_goes_by_it(tmp_path, monkeypatc
 
 def test_a_learning_rate_follows_it(tmp_path, monkeypatch):
     """With a rate at which nothing moves, every validation after the first is one without improvement."""
-    checks = checks_of(tmp_path, monkeypatch, **PLATEAU | {"optimizer": "sgd", "lr": 1e-30, "disc_lr": 1e-30})
+    still = {"optimizer": "sgd", "lr": 1e-30, "disc_lr": 1e-30, "generator": "patch", "width": 16, "log_every": 1}
+    checks = checks_of(
+        tmp_path, monkeypatch, **PLATEAU | still
+    )  # a generator without spectral norm, whose vectors move
     losses = [line["val/g_loss"] for line in checks]
-    assert losses == pytest.approx([losses[0]] * 5, rel=1e-4)
+    assert losses == pytest.approx([losses[0]] * 5, rel=1e-5)
     rates = [line["lr/g"] for line in read_metrics(tmp_path / "metrics.jsonl")]
     assert rates[-1] == pytest.approx(1e-30 * 0.5**3) and rates[0] == 1e-30
