@@ -44,7 +44,7 @@ ROWS = [
     # networks
     Row("generator", "patch", see.steps),
     Row("encoding_dim", 8, see.networks),
-    Row("ema_samples", 10.0, see.steps),
+    Row("ema_samples", 0.1, see.steps),
     Row("use_creative_agent", True, see.steps),
     Row("use_compositional_agent", True, see.steps),
     Row("mask_type", "hybrid", see.steps),
@@ -59,7 +59,7 @@ ROWS = [
     Row("width", 32, see.networks, PATCH),
     Row("patch_frames", 4, see.networks, PATCH),
     Row("precondition", True, see.steps, PATCH),
-    Row("clip_statistics", False, see.networks, PATCH, {"conditions": "alpha"}),
+    Row("clip_statistics", False, see.steps, PATCH, {"conditions": "alpha"}),
     Row("noise_size", 7, see.networks, {"generator": "dcgan"}, IMAGES),
     Row("gen_width", 8, see.networks, {"generator": "dcgan"}, IMAGES),
     Row("output_limit", 3.0, see.networks, {"generator": "dcgan"}, IMAGES),
