@@ -15,6 +15,8 @@ from runtime.seeding import Purpose, mix_seed, uniform
 from synthesis.sampler import sample
 from training.classification import ClassCounts
 from training.diversity import DiversityGauge
+from training.generator_loss import GeneratorLoss
+from training.selection import CURRENT, DISTANCE
 from training.step_metrics import discriminator_metrics
 from training.trainer import Trainer
 
@@ -33,6 +35,7 @@ class Validation:
         batch_size: per rank.
         kind: for the measures of its own that it may have.
         instance_noise: standard deviation of the noise on the discriminator's inputs, as in training now.
+        generator_loss: the generator's total loss; None if nothing goes by it.
     """
 
     trainer: Trainer
@@ -45,6 +48,7 @@ class Validation:
     batch_size: int = 8
     kind: Kind | None = None
     instance_noise: float = 0.0
+    generator_loss: GeneratorLoss | None = None
 
     def __post_init__(self) -> None:
         self._seed = mix_seed(self.trainer.seed, Purpose.VALIDATION)
@@ -75,14 +79,15 @@ class Validation:
 
         Returns:
             None if `go_on` returned False, else
-            {"val/<name>": loss} for each alpha (if generated samples have no targets, the distance of
-            `DiversityGauge.distance` instead), the kind's own measures, "val/d_loss", "val/d_accuracy" (of pairs, where
-            the objective compares pairs) and "generated/<name>" for each of `FIGURES` unless `with_discriminator` is
-            False, and the metrics of `DiversityGauge` where there are enough samples.
+            {"val/<name>": loss} for each alpha (if generated samples have no targets, "val/distance" instead), the
+            kind's own measures, "val/d_loss", "val/d_accuracy" (of pairs, where the objective compares pairs) and
+            "generated/<name>" for each of `FIGURES` unless `with_discriminator` is False, "val/g_loss" where it is
+            asked for, and where there are enough samples "val/distance" (`DiversityGauge.distance` of generated
+            samples) and the metrics of `DiversityGauge`.
         """
         ranks, count = self.trainer.ranks, len(self.pairs)
         mine = list(range(ranks.rank, count, ranks.world))
-        sums, seen = torch.zeros(len(alphas) + 1, dtype=torch.float64), torch.zeros(2, len(FIGURES)).double()
+        sums, seen = torch.zeros(len(alphas) + 2, dtype=torch.float64), torch.zeros(2, len(FIGURES)).double()
         ceiling = alphas.get("ceiling", alphas["current"])
         measured = getattr(self.kind, "measured", ())
         measures = torch.zeros(len(measured), dtype=torch.float64)
@@ -99,6 +104,9 @@ class Validation:
             for k, (name, alpha) in enumerate(alphas.items()):
                 alpha_B = self.eased(alpha, chosen, clean[0].device) if name == "current" else alpha
                 sums[k] += self.loss(starts, *clean, alpha_B, chosen, labels).double().sum().cpu()
+                if self.generator_loss is not None and name == "current":
+                    total = self.generator_loss(starts, clean, alpha_B, chosen, labels, self._seed)
+                    sums[-2] += len(chosen) * total.double().cpu()
             made_BDT = self.generated(starts, alphas["current"], chosen, labels)
             if measured:
                 measures += self.kind.measures(made_BDT, clean[1], starts[1]).double().sum(0).cpu()
@@ -121,6 +129,8 @@ class Validation:
             metrics |= {f"val/{name}": float(value) for name, value in zip(measured, values, strict=True)}
         if classes is not None:
             metrics |= classes.metrics(ranks)
+        if self.generator_loss is not None:
+            metrics["val/g_loss"] = float(means[-2])
         if with_discriminator:
             current, generated = (ranks.sum(seen) / sums[-1]).tolist()
             metrics |= dict(zip(("val/d_loss", "val/d_accuracy"), current, strict=False))
@@ -160,7 +170,7 @@ class Validation:
         """Samples [B, D, T] generated from noise level `alpha` with all sampling steps."""
         sources = self.trainer.sources.mixed(*starts, alpha, chosen, self._seed)
         make = lambda source, target, level: self.one_step(source, target, level, labels)  # noqa: E731
-        return sample(make, *sources, alpha, self.steps, within=self.trainer.space.within)
+        return sample(make, *sources, alpha, self.steps, self.trainer.sources.channels, self.trainer.space.within)
 
     def one_step(
         self, input_BDT: Tensor, target_BDT: Tensor, alpha: float | Tensor, labels: dict[str, Tensor]
@@ -213,8 +223,8 @@ class Validation:
 
     def _compared(self, made_NF: np.ndarray) -> dict[str, float]:
         metrics = self.gauge(made_NF)
-        if self.unpaired and (distance := self.gauge.distance(made_NF)) is not None:
-            metrics["val/current"] = distance
+        if (distance := self.gauge.distance(made_NF)) is not None:
+            metrics |= {DISTANCE: distance} | ({CURRENT: distance} if self.unpaired else {})
         return metrics
 
     def readable(self, chosen: list[int], bad: dict[str, str]) -> list[int]:

@@ -89,6 +89,13 @@ def _curriculum(run: RunData) -> list[Finding]:
     return [Finding(WARN, f"The curriculum is at alpha {alpha:.2f} of {o['gan_noise_ceiling']:.2f}.")]
 
 
+BEST_BY = {  # what the best checkpoint goes by, in words
+    "val/current": "validation loss",
+    "val/clean_and_ceiling": "validation loss (mean of clean and ceiling)",
+    "val/distance": "distance of generated samples from held-out ones",
+}
+
+
 def _validation(run: RunData) -> list[Finding]:
     checks = [line for line in run.lines if "val/since_best" in line]
     if not checks:
@@ -97,7 +104,7 @@ def _validation(run: RunData) -> list[Finding]:
     best, since = last["val/best"], last["val/since_best"]
     if not isinstance(best, int | float):
         return [Finding(BAD_NEWS, "The validation loss is not finite.")]
-    text = f"Best validation loss of the {run.words.phase(phase)} phase: {best:.4f}"
+    text = f"Best {BEST_BY[last.get('best_by', 'val/current')]} of the {run.words.phase(phase)} phase: {best:.4f}"
     text += ", at the last validation." if since == 0 else f", {since:.0f} validations ago."
     return [Finding(GOOD if since <= 3 else WARN, text)]
 

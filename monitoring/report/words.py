@@ -6,7 +6,7 @@ from shlex import quote
 
 from config import known_options
 from monitoring.report.data import RunData, Segment
-from registry import mark_of
+from registry import OFF, mark_of
 
 
 def facts(run: RunData) -> list[tuple[str, str]]:
@@ -62,7 +62,7 @@ def curriculum_words(run: RunData) -> str:
     o = run.options
     if not o["pure_gan_mode"]:
         return "none: music to music"
-    pace = "adaptive, about " if o["adaptive_alpha"] else ""
+    pace = "" if o["adaptive_alpha"] in OFF else "by validation, from "
     start = max(1, o["gan_curriculum_start_epoch"])
     return f"noise from epoch {start} on, {pace}{o['pure_gan_mode']:g} per epoch up to {o['gan_noise_ceiling']:g}"
 
