@@ -205,7 +205,7 @@ class Validation:
             real_B, fake_B = discriminator(joined_BDT, **more).chunk(2)
         finally:
             discriminator.train(was_training)
-        figures = discriminator_metrics(real_B, fake_B, torch.ones_like(real_B), objective.boundary)
+        figures = discriminator_metrics(real_B, fake_B, torch.ones_like(real_B), objective)
         accuracy = figures["d/pair_accuracy" if objective.compares_pairs else "d/accuracy"]
         means = [accuracy, figures["d/real_prob"], figures["d/fake_prob"], figures["d/gap"]]
         loss = objective.discriminator(real_B, fake_B).double().mean()
