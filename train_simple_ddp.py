@@ -60,6 +60,9 @@ def check_folders(config: RunConfig) -> None:
     """
     from pathlib import Path
 
+    from synthesis.hub import PREFIX
+    from synthesis.loading import find_generator
+
     given, data, resume = config.given, config.data, config.checkpoints.resume
     for name in ("train_dir" if data.train_dir else "dataset_folder", "val_dir"):
         folder = getattr(data, name)
@@ -67,12 +70,16 @@ def check_folders(config: RunConfig) -> None:
             raise UserError(f"there is no dataset folder {folder}: make one with `python prepare_dataset.py --demo`")
     if resume not in (None, "auto") and not Path(resume).is_file():
         raise UserError(f"there is no checkpoint {resume}: give a .pt file, or --resume auto")
+    if resume is not None and "estimate" in config.flags:
+        raise UserError("--estimate is about a new run: leave --resume out")
+    if (origin := config.checkpoints.init_from) is not None and not origin.startswith(PREFIX):
+        find_generator(origin, "--init_from")
 
 
 def local_devices() -> int:
-    import torch
+    from runtime import devices
 
-    return torch.cuda.device_count() or 1
+    return devices.device_count()
 
 
 def alone_on_a_machine_of_many(config: RunConfig) -> bool:

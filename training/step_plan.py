@@ -5,7 +5,7 @@ devices changes.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -44,6 +44,19 @@ class StepPlan:
     train_d: bool
     decode: bool
     penalty_factor: float = 1.0
+
+
+class Work(NamedTuple):
+    """What a step computes; steps of equal work take equal time.
+
+    penalised: with R1 and R2; adversarial: with the generator's adversarial loss; decode: with losses on decoded data.
+    """
+
+    train_g: bool
+    train_d: bool
+    penalised: bool
+    adversarial: bool
+    decode: bool
 
 
 class Schedules:
@@ -90,15 +103,12 @@ class Schedules:
 
     def plan(self, step: int, samples_seen: int, indices: list[int], device: torch.device) -> StepPlan:
         """The plan of the step that begins at `samples_seen`, for the samples of this rank."""
-        c, w = self._config.training, self._config.weights
+        w = self._config.weights
         epoch = samples_seen // self._pairs + 1
         alpha = self.alpha(epoch)
         alpha_B = self._alpha_per_sample(indices, device)
-        pretrain = self._in_samples(w.g_pretrain_steps)
-        pretraining = is_pretraining(samples_seen, pretrain)
-        ramp = adversarial_ramp(samples_seen, self._in_samples(w.adv_ramp_steps), pretraining=pretrain)
-        gan_weight, every = self._config.adversarial.gan_weight, self._config.adversarial.penalty_every
-        generator_step = step if pretraining else step // c.n_critic
+        pretraining, ramp = self._adversary(samples_seen)
+        work = self.work(step, samples_seen)
         return StepPlan(
             step=step,
             samples_seen=samples_seen,
@@ -108,17 +118,39 @@ class Schedules:
             alpha_B=alpha_B,
             recon_weight_B=self._recon_fade(alpha_B),
             gan_fade_B=self._gan_fade(alpha_B),
-            gan_weight=gan_weight * ramp,
+            gan_weight=self._config.adversarial.gan_weight * ramp,
             lr_g=self._learning_rate("g", samples_seen),
             lr_d=self._learning_rate("d", samples_seen),
             instance_noise=instance_noise(samples_seen / self._pairs, w.instance_noise_std, w.instance_noise_decay),
             pretraining=pretraining,
-            train_g=pretraining or (step + 1) % c.n_critic == 0,
-            train_d=not pretraining and gan_weight > 0 and (step + 1) % c.disc_update_freq == 0,
+            train_g=work.train_g,
+            train_d=work.train_d,
             # Lazy regularisation (Karras et al. 2020, sec. 3.1): rarer penalties with larger weight, the same mean.
-            penalty_factor=float(every) if (step + 1) // c.disc_update_freq % every == 0 else 0.0,
-            decode=self._decode_every > 0 and generator_step % self._decode_every == 0,
+            penalty_factor=float(self._config.adversarial.penalty_every) if work.penalised else 0.0,
+            decode=work.decode,
         )
+
+    def work(self, step: int, samples_seen: int) -> Work:
+        """What the step that begins at `samples_seen` computes."""
+        c, o = self._config.training, self._config.adversarial
+        pretraining, ramp = self._adversary(samples_seen)
+        generator_step = step if pretraining else step // c.n_critic
+        train_g = pretraining or (step + 1) % c.n_critic == 0
+        train_d = not pretraining and o.gan_weight > 0 and (step + 1) % c.disc_update_freq == 0
+        return Work(
+            train_g,
+            train_d,
+            penalised=train_d and (step + 1) // c.disc_update_freq % o.penalty_every == 0,
+            adversarial=train_g and o.gan_weight * ramp > 0,
+            decode=train_g and self._decode_every > 0 and generator_step % self._decode_every == 0,
+        )
+
+    def _adversary(self, samples_seen: int) -> tuple[bool, float]:
+        """Whether the generator still trains alone, and the factor on `gan_weight`."""
+        w = self._config.weights
+        pretrain = self._in_samples(w.g_pretrain_steps)
+        ramp = adversarial_ramp(samples_seen, self._in_samples(w.adv_ramp_steps), pretraining=pretrain)
+        return is_pretraining(samples_seen, pretrain), ramp
 
     def end_of_epoch(self, epoch: int, alpha: float, metrics: dict[str, float] | None) -> None:
         """Records the metrics of the validation after `epoch`, measured at `alpha`; None if there was none."""

@@ -8,7 +8,6 @@ Legend: B samples of this rank, D channels, T positions (audio: frames); samples
 """
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +23,7 @@ from losses.options import AdversarialOptions, MaskLossOptions
 from models.agents import VIEWS
 from models.conditions import Conditions, conditions_for, repeated
 from models.networks import Generated
+from runtime import devices
 from runtime.distributed import Ranks
 from runtime.seeding import Purpose, normal, uniform
 from synthesis.conditions import Conditioning
@@ -166,7 +166,7 @@ class Trainer:
         }
 
     def autocast(self):
-        return torch.autocast(self.ranks.device.type, dtype=torch.bfloat16) if self.amp else nullcontext()
+        return devices.autocast(self.ranks.device, self.amp)
 
     # --- the discriminator -----------------------------------------------------------------------------------------
 

@@ -91,15 +91,15 @@ class Validation:
             labels = self.labels(chosen)
             for k, (name, alpha) in enumerate(alphas.items()):
                 alpha_B = self.eased(alpha, chosen, clean[0].device) if name == "current" else alpha
-                sums[k] += self.loss(starts, *clean, alpha_B, chosen, labels).double().sum().cpu()
+                sums[k] += self.loss(starts, *clean, alpha_B, chosen, labels).cpu().double().sum()
             made_BDT = self.generated(starts, alphas["current"], chosen, labels)
             if measured:
-                measures += self.kind.measures(made_BDT, clean[1], starts[1]).double().sum(0).cpu()
+                measures += self.kind.measures(made_BDT, clean[1], starts[1]).cpu().double().sum(0)
             if classes is not None:
                 classes.add(clean[1], made_BDT, labels)
             if with_discriminator:
                 sums[-3:-1] += self.discriminator_sums(clean[1], made_BDT, alphas["current"], labels)
-            for i, row_F in zip(chosen, self.gauge.features(made_BDT).double().cpu(), strict=True):
+            for i, row_F in zip(chosen, self.gauge.features(made_BDT).cpu().double(), strict=True):
                 if i < self.gauge.compared:
                     statistics_NF[i] = torch.cat([row_F, torch.ones_like(row_F[:1])])
             sums[-1] += len(chosen)
@@ -168,12 +168,13 @@ class Validation:
             real_B, fake_B = discriminator(joined_BDT, **more).chunk(2)
         finally:
             discriminator.train(was_training)
-        loss_B = objective.discriminator(real_B, fake_B)
+        loss_B = objective.discriminator(real_B, fake_B).cpu()
+        real_B, fake_B = real_B.cpu(), fake_B.cpu()
         if objective.compares_pairs:
             right_B = (real_B > fake_B).double()
         else:
             right_B = 0.5 * ((real_B > objective.boundary).double() + (fake_B <= objective.boundary).double())
-        return torch.stack([loss_B.double().sum(), right_B.sum()]).cpu()
+        return torch.stack([loss_B.double().sum(), right_B.sum()])
 
     def diversity_metrics(self, statistics_NF: Tensor) -> dict[str, float]:
         """Diversity metrics, computed by rank 0 from the samples of all ranks."""
