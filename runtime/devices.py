@@ -53,11 +53,15 @@ def choose(name: str | None = None, local_rank: int = 0, local_world: int = 1) -
         device = torch.device(kind)
         if device.type == "cuda" and device.index is None:
             device = torch.device("cuda", local_rank)
-        torch.empty(1, device=device)
+        _touch(device)
     except (RuntimeError, AssertionError, NotImplementedError):
         given = f"--device {name}" if name else f"{CHOICE}={kind}"
         raise UserError(f"{given} cannot be used here: leave it out, or give cpu") from None
     return device
+
+
+def _touch(device: torch.device) -> None:
+    torch.empty(1, device=device)
 
 
 def autocast(device: torch.device, active: bool):
