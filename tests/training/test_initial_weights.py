@@ -48,7 +48,9 @@ def open_from(monkeypatch, folder, data, **options):
     """The run before its first step."""
     held_out = LabelledPairs(4, FRAMES, data.channels, random=True, seed=9, vocabulary=data.vocabulary)
     monkeypatch.setattr("kinds.audio.kind.open_pairs", lambda *_, **__: (data, held_out))
-    run = build(make_config(SHARED | {"checkpoint_dir": str(folder)} | options), ALONE, StopRequest())
+    values = SHARED | {"checkpoint_dir": str(folder)} | options
+    config = make_config({name: value for name, value in values.items() if value is not None})
+    run = build(config, ALONE, StopRequest())
     run.lock.release()
     return run
 
@@ -119,7 +121,7 @@ MISFITS = {
     "channels": ({"encoding_dim": 8}, {"channels": 8}, "--encoding_dim 8 does not fit .* which has 4"),
     "channels of the data": ({}, {"channels": 8}, "--encoding_dim 4 does not fit latents of 8 channels"),
     "kind": (
-        {"kind": "images", "generator": "dcgan", "pure_gan_mode": 0.0},
+        {"kind": "images", "generator": "dcgan", "pure_gan_mode": 0.0, "dropout": None},
         {},
         "--kind images does not fit .* makes audio",
     ),
