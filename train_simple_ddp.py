@@ -2,6 +2,7 @@
 
     torchrun train_simple_ddp.py --pure_gan_mode 0.01
     python train_simple_ddp.py --config recipes/demo.yaml
+    python train_simple_ddp.py --config recipes/demo.yaml --estimate
 
 Exit codes: 0 done; 2 wrong input, one sentence on stderr; 3 training diverged or collapsed;
 128 + n stopped by signal n, resumable; 1 a rank failed or was lost, or the last checkpoint could not be saved.
@@ -104,18 +105,15 @@ def launch(config: RunConfig, argv: list[str]) -> int:
     if workers > 1:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     run_id = f"n2m-{os.getpid()}-{time.time_ns()}"
-    most = config.processes.max_restarts
+    most = 0 if "estimate" in config.flags else config.processes.max_restarts
     for attempt in range(most + 1):
         os.environ["N2M_ATTEMPT"] = str(attempt)  # from the second on, workers resume from the newest checkpoint
         code = _run_agent(workers, argv, run_id)
         if code >= 0:
             return code
         print(f"a worker was killed by signal {-code}", file=sys.stderr)
-        if attempt < config.processes.max_restarts:
-            print(
-                f"restarting from the newest checkpoint ({attempt + 1} of {config.processes.max_restarts})",
-                file=sys.stderr,
-            )
+        if attempt < most:
+            print(f"restarting from the newest checkpoint ({attempt + 1} of {most})", file=sys.stderr)
     return DIED
 
 
