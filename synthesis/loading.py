@@ -12,6 +12,7 @@ from registry import mark_of
 from synthesis.hub import local_folder
 
 WEIGHTS, DESCRIPTION = "generator.safetensors", "config.json"
+CHECKPOINT = "last.pt"  # of a run
 STATISTICS = "latents."  # prefix of the names of the space's tensors in an export
 
 
@@ -84,16 +85,16 @@ def _conditioning(config: RunConfig, space):
     return Conditioning(config.choices.get("conditions"), space.about.get("labels", {}))
 
 
-def read_generator(path: str | Path, option: str = "--checkpoint") -> dict[str, Any]:
-    """What is in a checkpoint, an exported folder or a run's folder: "config" and "space" (plain), "weights" (EMA),
-    "trained_to", and in a checkpoint the weights of the "discriminator".
+def read_networks(path: str | Path, option: str) -> dict[str, Any]:
+    """What is in a checkpoint, an exported folder or a run's folder (its last checkpoint, else its export): "config"
+    and "space" (plain), "weights" (EMA), "trained_to", and in a checkpoint the weights of the "discriminator".
 
     option: which names the path, for messages.
 
     Raises:
         UserError: there is no such file, or it is not one of these.
     """
-    return _read(find_generator(path, option))
+    return _read(find_generator(path, option, (CHECKPOINT, WEIGHTS)))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -123,15 +124,17 @@ def portable_options(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def find_generator(path: str | Path, option: str = "--checkpoint") -> Path:
-    """The file that an option refers to. Raises UserError if there is none."""
+def find_generator(
+    path: str | Path, option: str = "--checkpoint", names: tuple[str, str] = (WEIGHTS, CHECKPOINT)
+) -> Path:
+    """The file that an option refers to; in a folder the first of `names`. Raises UserError if there is none."""
     path = Path(path)
     if path.is_file():
         return path
-    for name in (WEIGHTS, "last.pt") if path.is_dir() else ():
+    for name in names if path.is_dir() else ():
         if (path / name).is_file():
             return path / name
-    missing = f"holds neither {WEIGHTS} nor last.pt" if path.is_dir() else "does not exist"
+    missing = f"holds neither {WEIGHTS} nor {CHECKPOINT}" if path.is_dir() else "does not exist"
     raise UserError(f"{option} {path} {missing}: give a checkpoint (.pt), an exported folder, or a run's folder")
 
 

@@ -23,7 +23,7 @@ from runtime.distributed import Ranks
 from synthesis.conditions import NO_LABELS, label_width
 from synthesis.hub import local_folder
 from synthesis.labels import Vocabulary
-from synthesis.loading import options_of, read_generator
+from synthesis.loading import options_of, read_networks
 from synthesis.space import Space
 from training.trainer import Trainer
 
@@ -36,7 +36,7 @@ class Origin:
 
     Attributes:
         name: as the user gave it.
-        state: `synthesis.loading.read_generator`'s.
+        state: `synthesis.loading.read_networks`'s.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Origin:
 def read_origin(name: str) -> Origin:
     """What `--init_from` names. Raises UserError if it is no generator of this program."""
     path = local_folder(name)
-    origin = Origin(name, read_generator(path, "--init_from"))
+    origin = Origin(name, read_networks(path, "--init_from"))
     try:
         assert origin.config and origin.space
     except (KeyError, TypeError, ValueError) as error:

@@ -75,7 +75,7 @@ def exported(earlier, tmp_path):
 def test_both_networks_of_a_checkpoint_are_taken_over_and_nothing_else(earlier, monkeypatch, tmp_path):
     before, folder = earlier
     more = pairs(2, scale=3.0)
-    run = open_from(monkeypatch, tmp_path / "new", more, init_from=str(folder / "last.pt"), lr=1e-5)
+    run = open_from(monkeypatch, tmp_path / "new", more, init_from=str(folder), lr=1e-5)
     averaged = before.average.state_dict()
     assert identical(dict(run.trainer.generator.state_dict()), dict(averaged))
     assert identical(dict(run.average.state_dict()), dict(averaged))
