@@ -8,7 +8,6 @@ C channels, K numbers of a condition.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -36,39 +35,42 @@ class Origin:
 
     Attributes:
         name: as the user gave it.
-        state: `synthesis.loading.read_networks`'s.
+        config, space: the options that they were trained with, the description of the data.
+        generator: averaged weights. discriminator: its weights; None in an export.
+        trained_to: how long, in words.
     """
 
     name: str
-    state: dict[str, Any]
+    config: RunConfig
+    space: Space
+    generator: dict[str, Tensor]
+    discriminator: dict[str, Tensor] | None
+    trained_to: str
 
-    @cached_property
-    def config(self) -> RunConfig:
-        return options_of(self.state["config"], self.name)
+    @classmethod
+    def from_state(cls, name: str, state: dict[str, Any]) -> "Origin":
+        """From what `synthesis.loading.read_networks` gives."""
+        config, space = options_of(state["config"], name), Space.from_state(state["space"])
+        return cls(name, config, space, state["weights"], state.get("discriminator"), state["trained_to"])
 
-    @cached_property
-    def space(self) -> Space:
-        return Space.from_state(self.state["space"])
+    def to_state(self) -> dict[str, Any]:
+        """The inverse, as tensors and plain types."""
+        facts = {"config": self.config.flat(), "space": self.space.state_dict(), "trained_to": self.trained_to}
+        return checkpoint.plain(facts) | {"weights": self.generator, "discriminator": self.discriminator}
 
     @property
     def labels(self) -> Vocabulary:
         return self.space.about.get("labels", NO_LABELS)
 
-    @property
-    def discriminator(self) -> dict[str, Tensor] | None:
-        """Its weights; an export has none."""
-        return self.state.get("discriminator")
-
 
 def read_origin(name: str) -> Origin:
     """What `--init_from` names. Raises UserError if it is no generator of this program."""
-    path = local_folder(name)
-    origin = Origin(name, read_networks(path, "--init_from"))
+    state = read_networks(local_folder(name), "--init_from")
     try:
-        assert origin.config and origin.space
+        origin = Origin.from_state(name, state)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{name} does not hold a generator of this program: {str(error).splitlines()[0]}") from None
-    if not all(weight.isfinite().all() for weight in origin.state["weights"].values() if weight.is_floating_point()):
+    if not all(weight.isfinite().all() for weight in origin.generator.values() if weight.is_floating_point()):
         raise UserError(f"{name} holds NaN or infinite weights, its training diverged: give an earlier checkpoint")
     return origin
 
@@ -78,8 +80,8 @@ def shared(origin: Origin | None, ranks: Ranks) -> Origin | None:
     name = ranks.from_main(origin.name if origin else None)
     if name is None or ranks.world == 1:
         return origin
-    data = ranks.bytes_from_main(checkpoint.serialise(checkpoint.plain(origin.state)) if ranks.is_main else b"")
-    return origin if ranks.is_main else Origin(name, checkpoint.decode(data, name))
+    data = ranks.bytes_from_main(checkpoint.serialise(origin.to_state()) if origin else b"")
+    return origin or Origin.from_state(name, checkpoint.decode(data, name))
 
 
 # --- options -------------------------------------------------------------------------------------------------------
@@ -145,11 +147,11 @@ def begin_with(origin: Origin, trainer: Trainer) -> list[str]:
         UserError: the generator has other shapes. A discriminator that does not fit begins anew.
     """
     labels = trainer.conditioning.known_labels
-    weights = carried_weights(trainer.generator, origin.state["weights"], origin, labels)
+    weights = carried_weights(trainer.generator, origin.generator, origin, labels)
     if (problem := misfit(trainer.generator, weights)) is not None:
         raise UserError(f"the generator in {origin.name} does not fit this run: {problem}")
     trainer.generator.load_state_dict(weights)
-    remarks = [f"begins with the generator of {origin.name} ({origin.state['trained_to']}), not with its counters"]
+    remarks = [f"begins with the generator of {origin.name} ({origin.trained_to}), not with its counters"]
     if origin.discriminator is None:
         return [*remarks, f"the discriminator begins anew: {origin.name} holds none"]
     weights = carried_weights(trainer.discriminator, origin.discriminator, origin, labels)
