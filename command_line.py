@@ -1,6 +1,7 @@
 """The command line of training: every option of every section and part, and `--help` grouped by them."""
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
 from config import (
@@ -20,6 +21,11 @@ from earlier_versions import current_options
 from errors import UserError
 from registry import Options, mark_of
 
+FLAGS = {
+    "estimate": "print how long the run would take and how much memory, from about twenty steps, and exit",
+    "profile": "write a torch profiler trace of steps 6 to 10 and print the slowest operations",
+}
+
 
 class OneSentenceParser(argparse.ArgumentParser):
     """An argparse parser whose errors are one sentence."""
@@ -29,7 +35,7 @@ class OneSentenceParser(argparse.ArgumentParser):
 
 
 def parse(argv: list[str]) -> RunConfig:
-    """The command line as a RunConfig.
+    """The command line as a RunConfig, with its flags.
 
     Raises:
         UserError: an unknown option (with the nearest valid name), a value out of range, options that exclude
@@ -43,6 +49,7 @@ def parse(argv: list[str]) -> RunConfig:
         raise UserError(f"unknown option {key}{nearest(key.lstrip('-'), known)}")
     options = vars(given)
     path, show = options.pop("config"), options.pop("print_config")
+    flags = frozenset(name for name in FLAGS if options.pop(name))
     values, defaulted = options_in(path) if path else ({}, frozenset())
     if path:
         make_config(values, source=f"{path}: ", inherited=defaulted)
@@ -51,7 +58,7 @@ def parse(argv: list[str]) -> RunConfig:
     if show:
         print(config.to_yaml(), end="")
         raise SystemExit(0)
-    return config
+    return replace(config, flags=flags)
 
 
 def options_in(path: str) -> tuple[dict[str, Any], frozenset[str]]:
@@ -75,6 +82,8 @@ def _parser(known: dict[str, Known]) -> OneSentenceParser:
         "--config", metavar="FILE.yaml", help="read options from this file; the command line overrides it"
     )
     parser.add_argument("--print_config", action="store_true", help="print the resolved configuration and exit")
+    for name, text in FLAGS.items():
+        parser.add_argument(f"--{name}", action="store_true", help=text)
     for model in SECTIONS.values():
         section = parser.add_argument_group(model.__doc__)
         for name in model.model_fields:

@@ -7,7 +7,7 @@ themselves are declared beside the parts that own them, in the `options.py` of e
 import difflib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -56,13 +56,16 @@ class RunConfig:
         sections: by their names in `SECTIONS`.
         choices: the part that each selecting option names, with the part's own options; see `chosen`.
         given: names of the options that were given explicitly.
-        deferred: options given with `--resume` that belong to parts which the checkpoint may have selected.
+        deferred: options given with `--resume` or `--init_from` that belong to parts which the checkpoint may have
+            selected.
+        flags: what a call asks for beside training, `command_line.FLAGS`; they are no options of the run.
     """
 
     sections: Mapping[str, Options]
     choices: Mapping[str, Chosen]
     given: frozenset[str]
     deferred: Mapping[str, Any] = field(default_factory=dict)
+    flags: frozenset[str] = frozenset()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name not in self.sections:
@@ -70,7 +73,7 @@ class RunConfig:
         return self.sections[name]
 
     def __reduce__(self):
-        return _again, (self.flat() | self.deferred, self.given)
+        return _again, (self.flat() | self.deferred, self.given, self.flags)
 
     def chosen(self, option: str) -> Chosen:
         """The part that an option selects, with the part's own options. KeyError if nothing was selected."""
@@ -90,7 +93,8 @@ class RunConfig:
         """A copy with some options changed; options of parts that are no longer selected are dropped. UserError if the
         options do not fit together."""
         flat = self.flat() | self.deferred
-        return resolve(flat | changes, self.given, inherited=frozenset(flat) - set(changes))
+        changed = resolve(flat | changes, self.given, inherited=frozenset(flat) - set(changes))
+        return replace(changed, flags=self.flags)
 
     def for_a_new_run(self) -> "RunConfig":
         """This configuration, for a run without a checkpoint. UserError if options were deferred to one."""
@@ -112,8 +116,8 @@ class RunConfig:
             yield from ((option, options) for _, options in chosen.members)
 
 
-def _again(flat: dict[str, Any], given: frozenset[str]) -> RunConfig:
-    return resolve(flat, given)
+def _again(flat: dict[str, Any], given: frozenset[str], flags: frozenset[str]) -> RunConfig:
+    return replace(resolve(flat, given), flags=flags)
 
 
 # --- what options there are ----------------------------------------------------------------------------------------
@@ -210,7 +214,8 @@ def resolve(
     Args:
         given: names of the explicitly given options.
         inherited: names whose values come from an earlier run: it is no error if no selected part owns them.
-        may_defer: whether options of parts that are not selected may wait for the checkpoint of `--resume`.
+        may_defer: whether options of parts that are not selected may wait for the checkpoint of `--resume` or
+            `--init_from`.
 
     Raises:
         UserError: an unknown option, a value out of range, options of parts that are not selected, or that do not fit.
@@ -225,8 +230,9 @@ def resolve(
     for section in sections.values():
         _choose(section, values, choices, used)
     deferred: dict[str, Any] = {}
+    may_defer = may_defer and any(values.get(name) is not None for name in ("resume", "init_from"))
     for name in sorted(set(values) - used):
-        if may_defer and values.get("resume") is not None and known[name].owners[0][0] not in given and name in given:
+        if may_defer and known[name].owners[0][0] not in given and name in given:
             deferred[name] = typed(name, values[name])
         elif name not in inherited:
             raise UserError(_of_another_part(name, known[name], choices))

@@ -29,6 +29,7 @@ BUILT_IN: dict[str, Any] = {
     "penalty_sigma": 0.05,
     "plateau_cooldown": 0,
     "plateau_min_ratio": 0.01,
+    "profile": False,
     "recon_floor": 0.0,
     "residual": 1.0,
     "tf32": True,

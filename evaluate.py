@@ -211,7 +211,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--decoder", choices=DECODERS, help="from log-mel latents to sound (default: learned)")
     add("--codec_weights", help="EnCodec weights, if their path differs from that in training")
     add("--rulers", help="descriptors to measure by: clips, notes or clips,notes (default: all that are installed)")
-    add("--device", help="cpu or cuda (default: cuda if available)")
+    add("--device", help="cpu, cuda or mps (default: the best that is there)")
     add("--json", metavar="PATH", help="write the metrics, the command and the versions to this file")
     return parser
 
@@ -237,9 +237,9 @@ def _settle(args: argparse.Namespace) -> None:
     if args.reference is None:
         args.reference = Path(args.dataset_folder) / "val"
         args.train = args.train or Path(args.dataset_folder) / "train"
-    import torch
+    from runtime import devices
 
-    args.device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    args.device = str(devices.choose(args.device))
 
 
 def _run_own(args: argparse.Namespace, argv: list[str], own) -> int:
@@ -274,15 +274,23 @@ def _run_own(args: argparse.Namespace, argv: list[str], own) -> int:
 
 
 def run(args: argparse.Namespace, argv: list[str]) -> int:
-    from rich.console import Console
-
-    from audio_codecs import codec_options, open_codec
-    from runtime.files import write_text
+    from runtime.devices import without_gaps
 
     started = time.monotonic()
     if KINDS[args.kind].facts.get("evaluates") is not None:
         return _run_own(args, argv, import_module(KINDS[args.kind].facts["evaluates"]))
     _settle(args)
+    with without_gaps():
+        return _run_audio(args, argv, started)
+
+
+def _run_audio(args: argparse.Namespace, argv: list[str], started: float) -> int:
+    """Measures audio; `started`: when the program did, by the monotonic clock."""
+    from rich.console import Console
+
+    from audio_codecs import codec_options, open_codec
+    from runtime.files import write_text
+
     console = Console()
     remarks: list[str] = []
     sources = open_sources(args, remarks)

@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--decoder", choices=DECODERS, help="from log-mel latents to sound (default: learned)")
     add("--codec_weights", help="EnCodec weights, if their path differs from that in training")
-    add("--device", help="cpu or cuda (default: cuda if available)")
+    add("--device", help="cpu, cuda or mps (default: the best that is there)")
     return parser
 
 
@@ -130,17 +130,6 @@ def _channels(text: str | None) -> tuple[int, int] | None:
         return None if text is None else channel_range(text)
     except ValueError as error:
         raise UserError(f"--noise_channels {text} is not possible: give {error}") from None
-
-
-def _device(name: str | None) -> str:
-    import torch
-
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise UserError(f"--device {name} cannot be used here: leave it out, or give cpu") from None
-    return str(device)
 
 
 def _folder(path: str) -> Path:
@@ -254,7 +243,13 @@ def run(args: argparse.Namespace) -> int:
         for remark in recording.remarks:
             print(printable(f"{path}: {remark}"))
     wavs = [recordings[path].wav for path in sources]
-    device = _device(args.device)
+    from runtime import devices
+
+    with devices.without_gaps():
+        return _generate(args, str(devices.choose(args.device)), wavs)
+
+
+def _generate(args: argparse.Namespace, device: str, wavs: list) -> int:
     loaded = load_generator(args.checkpoint, device, args.passes)
     own = KINDS[loaded.space.kind].facts.get("renders") if loaded.space.kind in KINDS else None
     if own is not None:

@@ -2,6 +2,7 @@
 
     torchrun train_simple_ddp.py --pure_gan_mode 0.01
     python train_simple_ddp.py --config recipes/demo.yaml
+    python train_simple_ddp.py --config recipes/demo.yaml --estimate
 
 Exit codes: 0 done; 2 wrong input, one sentence on stderr; 3 training diverged or collapsed;
 128 + n stopped by signal n, resumable; 1 a rank failed or was lost, or the last checkpoint could not be saved.
@@ -60,6 +61,9 @@ def check_folders(config: RunConfig) -> None:
     """
     from pathlib import Path
 
+    from synthesis.hub import PREFIX
+    from synthesis.loading import find_generator
+
     given, data, resume = config.given, config.data, config.checkpoints.resume
     for name in ("train_dir" if data.train_dir else "dataset_folder", "val_dir"):
         folder = getattr(data, name)
@@ -67,12 +71,16 @@ def check_folders(config: RunConfig) -> None:
             raise UserError(f"there is no dataset folder {folder}: make one with `python prepare_dataset.py --demo`")
     if resume not in (None, "auto") and not Path(resume).is_file():
         raise UserError(f"there is no checkpoint {resume}: give a .pt file, or --resume auto")
+    if resume is not None and "estimate" in config.flags:
+        raise UserError("--estimate is about a new run: leave --resume out")
+    if (origin := config.checkpoints.init_from) is not None and not origin.startswith(PREFIX):
+        find_generator(origin, "--init_from")
 
 
 def local_devices() -> int:
-    import torch
+    from runtime import devices
 
-    return torch.cuda.device_count() or 1
+    return devices.device_count()
 
 
 def alone_on_a_machine_of_many(config: RunConfig) -> bool:
@@ -97,18 +105,15 @@ def launch(config: RunConfig, argv: list[str]) -> int:
     if workers > 1:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     run_id = f"n2m-{os.getpid()}-{time.time_ns()}"
-    most = config.processes.max_restarts
+    most = 0 if "estimate" in config.flags else config.processes.max_restarts
     for attempt in range(most + 1):
         os.environ["N2M_ATTEMPT"] = str(attempt)  # from the second on, workers resume from the newest checkpoint
         code = _run_agent(workers, argv, run_id)
         if code >= 0:
             return code
         print(f"a worker was killed by signal {-code}", file=sys.stderr)
-        if attempt < config.processes.max_restarts:
-            print(
-                f"restarting from the newest checkpoint ({attempt + 1} of {config.processes.max_restarts})",
-                file=sys.stderr,
-            )
+        if attempt < most:
+            print(f"restarting from the newest checkpoint ({attempt + 1} of {most})", file=sys.stderr)
     return DIED
 
 

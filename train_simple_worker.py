@@ -3,6 +3,9 @@
 import os
 import signal
 import sys
+import tempfile
+import time
+from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
@@ -12,7 +15,7 @@ from config import RunConfig
 from data.pairs import ReadError
 from data.supply import Supply
 from errors import UserError, printable
-from runtime import distributed
+from runtime import devices, distributed
 from runtime.console import outlive_readers
 from runtime.distributed import Interrupted, ReportedElsewhere
 from runtime.memory import keep_freed_memory
@@ -21,6 +24,7 @@ from runtime.signals import StopRequest, end_with_parent
 from synthesis.loading import export_generator
 from training.builder import build, write_about
 from training.checkpointing import overdue, report_problems, save, save_at_the_end, save_on_the_way, step_is_due
+from training.estimate import lines, measure
 from training.generator_loss import GeneratorLoss
 from training.out_of_memory import explain
 from training.profiling import StepProfile
@@ -37,6 +41,7 @@ EXIT_LOST, EXIT_WRONG_INPUT, EXIT_DIVERGED = 1, 2, 3
 
 def main(config: RunConfig) -> int:
     """Runs one rank to its end; returns the exit code."""
+    began = time.perf_counter()
     outlive_readers()
     keep_freed_memory()
     stop, run = StopRequest().listen(), None
@@ -44,22 +49,20 @@ def main(config: RunConfig) -> int:
     try:
         ranks = distributed.start(config.processes.num_threads, config.processes.timeout_minutes)
         torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it
-        run = build(config, ranks, stop)
-        if ranks.device.type == "cpu":
-            distributed.share_cores(run.config.processes.num_threads, ranks.local_world)
-        if (remark := distributed.repeat_exactly(ranks.device, run.config.processes.deterministic)) is not None:
-            run.progress.say(remark)
-        if run.schedules.global_batch == 1:
-            run.progress.say("warning: with a batch of one the discriminator's real is the sample's own target")
-        if ranks.is_main:
-            run.progress.guard(lambda: write_about(run))
-        if run.save_first:
-            save(run, "last.pt")
-        try:
-            stopped = train(run)
-        except BaseException:
-            run.saver.wait()
-            raise
+        with devices.without_gaps():
+            if "estimate" in config.flags:
+                return estimate(config, ranks, stop, began)
+            run = build(config, ranks, stop)
+            settle(run)
+            if ranks.is_main:
+                run.progress.guard(lambda: write_about(run))
+            if run.save_first:
+                save(run, "last.pt")
+            try:
+                stopped = train(run)
+            except BaseException:
+                run.saver.wait()
+                raise
         saved = finish(run)
         distributed.stop(ranks)
     except ReportedElsewhere:
@@ -94,6 +97,32 @@ def main(config: RunConfig) -> int:
     return 0 if saved else 1
 
 
+def settle(run: Run) -> None:
+    """Threads and repeatability, as the run's options ask for them."""
+    ranks, processes = run.ranks, run.config.processes
+    if ranks.device.type == "cpu":
+        distributed.share_cores(processes.num_threads, ranks.local_world)
+    if (remark := distributed.repeat_exactly(ranks.device, processes.deterministic)) is not None:
+        run.progress.say(remark)
+    if run.schedules.global_batch == 1:
+        run.progress.say("warning: with a batch of one the discriminator's real is the sample's own target")
+
+
+def estimate(config: RunConfig, ranks: distributed.Ranks, stop: StopRequest, began: float) -> int:
+    """`--estimate`: prints what the run would cost. Its folder is a temporary one, so that nothing is left."""
+    with tempfile.TemporaryDirectory(prefix="estimate-") as own:
+        run = build(config.replace(checkpoint_dir=ranks.from_main(own)), ranks, stop)
+        settle(run)
+        costs = measure(run, validate, began)
+        run.log.close()
+        for line in lines(costs, run) if ranks.is_main else ():
+            run.progress.say(line)
+        run.progress.close()
+        ranks.barrier()
+    distributed.stop(ranks)
+    return 0
+
+
 def train(run: Run) -> bool:
     """Trains to the end, restarting the loop after each return to an earlier checkpoint. Returns whether a stop was
     requested."""
@@ -120,7 +149,7 @@ def train_until_failing(run: Run) -> bool | None:
         pin=ranks.device.type == "cuda", local_world=ranks.local_world, say=run.say_from_any_rank,
     )  # fmt: skip
     clock = Stopwatch(per_step)
-    profiled = StepProfile(run.folder if run.config.logging.profile and ranks.is_main else None, run.progress.say)
+    profiled = StepProfile(run.folder if "profile" in run.config.flags and ranks.is_main else None, run.progress.say)
     try:
         while True:
             # Validate, write samples, checkpoint.
@@ -230,8 +259,9 @@ def end_epoch(run: Run) -> bool:
     return True
 
 
-def validate(run: Run, epoch: int) -> dict[str, float] | None:
-    """Validation metrics of the EMA weights after `epoch`; None if a stop was requested meanwhile."""
+def validate(run: Run, epoch: int, go_on: Callable[[], bool] | None = None) -> dict[str, float] | None:
+    """Validation metrics of the EMA weights after `epoch`; None if `go_on` said no before some batch, by default if a
+    stop was requested."""
     config = run.config
     validation = Validation(
         run.trainer,
@@ -249,7 +279,7 @@ def validate(run: Run, epoch: int) -> dict[str, float] | None:
     losses = validation(
         run.schedules.levels(epoch),
         with_discriminator=config.adversarial.gan_weight > 0 and run.counters.step > config.weights.g_pretrain_steps,
-        go_on=lambda: not run.ranks.any(run.stop.requested),
+        go_on=go_on or (lambda: not run.ranks.any(run.stop.requested)),
         bad=run.skipped.news,
     )
     return None if losses is None else with_criteria(losses)

@@ -11,9 +11,6 @@ class LoggingOptions(Options):
     log_every: int = opt(10, "log metrics every this many steps", ge=1)
     sample_every: int = opt(5, "write samples (files, TensorBoard) every this many epochs; 0 = never", ge=0)
     sample_num: int = opt(8, "generated samples in the grid of --sample_every", ge=1, le=1024)
-    profile: bool = opt(
-        False, "write a torch profiler trace of steps 6 to 10 and print the slowest operations", per_call=True
-    )
 
 
 class HealthThresholds(Options):

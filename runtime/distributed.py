@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from errors import UserError
+from runtime import devices
 from runtime.cores import available_cores
 
 T = TypeVar("T")
@@ -149,10 +150,10 @@ class Ranks:
         """
         if self.world == 1 or not any(p.requires_grad for p in module.parameters()):
             return module
-        devices = [self.device] if self.device.type == "cuda" else None
+        own = [self.device] if self.device.type == "cuda" else None
         known = inspect.signature(DistributedDataParallel).parameters
         quiet = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # older name
-        return DistributedDataParallel(module, device_ids=devices, gradient_as_bucket_view=True, **{quiet: False})
+        return DistributedDataParallel(module, device_ids=own, gradient_as_bucket_view=True, **{quiet: False})
 
 
 def _into(box: dict[str, object], work: Callable[[], object]) -> None:
@@ -173,18 +174,18 @@ def start(num_threads: int = 0, timeout_minutes: float = 10.0) -> Ranks:
         timeout_minutes: how long a rank waits for another in any exchange before it gives up.
 
     Raises:
+        UserError: the device named in the environment cannot be used here.
         RuntimeError: the ranks did not find each other within the time limit.
     """
     rank, local_rank, world = (
         int(os.environ.get(k, d)) for k, d in (("RANK", 0), ("LOCAL_RANK", 0), ("WORLD_SIZE", 1))
     )
     local_world = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    on_gpu = torch.cuda.is_available() and local_rank < torch.cuda.device_count()
-    device = torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
-    if on_gpu:
+    device = devices.choose(local_rank=local_rank, local_world=local_world)
+    if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what `repeat_exactly` needs, read once by cuBLAS
         torch.cuda.set_device(device)
-    else:
+    elif device.type == "cpu":
         share_cores(num_threads, local_world)
     control = None
     if world > 1:

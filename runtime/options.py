@@ -14,6 +14,11 @@ class CheckpointOptions(Options):
     resume: str | None = opt(
         None, "checkpoint to resume, or `auto`: the most advanced one in checkpoint_dir, if any", per_call=True
     )
+    init_from: str | None = opt(
+        None,
+        "begin a new run with the weights of a checkpoint, a run's folder, an export, or hf:user/name",
+        shapes_run=True,
+    )
 
 
 class ProcessOptions(Options):

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from runtime import checkpoint
+from runtime import checkpoint, devices
 
 
 class HostCopy:
@@ -24,8 +24,7 @@ class HostCopy:
     def __call__(self, state: dict[str, Any]) -> dict[str, Any]:
         """The state with every tensor replaced by a copy; valid until the next call."""
         copied = self._copy(state, ())
-        if torch.cuda.is_initialized():
-            torch.cuda.current_stream().synchronize()
+        devices.finish_copies()
         return copied
 
     def _copy(self, value: Any, where: tuple) -> Any:

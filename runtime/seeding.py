@@ -13,6 +13,7 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
+from runtime import devices
 from runtime.counter_noise import normal_rows, uniform_rows
 
 _MASK = (1 << 64) - 1
@@ -62,8 +63,7 @@ def seed_step(seed: int, step: int, rank: int) -> None:
     """
     number = mix_seed(seed, Purpose.DROPOUT, step, rank)
     torch.default_generator.manual_seed(number)
-    if torch.cuda.is_initialized():
-        torch.cuda.manual_seed(number)
+    devices.seed(number)
 
 
 _counted_everywhere = False
@@ -99,7 +99,8 @@ def _draw(ways, seed: int, purpose: Purpose, indices: list[int], shape: Sequence
     fill, all_rows = ways
     keys = [mix_seed(seed, purpose, index) for index in indices]
     if _counted_everywhere or torch.device(device).type != "cpu":
-        return all_rows(keys, math.prod(shape), device).view(len(keys), *shape)
+        drawn = all_rows(keys, math.prod(shape), devices.for_integers(device))
+        return drawn.to(device).view(len(keys), *shape)
     out = torch.empty(len(indices), *shape, device=device)
     generator = torch.Generator(device=device)
     for row, key in zip(out, keys, strict=True):

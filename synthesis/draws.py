@@ -48,7 +48,8 @@ def blend(draw: Draw, of: Callable[[Origin], Tensor], mix: Callable[[Tensor, Ten
 def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
     """Spherical interpolation (Shoemake 1985): share 0 is a and 1 is b, bit for bit; the norm is kept in between.
     Linear interpolation would halve the variance of the noise."""
-    cosine = torch.dot(a.flatten().double(), b.flatten().double()) / (a.double().norm() * b.double().norm())
+    x, y = (one.flatten().cpu().double() for one in (a, b))
+    cosine = torch.dot(x, y) / (x.norm() * y.norm())
     angle = torch.acos(cosine.clamp(-1, 1))
     if angle.sin() < 1e-6:  # (anti)parallel: no plane of rotation
         return torch.lerp(a, b, share)

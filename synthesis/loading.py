@@ -9,8 +9,10 @@ from config import RunConfig, known_options, resolve
 from earlier_versions import current_options
 from errors import UserError
 from registry import mark_of
+from synthesis.hub import local_folder
 
 WEIGHTS, DESCRIPTION = "generator.safetensors", "config.json"
+CHECKPOINT = "last.pt"  # of a run
 STATISTICS = "latents."  # prefix of the names of the space's tensors in an export
 
 
@@ -42,21 +44,21 @@ class LoadedGenerator:
 
 
 def load_generator(path: str | Path, device: str = "cpu", passes: int | None = None) -> LoadedGenerator:
-    """Reads a training checkpoint (the EMA weights), an exported folder, or a run's folder (its export, else
-    its last checkpoint). Nothing in the files is executed.
+    """Reads a training checkpoint (the EMA weights), an exported folder, a run's folder (its export, else its last
+    checkpoint), or `hf:user/name`. Nothing in the files is executed.
 
     passes: number of sampling steps; None: as in its configuration.
 
     Raises:
         UserError: there is no such file, or it is not one of these, or it was trained for one sampling step only.
     """
-    path = find_generator(path)
-    state = _read_export(path.parent) if path.name == WEIGHTS else _read_checkpoint(path)
+    path = find_generator(local_folder(path))
+    state = _read(path)
     from models.networks import build_generator
     from synthesis.space import Space
 
     try:
-        config = _config_of(state["config"], str(path))
+        config = options_of(state["config"], str(path))
         agent, channels = config.model.agent, config.model.encoding_dim
         space = Space.from_state(state["space"])
         widths = _conditioning(config, space).widths
@@ -83,11 +85,31 @@ def _conditioning(config: RunConfig, space):
     return Conditioning(config.choices.get("conditions"), space.about.get("labels", {}))
 
 
-def _config_of(saved: dict, source: str) -> RunConfig:
-    """The options of a generator; removed options that only training needs are left out."""
+def read_networks(path: str | Path, option: str) -> dict[str, Any]:
+    """What is in a checkpoint, an exported folder or a run's folder (its last checkpoint, else its export): "config"
+    and "space" (plain), "weights" (EMA), "trained_to", and in a checkpoint the weights of the "discriminator".
+
+    option: which names the path, for messages.
+
+    Raises:
+        UserError: there is no such file, or it is not one of these.
+    """
+    return _read(find_generator(path, option, (CHECKPOINT, WEIGHTS)))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return _read_export(path.parent) if path.name == WEIGHTS else _read_checkpoint(path)
+
+
+def options_of(saved: dict, source: str) -> RunConfig:
+    """The options of a generator; removed options and discriminators, which only training needs, are left out."""
     values, _ = current_options(saved, source)
     known = known_options()
-    values = {name: value for name, value in values.items() if name in known and name != "discriminator"}
+    values = {name: value for name, value in values.items() if name in known}
+    try:
+        mark_of(known["discriminator"].field, "registry").named(values.get("discriminator", ""))
+    except ValueError:
+        values.pop("discriminator", None)
     return resolve(values, frozenset(values), inherited=frozenset(values))
 
 
@@ -102,16 +124,18 @@ def portable_options(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def find_generator(path: str | Path) -> Path:
-    """The file that `--checkpoint` refers to. Raises UserError if there is none."""
+def find_generator(
+    path: str | Path, option: str = "--checkpoint", names: tuple[str, str] = (WEIGHTS, CHECKPOINT)
+) -> Path:
+    """The file that an option refers to; in a folder the first of `names`. Raises UserError if there is none."""
     path = Path(path)
     if path.is_file():
         return path
-    for name in (WEIGHTS, "last.pt") if path.is_dir() else ():
+    for name in names if path.is_dir() else ():
         if (path / name).is_file():
             return path / name
-    missing = f"holds neither {WEIGHTS} nor last.pt" if path.is_dir() else "does not exist"
-    raise UserError(f"--checkpoint {path} {missing}: give a checkpoint (.pt), an exported folder, or a run's folder")
+    missing = f"holds neither {WEIGHTS} nor {CHECKPOINT}" if path.is_dir() else "does not exist"
+    raise UserError(f"{option} {path} {missing}: give a checkpoint (.pt), an exported folder, or a run's folder")
 
 
 def _read_checkpoint(path: Path) -> dict:
@@ -121,7 +145,8 @@ def _read_checkpoint(path: Path) -> dict:
     try:
         counters = state["counters"]
         trained_to = f"epoch {counters['finished_epochs']}, step {counters['step']}"
-        return {k: state[k] for k in ("config", "space")} | {"weights": state["ema"], "trained_to": trained_to}
+        facts = {k: state[k] for k in ("config", "space")} | {"weights": state["ema"], "trained_to": trained_to}
+        return facts | {"discriminator": state["trainer"]["discriminator"]}
     except (KeyError, TypeError):
         raise UserError(f"{path} is no training checkpoint of this program") from None
 

@@ -74,7 +74,7 @@ def test_marks_of_options():
     marked = {mark: {n for n, field in FIELDS.items() if mark_of(field, mark)} for mark in ("shapes_run", "per_call")}
     assert {"generator", "width", "seed", "discriminator", "gan_loss", "optimizer"} <= marked["shapes_run"]
     assert marked["per_call"] == {
-        "resume", "checkpoint_dir", "max_steps", "world_size", "local_rank", "timeout_minutes", "profile",
+        "resume", "checkpoint_dir", "max_steps", "world_size", "local_rank", "timeout_minutes",
         "decoder",
     }  # fmt: skip
 

@@ -21,7 +21,7 @@ from models.networks import build_discriminator, build_generator
 from monitoring.log import RunLog, read_metrics
 from monitoring.progress import ProgressLine
 from registry import NONE
-from runtime import files
+from runtime import devices, files
 from runtime.distributed import Ranks, ReportedElsewhere
 from runtime.seeding import Purpose, mix_seed
 from runtime.signals import StopRequest
@@ -31,6 +31,7 @@ from synthesis.space import Space, measure_space
 from training.classification import Classifier, label_columns
 from training.compiling import compile_networks
 from training.counters import Counters
+from training.initial_weights import Origin, begin_with, check_codec
 from training.optimizers import Updater, build_optimizer
 from training.regression_loss import Regression
 from training.resume import changed_sizes, check_dataset, check_identity, claim_folder, find_past, prepare_folder
@@ -51,13 +52,15 @@ def build(config: RunConfig, ranks: Ranks, stop: StopRequest) -> Run:
     if state is not None:
         ranks.main_first(lambda: check_dataset(config.data, given))
     train_pairs, held_out = open_data(config, kind, ranks, stop)
+    if (origin := resumed.origin) is not None:
+        ranks.main_first(lambda: check_codec(origin, kind.identity, config.data.dataset_folder))
     ranks.main_first(lambda: check_sizes(config, ranks, kind, train_pairs))
     data = config.data
     stream = SampleStream(
         train_pairs, config.training.seed, shuffle_targets=data.shuffle_targets, unity_test=data.unity_test
     )
     if state is None:
-        space = space_of(config, kind, stream)
+        space = space_of(config, kind, stream, origin)
     else:  # its networks expect the statistics of the data on which it began
         ranks.main_first(lambda: check_identity(state, kind.identity))
         space = Space.from_state(state["space"])
@@ -67,6 +70,8 @@ def build(config: RunConfig, ranks: Ranks, stop: StopRequest) -> Run:
     decoder = find_decoder(config, kind, space, ranks, resumed.remarks)
     trainer = build_trainer(config, ranks, space, decoder, kind)
     trainer.classifier = build_classifier(config, ranks, train_pairs, space)
+    if origin is not None:
+        resumed.remarks += ranks.main_first(lambda: begin_with(origin, trainer))
     average = WeightAverage(trainer.generator, config.model.ema_samples)
     per_step = config.training.batch_per_device(ranks.world) * ranks.world
     run = Run(
@@ -154,13 +159,15 @@ def check_sizes(config: RunConfig, ranks: Ranks, kind: Kind, pairs: Pairs) -> No
         raise UserError(f"--encoding_dim {channels} does not fit latents of {expected} channels: give {expected}")
 
 
-def space_of(config: RunConfig, kind: Kind, stream: SampleStream) -> Space:
-    """The description of the dataset that generation needs."""
+def space_of(config: RunConfig, kind: Kind, stream: SampleStream, origin: Origin | None = None) -> Space:
+    """The description of the dataset that generation needs. Networks of an `origin` keep the statistics by which their
+    inputs were normalised: they are no linear functions of them, and the new ones would be another scale to learn."""
     pairs, count = stream.pairs, min(MEASURED, 4 * len(stream))
+    mean, std = (origin.space.mean_D.numpy(), origin.space.std_D.numpy()) if origin else (pairs.mean, pairs.std)
     return measure_space(
         (stream[index] for index in range(count)),
-        pairs.mean,
-        pairs.std,
+        mean,
+        std,
         kind=config.data.kind,
         identity=kind.identity,
         shape=tuple(pairs.shape),
@@ -312,7 +319,7 @@ def write_about(run: Run) -> None:
         "generator_parameters": sum(p.numel() for p in run.trainer.generator.parameters()),
         "discriminator_parameters": sum(p.numel() for p in run.trainer.discriminator.parameters()),
         "world": run.ranks.world,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "device": devices.name_of(device),
         "global_batch": run.schedules.global_batch,
         "torch": torch.__version__,
     }

@@ -141,7 +141,7 @@ class ClassCounts:
             classes = labels[name][there_B].long(), made[name]
             histograms = [torch.bincount(one, minlength=categories) for one in classes]
             row = torch.cat([torch.stack([*right, there_B.sum()]), *histograms])
-            self._counts[name] += row.double().cpu()
+            self._counts[name] += row.cpu().double()
 
     def metrics(self, ranks: Ranks) -> dict[str, float]:
         """classifier/val_accuracy of held-out samples; classifier/made_accuracy of generated ones, if they were asked

@@ -105,5 +105,5 @@ class DiversityGauge:
             except ReadError:  # reported when the sample is used in training or validation
                 continue
             one_BDT = torch.from_numpy(sample[None].astype("float32"))
-            rows.append(self.features(self._clean(one_BDT)).double().cpu().numpy()[0])
+            rows.append(self.features(self._clean(one_BDT)).cpu().double().numpy()[0])
         return np.stack(rows) if rows else np.zeros((0, self.width))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from registry import Chosen, Options
+from runtime import devices
 from runtime.checkpoint import plain
 from training.options import DecayOptions, OptimizerOptions
 
@@ -60,7 +61,8 @@ class Updater:
     """Backward, clip, step. A step with a non-finite loss or gradient is skipped, on all ranks alike.
 
     A rank with a non-finite loss starts its backward pass with infinity; averaging spreads it, so that every rank
-    finds the same gradient norm. The fused optimizers skip on the device (`found_inf`), without a host wait.
+    finds the same gradient norm. The fused optimizers skip on the device (`found_inf`), without a host wait, where they
+    can.
 
     Attributes:
         bad: number of skipped updates, on the device.
@@ -76,6 +78,7 @@ class Updater:
     def __post_init__(self) -> None:
         self._parameters = list(self.module.parameters())  # collecting them takes longer than computing the norm
         device = self._parameters[0].device
+        self._fused_skips = devices.fused_skips(device)
         self.bad = torch.zeros((), device=device)
         self.bad_in_row = torch.zeros((), device=device)
 
@@ -91,7 +94,8 @@ class Updater:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.grad_scale, self.optimizer.found_inf = None, found_inf
-        self.optimizer.step()
+        if self._fused_skips or not found_inf:
+            self.optimizer.step()
         self.bad += found_inf
         self.bad_in_row = (self.bad_in_row + found_inf) * found_inf
         return norm

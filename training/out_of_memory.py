@@ -3,6 +3,7 @@
 import torch
 
 from config import RunConfig
+from runtime.devices import name_of
 
 _SPARE = 0.1  # share of a device's memory that is lost between blocks
 _BYTES = 20  # a parameter: weight, gradient, two averages of the optimizer, EMA
@@ -34,4 +35,4 @@ def explain(config: RunConfig, world: int, device: torch.device, parameters: int
     if device.type != "cuda":
         return sentence(config, world, device.type)
     total = torch.cuda.get_device_properties(device).total_memory
-    return sentence(config, world, torch.cuda.get_device_name(device), min(1.0, _BYTES * parameters / total))
+    return sentence(config, world, name_of(device), min(1.0, _BYTES * parameters / total))

@@ -1,10 +1,10 @@
 """Resuming: the run's folder and the checkpoint to resume, found by rank 0 for all ranks."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from config import RunConfig, known_options, resolve
+from config import RunConfig, known_options, plain_value, resolve
 from earlier_versions import current_options
 from errors import UserError
 from registry import Registry, mark_of
@@ -23,6 +23,7 @@ from runtime.run_folder import (
     saves,
     trim_metrics,
 )
+from training.initial_weights import Origin, options_like, read_origin, shared
 
 LOCK_PATIENCE = 15.0  # seconds that a restarted run waits for the lock of its failed attempt
 
@@ -37,6 +38,7 @@ class Resumed:
         rewound: whether the folder holds more advanced checkpoints, which are now outdated.
         own_past: whether the folder holds earlier output of this run.
         remarks: sentences to print.
+        origin: the networks with which a new run begins (`--init_from`).
     """
 
     config: RunConfig
@@ -44,6 +46,7 @@ class Resumed:
     rewound: bool = False
     own_past: bool = False
     remarks: list[str] = field(default_factory=list)
+    origin: Origin | None = None
 
 
 def claim_folder(config: RunConfig, ranks: Ranks) -> tuple[Path, RunLock | None]:
@@ -69,7 +72,8 @@ def find_past(config: RunConfig, ranks: Ranks, folder: Path) -> Resumed:
     resumed, where = ranks.from_main(ranks.main_first(lambda: read() if ranks.is_main else None))
     given = {name: value for name, value in config.flat().items() if name in config.given}
     local = {name: value for name, value in given.items() if is_marked(name, "per_machine")}
-    resumed.config = resumed.config.replace(**local)
+    resumed.config = replace(resumed.config.replace(**local), flags=config.flags)
+    resumed.origin = shared(found.origin if found else None, ranks)
     if where is not None:
         name, rewinds = where
         data = ranks.bytes_from_main(Path(name).read_bytes() if ranks.is_main and ranks.world > 1 else b"")
@@ -95,8 +99,10 @@ def _find(config: RunConfig, folder: Path) -> tuple[Resumed, Path | None]:
     if found is None:
         if resume is not None:
             remarks.append(f"no checkpoint in {folder} yet: a new run begins")
-        chosen = config.for_a_new_run().replace(checkpoint_dir=str(folder))
-        return Resumed(chosen, None, False, own_past, remarks), None
+        name = config.checkpoints.init_from
+        origin = read_origin(name) if name is not None else None
+        chosen = options_like(config, origin) if origin else config.for_a_new_run()
+        return Resumed(chosen.replace(checkpoint_dir=str(folder)), None, False, own_past, remarks, origin), None
     path, state = found
     resumed, changed = resumed_config(config, state, str(path))
     inside = path.absolute().parent == folder.absolute()
@@ -134,12 +140,16 @@ def resumed_config(given: RunConfig, state: dict[str, Any], source: str) -> tupl
 
 
 def _check_shapes(given: dict[str, Any], saved: dict[str, Any]) -> None:
-    """Raises UserError where an option contradicts one that shaped the run's past."""
+    """Raises UserError where an option contradicts one that shaped the run's past; an option of no part that is younger
+    than the checkpoint had its default there."""
     for name, value in given.items():
-        field_info = known_options()[name].field
-        if name in saved and is_marked(name, "shapes_run") and not _goes_with(field_info, value, saved[name]):
+        known = known_options()[name]
+        if not is_marked(name, "shapes_run") or (name not in saved and known.owners):
+            continue
+        before = saved.get(name, plain_value(known.field.default))
+        if not _goes_with(known.field, value, before):
             raise UserError(
-                f"--{name} {value} contradicts the checkpoint, which was trained with {saved[name]}: "
+                f"--{name} {value} contradicts the checkpoint, which was trained with {before}: "
                 "leave it out, or start a new run without --resume"
             )
 

@@ -5,7 +5,7 @@ devices changes.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -45,6 +45,19 @@ class StepPlan:
     decode: bool
     penalty_factor: float = 1.0
     discriminator_joins: bool = False
+
+
+class Work(NamedTuple):
+    """What a step computes; steps of equal work take equal time.
+
+    penalised: with R1 and R2; adversarial: with the generator's adversarial loss; decode: with losses on decoded data.
+    """
+
+    train_g: bool
+    train_d: bool
+    penalised: bool
+    adversarial: bool
+    decode: bool
 
 
 class Schedules:
@@ -88,15 +101,11 @@ class Schedules:
 
     def plan(self, step: int, samples_seen: int, indices: list[int], device: torch.device) -> StepPlan:
         """The plan of the step that begins at `samples_seen`, for the samples of this rank."""
-        c, w = self._config.training, self._config.weights
         epoch = samples_seen // self._pairs + 1
         alpha = self.alpha(epoch)
-        pretrain = self._in_samples(w.g_pretrain_steps)
-        pretraining = is_pretraining(samples_seen, pretrain)
+        pretraining, ramp = self._adversary(samples_seen)
         alpha_B = self._alpha_per_sample(indices, device, pretraining)
-        ramp = self._ramp(samples_seen)
-        gan_weight, every = self._config.adversarial.gan_weight, self._config.adversarial.penalty_every
-        generator_step = step if pretraining else step // c.n_critic
+        work = self.work(step, samples_seen)
         return StepPlan(
             step=step,
             samples_seen=samples_seen,
@@ -106,18 +115,40 @@ class Schedules:
             alpha_B=alpha_B,
             recon_weight_B=self._recon_weight(alpha_B, samples_seen),
             gan_fade_B=self._gan_fade(alpha_B),
-            gan_weight=gan_weight * ramp,
+            gan_weight=self._config.adversarial.gan_weight * ramp,
             lr_g=self._learning_rate("g", samples_seen),
             lr_d=self._learning_rate("d", samples_seen),
             instance_noise=self.instance_noise(samples_seen),
             pretraining=pretraining,
-            train_g=pretraining or (step + 1) % c.n_critic == 0,
-            train_d=not pretraining and gan_weight > 0 and (step + 1) % c.disc_update_freq == 0,
+            train_g=work.train_g,
+            train_d=work.train_d,
             # Lazy regularisation (Karras et al. 2020, sec. 3.1): rarer penalties with larger weight, the same mean.
-            penalty_factor=float(every) if (step + 1) // c.disc_update_freq % every == 0 else 0.0,
-            decode=self._decode_every > 0 and generator_step % self._decode_every == 0,
-            discriminator_joins=not pretraining and samples_seen - self.global_batch < pretrain,
+            penalty_factor=float(self._config.adversarial.penalty_every) if work.penalised else 0.0,
+            decode=work.decode,
+            discriminator_joins=not pretraining and self._adversary(samples_seen - self.global_batch)[0],
         )
+
+    def work(self, step: int, samples_seen: int) -> Work:
+        """What the step that begins at `samples_seen` computes."""
+        c, o = self._config.training, self._config.adversarial
+        pretraining, ramp = self._adversary(samples_seen)
+        generator_step = step if pretraining else step // c.n_critic
+        train_g = pretraining or (step + 1) % c.n_critic == 0
+        train_d = not pretraining and o.gan_weight > 0 and (step + 1) % c.disc_update_freq == 0
+        return Work(
+            train_g,
+            train_d,
+            penalised=train_d and (step + 1) // c.disc_update_freq % o.penalty_every == 0,
+            adversarial=train_g and o.gan_weight * ramp > 0,
+            decode=train_g and self._decode_every > 0 and generator_step % self._decode_every == 0,
+        )
+
+    def _adversary(self, samples_seen: int) -> tuple[bool, float]:
+        """Whether the generator still trains alone, and the factor on `gan_weight`."""
+        w = self._config.weights
+        pretrain = self._in_samples(w.g_pretrain_steps)
+        ramp = adversarial_ramp(samples_seen, self._in_samples(w.adv_ramp_steps), pretraining=pretrain)
+        return is_pretraining(samples_seen, pretrain), ramp
 
     def instance_noise(self, samples_seen: int) -> float:
         """Standard deviation of the noise on the discriminator's inputs."""
@@ -173,17 +204,11 @@ class Schedules:
             factor = rate.decay(share_of(seen - rising, length - rising))
         return lr * (rate.multiplier * factor)
 
-    def _ramp(self, samples_seen: int) -> float:
-        """Factor of the adversarial weight, from 0 while the generator trains alone to 1."""
-        w = self._config.weights
-        pretrain, rising = self._in_samples(w.g_pretrain_steps), self._in_samples(w.adv_ramp_steps)
-        return adversarial_ramp(samples_seen, rising, pretraining=pretrain)
-
     def _recon_weight(self, alpha_B: Tensor, samples_seen: int) -> Tensor:
         """The fade, by as much as the adversarial loss has come in after the generator has trained alone: before, there
         is nothing else to learn from."""
         faded_B = self._recon_fade(alpha_B)
-        ramp = self._ramp(samples_seen) if self._config.weights.g_pretrain_steps else 1.0
+        ramp = self._adversary(samples_seen)[1] if self._config.weights.g_pretrain_steps else 1.0
         return faded_B if ramp == 1 else torch.lerp(torch.ones_like(faded_B), faded_B, ramp)
 
     def _easy_share(self, pretraining: bool) -> float:

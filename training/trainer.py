@@ -8,7 +8,6 @@ Legend: B samples of this rank, D channels, T positions (audio: frames); samples
 """
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +24,7 @@ from models.agents import VIEWS
 from models.conditions import Conditions, conditions_for, repeated, takes_conditions
 from models.discriminators import takes_pairs
 from models.networks import Generated, join
+from runtime import devices
 from runtime.distributed import Ranks
 from runtime.seeding import Purpose, normal, uniform
 from synthesis.conditions import Conditioning
@@ -184,7 +184,7 @@ class Trainer:
         }
 
     def autocast(self):
-        return torch.autocast(self.ranks.device.type, dtype=torch.bfloat16) if self.amp else nullcontext()
+        return devices.autocast(self.ranks.device, self.amp)
 
     # --- the discriminator -----------------------------------------------------------------------------------------
 

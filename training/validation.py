@@ -103,13 +103,13 @@ class Validation:
             labels = self.labels(chosen)
             for k, (name, alpha) in enumerate(alphas.items()):
                 alpha_B = self.eased(alpha, chosen, clean[0].device) if name == "current" else alpha
-                sums[k] += self.loss(starts, *clean, alpha_B, chosen, labels).double().sum().cpu()
+                sums[k] += self.loss(starts, *clean, alpha_B, chosen, labels).cpu().double().sum()
                 if self.generator_loss is not None and name == "current":
                     total = self.generator_loss(starts, clean, alpha_B, chosen, labels, self._seed)
-                    sums[-2] += len(chosen) * total.double().cpu()
+                    sums[-2] += len(chosen) * total.cpu().double()
             made_BDT = self.generated(starts, alphas["current"], chosen, labels)
             if measured:
-                measures += self.kind.measures(made_BDT, clean[1], starts[1]).double().sum(0).cpu()
+                measures += self.kind.measures(made_BDT, clean[1], starts[1]).cpu().double().sum(0)
             if classes is not None:
                 classes.add(clean[1], made_BDT, labels)
             if with_discriminator:
@@ -118,7 +118,7 @@ class Validation:
                 if ceiling != alphas["current"]:
                     last_BDT = self.generated(starts, ceiling, chosen, labels)
                 seen[1] += self.discriminator_sums(clean[1], last_BDT, ceiling, chosen, labels, self.instance_noise)
-            for i, row_F in zip(chosen, self.gauge.features(made_BDT).double().cpu(), strict=True):
+            for i, row_F in zip(chosen, self.gauge.features(made_BDT).cpu().double(), strict=True):
                 if i < self.gauge.compared:
                     statistics_NF[i] = torch.cat([row_F, torch.ones_like(row_F[:1])])
             sums[-1] += len(chosen)
@@ -205,11 +205,12 @@ class Validation:
             real_B, fake_B = discriminator(joined_BDT, **more).chunk(2)
         finally:
             discriminator.train(was_training)
+        real_B, fake_B = real_B.cpu(), fake_B.cpu()
         figures = discriminator_metrics(real_B, fake_B, torch.ones_like(real_B), objective)
         accuracy = figures["d/pair_accuracy" if objective.compares_pairs else "d/accuracy"]
         means = [accuracy, figures["d/real_prob"], figures["d/fake_prob"], figures["d/gap"]]
         loss = objective.discriminator(real_B, fake_B).double().mean()
-        return (len(real_B) * torch.stack([loss, *(value.double() for value in means)])).cpu()
+        return len(real_B) * torch.stack([loss, *(value.double() for value in means)])
 
     def diversity_metrics(self, statistics_NF: Tensor) -> dict[str, float]:
         """Diversity metrics, computed by rank 0 from the samples of all ranks."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LATENTS = "NOISE2MUSIC_LATENTS"  # environment variable: a folder for the latents of a dataset that is read-only
 SHARD_BYTES = 32 << 20
-BATCH_SECONDS = {"cpu": 64.0, "cuda": 256.0}
+BATCH_SECONDS = {"cpu": 64.0, "mps": 64.0, "cuda": 256.0}
 SILENT_PEAK = 1e-4  # -80 dBFS: about three steps of 16-bit audio
 STD_FLOOR = 1e-5
 _READERS = 4
@@ -187,11 +187,10 @@ def _encode_missing(task: CacheTask, index: Index, progress: Progress | None) ->
 
 
 def _open_codec(task: CacheTask) -> "tuple[Codec, str]":
-    import torch
-
     from audio_codecs import open_codec
+    from runtime import devices
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = devices.choose().type
     return open_codec(task.codec_name, task.codec_weights, device, task.codec_options), device
 
 

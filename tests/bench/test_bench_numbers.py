@@ -5,6 +5,7 @@ Bit for bit where the option is no matter of arithmetic, else within the stated 
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,8 +28,9 @@ def workplace(tmp_path_factory):
         yield
 
 
-def losses(**options) -> dict[str, np.ndarray]:
+def losses(flags=(), **options) -> dict[str, np.ndarray]:
     run = workloads.open_run("demo", **(SMALL | options))
+    run.config = replace(run.config, flags=frozenset(flags))
     workloads.advance(run, STEPS)
     lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, STEPS + 1))
@@ -40,7 +42,9 @@ def plain():
     return losses()
 
 
-@pytest.mark.parametrize("option", [{"num_workers": 1}, {"profile": True}, {"save_every_steps": 7}, {"keep_last": 3}])
+@pytest.mark.parametrize(
+    "option", [{"num_workers": 1}, {"flags": ["profile"]}, {"save_every_steps": 7}, {"keep_last": 3}]
+)
 def test_not_one_bit_changes(plain, option):
     changed = losses(**option)
     assert changed.keys() == plain.keys() and {"loss/d", "loss/g_adv", "loss/recon", "loss/r1"} <= plain.keys()

@@ -22,9 +22,16 @@ def test_the_sentence_names_the_option_that_was_given():
     assert "--crop_seconds" in sentence(tiny_config(batch_size=1), 1, "a GPU")
 
 
-def test_the_worker_says_it_and_ends_with_2(monkeypatch, capsys):
+FULL = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 17.9 GB). Tried to allocate 20.00 GB on private pool."),
+]
+
+
+@pytest.mark.parametrize("error", FULL, ids=["cuda", "mps"])
+def test_the_worker_says_it_and_ends_with_2(error, monkeypatch, capsys):
     def starved(*_):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        raise error
 
     class Quiet:
         signal = None

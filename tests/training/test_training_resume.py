@@ -71,9 +71,8 @@ def test_an_option_set_back_to_its_default_is_a_change():
 
 
 def test_limits_of_one_call_do_not_last():
-    config, remarks = resumed({}, saved_with(max_steps=5, resume="auto", world_size=2, profile=True))
+    config, remarks = resumed({}, saved_with(max_steps=5, resume="auto", world_size=2))
     assert (config.training.max_steps, config.checkpoints.resume, config.processes.world_size) == (0, None, 0)
-    assert not config.logging.profile
     assert remarks == []
 
 

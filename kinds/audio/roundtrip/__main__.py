@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rulers", help="descriptors to measure by: clips, notes or clips,notes (default: all that are installed)")
     add("--rounds", type=int, default=100, help="bootstrap draws for the intervals (default: 100)")
     add("--seed", type=int, default=0, help="random seed of crops and bootstrap (default: 0)")
-    add("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    add("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
     add("--picture", type=Path, metavar="PATH", help="draw spectrograms of some clips and what becomes of them (PNG)")
     add("--json", type=Path, metavar="PATH", help="write all figures to this file")
     return parser
