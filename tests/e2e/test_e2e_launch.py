@@ -80,6 +80,7 @@ def test_tensorboard_reads_the_figures(run):
     logged = {event.step: event.value for event in board.Scalars("loss/g_total")}
     assert logged == {line["step"]: pytest.approx(line["loss/g_total"]) for line in lines}
     assert {"generated/0", "round_trip/0", "real/0"} <= set(board.Tags()["audio"])
+    assert {"generated/0", "generated/grid", "real/grid"} <= set(board.Tags()["images"])
     assert any("options" in name for name in board.Tags()["tensors"])
 
 

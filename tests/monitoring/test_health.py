@@ -37,7 +37,7 @@ def diagnose(lines, c: RunConfig):
 
 def logged(step=0, **figures):
     """A line of a healthy run with bce, with what the test says about it."""
-    line = {"step": step, "epoch": 1, "alpha": 1.0, "phase": "noise", "pretrain_phase": 0}
+    line = {"step": step, "epoch": 1, "alpha": 0.5, "phase": "noise", "pretrain_phase": 0}
     line |= {"loss/d": 0.6, "loss/d_total": 0.6, "loss/g_total": 1.0, "loss/g_adv": 0.8}
     line |= {"d/accuracy": 0.7, "d/pair_accuracy": 0.75, "d/real_prob": 0.6, "d/fake_prob": 0.4, "d/gap": 0.8}
     line |= {"latents/fake_std": 1.0, "latents/real_std": 1.0, "grad_norm/g": 0.5, "grad_norm/d": 0.5}

@@ -6,13 +6,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from test_training_validation import ALPHAS, Copy, clips, validation_of
-from training_parts import FRAMES, WholePairs, tiny_config, tiny_trainer, train_on
+from training_parts import FRAMES, WholePairs, go_on, tiny_config, tiny_run, tiny_trainer, train_on
 
 import export
 from config import resolve
 from models.networks import build_discriminator
 from runtime import checkpoint
 from training.label_samples import askable
+from training.samples import write_samples
 from training.validation import FIGURES
 
 LEVELS = {"clean": 0.0, "current": 0.5, "ceiling": 1.0}
@@ -67,6 +68,31 @@ def test_the_discriminator_sees_generated_samples_with_its_instance_noise():
     a, b = plain(ALPHAS), noisy(ALPHAS)
     assert a["val/d_loss"] == b["val/d_loss"] and a["generated/d_loss"] != b["generated/d_loss"]
     assert noisy(ALPHAS) == b  # the same noise each time
+
+
+class Recorder:
+    """A decoder that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.written = []
+
+    def write(self, log, name, samples_BDT, step, stem) -> None:
+        self.written.append((name, samples_BDT.clone(), stem.name))
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_as_many_samples_as_asked_for_from_the_same_noise_each_time(count):
+    run = tiny_run(tiny_config(sample_num=count))
+    run.decoder = Recorder()
+    for epoch in (1, 2):
+        write_samples(run, epoch)
+    (name, first_BDT, one), (_, second_BDT, two) = run.decoder.written
+    assert (name, one, two) == ("generated", "epoch_0001", "epoch_0002")
+    assert first_BDT.shape == (count, 4, FRAMES) and torch.equal(first_BDT, second_BDT)
+    assert count == 1 or not torch.equal(first_BDT[0], first_BDT[1])
+    go_on(run, 4)
+    write_samples(run, 3)
+    assert not torch.equal(run.decoder.written[-1][1], first_BDT)  # of other weights
 
 
 def test_labels_that_can_be_asked_for():
