@@ -47,6 +47,7 @@ class Objective:
     baseline: the discriminator's loss when it cannot distinguish real from fake (with the best constant logit).
     boundary: logits above it are classified as real.
     compares_pairs: a common shift of all logits changes nothing, so only pairs of a real and a fake are meaningful.
+    probability: from logits_B to probabilities of being real, on the objective's own scale.
     undecided: the probability from a discriminator that cannot distinguish real from fake.
     regularisers: additional terms of the discriminator's loss.
     """
@@ -57,6 +58,7 @@ class Objective:
     baseline: float | None = None
     boundary: float = 0.0
     compares_pairs: bool = False
+    probability: Callable[[Tensor], Tensor] = torch.sigmoid
     undecided: float = 0.5
     regularisers: tuple[Regulariser, ...] = ()
 
@@ -140,11 +142,19 @@ def lsgan(options: LabelOptions) -> Objective:
     """Least squares: with labels t and 0 the best constant logit is t / 2 and its loss t^2 / 2."""
     label = options.label_smoothing
     loss = _with_label(_lsgan_discriminator, label)
-    return Objective(loss, _lsgan_generator, baseline=label**2 / 2, boundary=label / 2)
+    return Objective(
+        loss, _lsgan_generator, baseline=label**2 / 2, boundary=label / 2, probability=_clamped, undecided=label / 2
+    )
+
+
+def _clamped(logits_B: Tensor) -> Tensor:
+    """The outputs themselves, which are trained towards the labels 1 (or the smoothed one) and 0."""
+    return _wide(logits_B).clamp(0.0, 1.0)
 
 
 def wasserstein(options: WassersteinOptions) -> Objective:
     """A critic with the interpolates' gradient penalty."""
+    per_element = options.gp_distance == "rms"
     return Objective(
         _critic_discriminator,
         _critic_generator,
@@ -154,7 +164,9 @@ def wasserstein(options: WassersteinOptions) -> Objective:
             Regulariser(
                 "gp",
                 options.gp_weight,
-                lambda critic, real, fake, real_B, fake_B, draw: interpolate_penalty(critic, real, fake, draw()),
+                lambda critic, real, fake, real_B, fake_B, draw: interpolate_penalty(
+                    critic, real, fake, draw(), per_element
+                ),
             ),
             _centring(options),
         ),

@@ -5,6 +5,8 @@ discriminator's last layer has a bias (objectives that depend on differences of 
 regression is called as `definition(output, target) -> loss_B`.
 """
 
+from typing import Literal
+
 from registry import Options, Registry, opt
 
 OBJECTIVES = Registry("objective")
@@ -36,26 +38,39 @@ class MaskLossOptions(Options):
     balance_loss_weight: float = opt(5.0, "creative agent: weight of the loss for equal use of both inputs", ge=0)
 
     def remarks(self, config) -> list[str]:
-        given = [name for name in type(self).model_fields if name in config.given]
+        fields = type(self).model_fields
+        given = [name for name in fields if name in config.given and getattr(self, name) != fields[name].default]
         if given and not config.model.use_creative_agent:
-            return [f"note: {' and '.join(given)} act on learned masks only (--use_creative_agent)"]
+            acts = "acts" if len(given) == 1 else "act"
+            return [f"note: {' and '.join(given)} {acts} on learned masks only (--use_creative_agent)"]
         return []
 
 
 class AdversarialOptions(Options):
     """adversarial training"""
 
-    gan_loss: str = OBJECTIVES.choice("bce", "adversarial objective of both networks", shapes_run=True)
+    gan_loss: str = OBJECTIVES.choice(
+        "bce", "adversarial objective of both networks", shapes_run=True, needs="gan_weight"
+    )
     gan_weight: float = opt(0.15, "weight of the generator's adversarial loss", ge=0)
-    r1_weight: float = opt(0.0, "R1: gradient penalty on real samples, per unit of length (audio: second)", ge=0)
-    r2_weight: float = opt(0.0, "R2: gradient penalty on generated samples, per unit of length", ge=0)
-    penalty_every: int = opt(1, "compute R1 and R2 every this many steps, with that many times the weight", ge=1)
-    feature_matching_weight: float = opt(0.0, "weight of the feature matching loss of the generator", ge=0)
+    r1_weight: float = opt(
+        0.0, "R1: gradient penalty on real samples, per unit of length (audio: second)", ge=0, needs="gan_weight"
+    )
+    r2_weight: float = opt(
+        0.0, "R2: gradient penalty on generated samples, per unit of length", ge=0, needs="gan_weight"
+    )
+    penalty_every: int = opt(
+        1,
+        "compute R1 and R2 every this many steps, with that many times the weight",
+        ge=1,
+        needs="r1_weight or r2_weight",
+    )
+    feature_matching_weight: float = opt(
+        0.0, "weight of the feature matching loss of the generator", ge=0, needs="gan_weight"
+    )
 
     def check(self, config) -> None:
-        others = (
-            sum(config.regression.weights) + self.feature_matching_weight + config.chosen("kind").options.loss_weight
-        )
+        others = sum(config.regression.weights) + config.chosen("kind").options.loss_weight
         if self.gan_weight == 0 and others == 0:
             raise ValueError("gan_weight and every other loss weight are 0: the generator would learn nothing")
 
@@ -63,19 +78,28 @@ class AdversarialOptions(Options):
 class LabelOptions(Options):
     """labels of reals"""
 
-    label_smoothing: float = opt(1.0, "one-sided label smoothing: label of real samples; 0.9 is usual", gt=0.5, le=1)
+    label_smoothing: float = opt(
+        1.0, "one-sided label smoothing: label of real samples; 0.9 is usual", gt=0.5, le=1, needs="gan_weight"
+    )
 
 
 class CentringOptions(Options):
     """objectives that compare logits"""
 
-    centring_weight: float = opt(0.0, "weight of the mean squared logit, which keeps logits near 0", ge=0)
+    centring_weight: float = opt(
+        0.0, "weight of the mean squared logit, which keeps logits near 0", ge=0, needs="gan_weight"
+    )
 
 
 class WassersteinOptions(CentringOptions):
     """Wasserstein critic"""
 
-    gp_weight: float = opt(10.0, "weight of the gradient penalty on interpolates", ge=0)
+    gp_weight: float = opt(10.0, "weight of the gradient penalty on interpolates", ge=0, needs="gan_weight")
+    gp_distance: Literal["euclidean", "rms"] = opt(
+        "euclidean",
+        "distance between samples in which the penalty leads the critic's slope to 1; rms: per element",
+        needs="gp_weight",
+    )
 
 
 OBJECTIVES.add("bce", "losses.adversarial:bce", LabelOptions, final_bias=True)

@@ -65,16 +65,20 @@ def split_penalties(
 
 
 def interpolate_penalty(
-    critic: Callable[[Tensor], Tensor], real_BDT: Tensor, fake_BDT: Tensor, uniform_B: Tensor
+    critic: Callable[[Tensor], Tensor],
+    real_BDT: Tensor,
+    fake_BDT: Tensor,
+    uniform_B: Tensor,
+    per_element: bool = False,
 ) -> Tensor:
-    """WGAN-GP: (sqrt(D T) ||grad D(x_hat)|| - 1)^2, [B], x_hat = u x + (1 - u) y, by double backward.
+    """WGAN-GP: (||grad D(x_hat)|| - 1)^2, [B], x_hat = u x + (1 - u) y, by double backward (Gulrajani et al. 2017,
+    eq. 3): a critic of slope 1 against the Euclidean distance has no penalty.
 
-    Gulrajani et al. 2017, eq. 3, has the norm alone, which keeps D at slope 1 against the Euclidean distance of two
-    clips. That distance grows as sqrt(D T): the gap between real and fake would be of order 100, grow with the clip,
-    and dominate both lambda (the optimal slope is 1 + gap / (2 lambda)) and G's other losses. With the factor
-    sqrt(D T) the distance is the root mean square error of the latents. The gap is then a transport distance in the
-    unit of the RMSE loss, of order 1 for normalised latents whatever the clip's length, and lambda = 10 keeps the slope
-    at 1 to within a few percent, as in the paper. (An untrained convolutional critic has a slope of 0.2 to 0.5.)
+    That distance grows as sqrt(D T) with a clip of D channels and T frames, and with it the gap between real and fake:
+    it is of order 100 for latents, and the optimal slope is 1 + gap / (2 lambda). `per_element` multiplies the norm by
+    sqrt(D T), which makes the distance the root mean square error of the samples. The gap is then a transport distance
+    in the unit of the RMSE loss, of order 1 whatever the clip's length, and lambda = 10 keeps the slope at 1 to within
+    a few percent. (An untrained convolutional critic has a slope of 0.2 to 0.5 by that distance.)
 
     uniform_B: u in [0, 1], one for each sample. real_BDT and fake_BDT are D's inputs, instance noise included.
     """
@@ -82,5 +86,6 @@ def interpolate_penalty(
     between_BDT = (u_B11 * real_BDT + (1.0 - u_B11) * fake_BDT).detach().requires_grad_(True)
     with torch.enable_grad():
         squared_B = _squared_gradient_norm(critic(between_BDT), between_BDT)
-    per_element_B = squared_B * between_BDT[0].numel()
-    return ((per_element_B + _TINY).sqrt() - 1.0).square()
+    if per_element:
+        squared_B = squared_B * between_BDT[0].numel()
+    return ((squared_B + _TINY).sqrt() - 1.0).square()

@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from registry import Chosen
+from registry import Chosen, Options
 from runtime.checkpoint import plain
-from training.options import OptimizerOptions
+from training.options import DecayOptions, OptimizerOptions
 
 Groups = list[dict[str, Any]]
+DECOUPLED = "decoupled_decay"  # key of a parameter group
 
 
 def build_optimizer(chosen: Chosen, options: OptimizerOptions, module: nn.Module, lr: float) -> torch.optim.Optimizer:
@@ -18,26 +19,40 @@ def build_optimizer(chosen: Chosen, options: OptimizerOptions, module: nn.Module
     decayed = [p for p in module.parameters() if p.requires_grad and p.ndim >= 2]
     others = [p for p in module.parameters() if p.requires_grad and p.ndim < 2]
     groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return chosen.part.load()([group for group in groups if group["params"]], lr, (options.beta1, options.beta2))
+    return chosen.build([group for group in groups if group["params"]], lr, (options.beta1, options.beta2))
 
 
-def adamw(groups: Groups, lr: float, betas: tuple[float, float]) -> torch.optim.Optimizer:
+def adamw(options: Options, groups: Groups, lr: float, betas: tuple[float, float]) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=True)
 
 
-def adam(groups: Groups, lr: float, betas: tuple[float, float]) -> torch.optim.Optimizer:
-    """Without weight decay."""
-    return torch.optim.Adam([group | {"weight_decay": 0.0} for group in groups], lr=lr, betas=betas, fused=True)
+def adam(options: DecayOptions, groups: Groups, lr: float, betas: tuple[float, float]) -> torch.optim.Optimizer:
+    """With decoupled decay it is `adamw`; with L2 the decay is scaled by Adam's denominator."""
+    decoupled = options.decay == "decoupled"
+    return torch.optim.Adam(groups, lr=lr, betas=betas, decoupled_weight_decay=decoupled, fused=True)
 
 
-def sgd(groups: Groups, lr: float, betas: tuple[float, float]) -> torch.optim.Optimizer:
-    """The first beta is the momentum."""
+def sgd(options: DecayOptions, groups: Groups, lr: float, betas: tuple[float, float]) -> torch.optim.Optimizer:
+    """The first beta is the momentum. Decoupled decay as in SGDW (Loshchilov and Hutter 2019, alg. 1)."""
+    if options.decay == "decoupled":
+        groups = [group | {"weight_decay": 0.0, DECOUPLED: group["weight_decay"]} for group in groups]
     optimizer = torch.optim.SGD(groups, lr=lr, momentum=betas[0], fused=True)
+    optimizer.register_step_pre_hook(_decay)
     if betas[0] > 0:  # torch would leave them uninitialised if the first step is skipped
         for group in groups:
             for p in group["params"]:
                 optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
     return optimizer
+
+
+def _decay(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Multiplies weights by 1 - lr decay before a step, unless the step is skipped."""
+    taken = 1.0 - getattr(optimizer, "found_inf", 0.0)
+    for group in optimizer.param_groups:
+        moved = [p for p in group["params"] if p.grad is not None]
+        if group.get(DECOUPLED) and moved:
+            with torch.no_grad():
+                torch._foreach_mul_(moved, 1.0 - group["lr"] * group[DECOUPLED] * taken)
 
 
 @dataclass
@@ -87,7 +102,11 @@ class Updater:
 
     @torch.no_grad()
     def load(self, optimizer_state: dict[str, Any], bad: Tensor, bad_in_row: Tensor) -> None:
+        """Restores the optimizer's state; its settings (betas, weight decay) stay those of this run."""
+        settings = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(optimizer_state)
+        for group, own in zip(self.optimizer.param_groups, settings, strict=True):
+            group.update(own)
         for p, state in self.optimizer.state.items():
             # The fused optimizers need state tensors with the same memory layout as the weight.
             for name, value in state.items():

@@ -10,6 +10,7 @@ from config import make_config
 from errors import UserError
 from losses.adversarial import Objective, centring
 from losses.options import OBJECTIVES
+from training.step_metrics import discriminator_metrics
 
 REAL_B = torch.tensor([2.0, -1.0, 0.0, 0.3], dtype=torch.float64)
 FAKE_B = torch.tensor([-3.0, 0.5, 0.0, 1.7], dtype=torch.float64)
@@ -117,24 +118,35 @@ def test_the_last_bias_is_held_where_a_common_shift_of_the_logits_changes_the_ob
     [("bce", {}), ("bce", {"label_smoothing": 0.9}), ("lsgan", {}), ("lsgan", {"label_smoothing": 0.9}), ("hinge", {})],
 )
 def test_undecided_is_what_the_best_constant_logit_says(name, options):
-    """A probability is the logit's distance from the boundary through a sigmoid; hinge has many best constants, the
+    """A probability is the logit through a sigmoid, or for lsgan the logit itself; hinge has many best constants, the
     boundary among them."""
     objective = built(name, **options)
     constant_B = torch.linspace(-2, 2, 4001, dtype=torch.float64)
     loss_B = objective.discriminator(constant_B, constant_B)
     best = constant_B[loss_B <= loss_B.min() + 1e-12]
-    said = (best - objective.boundary).sigmoid()
+    said = objective.probability(best)
     assert said.min() - 1e-4 <= objective.undecided <= said.max() + 1e-4
     assert name == "hinge" or said.tolist() == pytest.approx([objective.undecided] * len(said), abs=1e-3)
 
 
 def test_smoothed_labels_move_what_an_undecided_discriminator_says():
     assert built("bce").undecided == 0.5 and built("bce", label_smoothing=0.8).undecided == pytest.approx(0.4)
-    assert built("lsgan", label_smoothing=0.8).undecided == 0.5  # its boundary moves instead
+    assert built("lsgan", label_smoothing=0.8).undecided == pytest.approx(0.4)
     assert built("lsgan").boundary == 0.5 and built("lsgan", label_smoothing=0.8).boundary == pytest.approx(0.4)
     assert built("lsgan", label_smoothing=0.8).baseline == pytest.approx(0.32)
     assert built("bce", label_smoothing=0.8).boundary == 0.0
     assert [built(name).undecided for name in ("hinge", "wgan-gp", "rpgan")] == [0.5] * 3
+
+
+def test_probabilities_are_on_the_objectives_own_scale():
+    """A perfect discriminator of lsgan outputs 1 and 0, which no sigmoid gives."""
+    logits_B = torch.tensor([1.0, 0.0, 0.25, 1.7, -0.4], dtype=torch.float64)
+    assert built("lsgan").probability(logits_B).tolist() == [1.0, 0.0, 0.25, 1.0, 0.0]
+    for name in ("bce", "hinge", "rpgan", "wgan-gp"):
+        torch.testing.assert_close(built(name).probability(logits_B), 1 / (1 + (-logits_B).exp()))
+    one_B = torch.ones(2)
+    metrics = discriminator_metrics(one_B, 0 * one_B, one_B, built("lsgan"))
+    assert (metrics["d/real_prob"], metrics["d/fake_prob"], metrics["d/accuracy"]) == (1.0, 0.0, 1.0)
 
 
 def test_smoothed_bce_equals_binary_cross_entropy_with_soft_labels():

@@ -163,8 +163,8 @@ def test_the_weight_carries_over_from_4_to_16_seconds(kernel):
     torch.testing.assert_close(exact(critic, long_BDT), exact(critic, short_BDT))
     u_B = noise(3).sigmoid()
     torch.testing.assert_close(
-        interpolate_penalty(critic, long_BDT, other_long_BDT, u_B),
-        interpolate_penalty(critic, short_BDT, other_BDT, u_B),
+        interpolate_penalty(critic, long_BDT, other_long_BDT, u_B, per_element=True),
+        interpolate_penalty(critic, short_BDT, other_BDT, u_B, per_element=True),
     )
 
 
@@ -186,12 +186,27 @@ def test_the_finite_difference_weight_carries_over_in_expectation():
 def test_interpolate_penalty_of_a_linear_critic():
     weight_DT = noise(4, 30)
     real_BDT, fake_BDT = noise(2, 4, 30), noise(2, 4, 30, seed=1)
-    got_B = interpolate_penalty(lambda x: (x * weight_DT).sum(dim=(1, 2)), real_BDT, fake_BDT, torch.rand(2))
-    slope = math.sqrt(120) * weight_DT.norm().item()
-    assert got_B.tolist() == pytest.approx([(slope - 1) ** 2] * 2)
+    for per_element, scale in ((False, 1.0), (True, math.sqrt(120))):
+        got_B = interpolate_penalty(
+            lambda x: (x * weight_DT).sum(dim=(1, 2)), real_BDT, fake_BDT, torch.rand(2), per_element
+        )
+        slope = scale * weight_DT.norm().item()
+        assert got_B.tolist() == pytest.approx([(slope - 1) ** 2] * 2)
 
 
-def test_slope_one_means_the_gap_is_in_units_of_rmse():
+@pytest.mark.parametrize("shape", [(2, 8), (4, 30), (128, 152)])
+def test_a_critic_of_slope_one_has_no_penalty_whatever_the_size(shape):
+    """So lambda 10 means what it means elsewhere: a critic of slope 2 pays 10, one of slope 0 as well."""
+    weight_DT = noise(*shape) / noise(*shape).norm()
+    real_BDT, fake_BDT = noise(2, *shape), noise(2, *shape, seed=1)
+    for slope in (1.0, 2.0, 0.0):
+        got_B = interpolate_penalty(
+            lambda x, s=slope: s * (x * weight_DT).sum(dim=(1, 2)), real_BDT, fake_BDT, torch.rand(2)
+        )
+        assert (10 * got_B).tolist() == pytest.approx([10 * (slope - 1) ** 2] * 2, abs=1e-4)
+
+
+def test_slope_one_per_element_means_the_gap_is_in_units_of_rmse():
     """A critic of slope 1 along the difference of two clips tells them apart by exactly their RMSE."""
     real_BDT, fake_BDT = noise(1, 4, 30), noise(1, 4, 30, seed=1)
     rmse = (real_BDT - fake_BDT).square().mean().sqrt()
@@ -200,7 +215,8 @@ def test_slope_one_means_the_gap_is_in_units_of_rmse():
     def critic(x_BDT):
         return (x_BDT * direction_BDT).sum(dim=(1, 2))
 
-    assert interpolate_penalty(critic, real_BDT, fake_BDT, torch.rand(1)).item() == pytest.approx(0, abs=1e-12)
+    penalty_B = interpolate_penalty(critic, real_BDT, fake_BDT, torch.rand(1), per_element=True)
+    assert penalty_B.item() == pytest.approx(0, abs=1e-12)
     torch.testing.assert_close(critic(real_BDT) - critic(fake_BDT), rmse.view(1))
 
 

@@ -71,8 +71,9 @@ def test_the_wasserstein_penalty_is_that_of_the_interpolates():
 def test_the_wasserstein_penalty_of_a_linear_critic_in_closed_form():
     weight_DT = torch.full((4, 10), 0.5, dtype=torch.float64)
     linear = lambda x_BDT: (weight_DT * x_BDT).sum(dim=(1, 2))  # noqa: E731
-    slope = 40**0.5 * weight_DT.norm().item()
-    assert measured(built("wgan-gp"), "gp", linear).tolist() == pytest.approx([(slope - 1) ** 2] * 3)
+    for options, scale in (({}, 1.0), ({"gp_distance": "rms"}, 40**0.5)):
+        slope = scale * weight_DT.norm().item()
+        assert measured(built("wgan-gp", **options), "gp", linear).tolist() == pytest.approx([(slope - 1) ** 2] * 3)
 
 
 @pytest.mark.parametrize("name", ["wgan-gp", "rpgan"])

@@ -42,9 +42,10 @@ def test_penalties_flatten_the_discriminator():
     assert mean_of(held, "d/gap") > 0.1  # it still tells them apart
 
 
-def test_the_interpolates_penalty_leads_the_slope_to_one():
-    _, free = train_discriminator(gan_loss="wgan-gp", gp_weight=1e-6)
-    _, held = train_discriminator(gan_loss="wgan-gp", gp_weight=10.0)
+@pytest.mark.parametrize("distance", ["euclidean", "rms"])
+def test_the_interpolates_penalty_leads_the_slope_to_one(distance):
+    _, free = train_discriminator(gan_loss="wgan-gp", gp_weight=1e-6, gp_distance=distance)
+    _, held = train_discriminator(gan_loss="wgan-gp", gp_weight=10.0, gp_distance=distance)
     assert mean_of(held, "loss/gp") < 0.2 < 5 < mean_of(free, "loss/gp")
     assert mean_of(free, "d/gap") > 5 * mean_of(held, "d/gap") > 0  # the free critic's gap has no unit
 

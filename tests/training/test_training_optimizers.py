@@ -7,7 +7,7 @@ from training_parts import identical, optimizer_of, tiny_config, tiny_trainer, w
 
 from config import RunConfig
 from training.builder import build_networks
-from training.optimizers import Updater, build_optimizer
+from training.optimizers import DECOUPLED, Updater, build_optimizer
 from training.options import OPTIMIZERS
 
 
@@ -80,7 +80,7 @@ def test_norms_and_biases_do_not_decay(options, which, optimizer):
     config = tiny_config(optimizer=optimizer, weight_decay=0.125, **options)
     module = build_networks(config)[which]
     groups = optimizer_for(config, module).param_groups
-    decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    decay = {id(p): group["weight_decay"] + group.get(DECOUPLED, 0) for group in groups for p in group["params"]}
     assert len(decay) == sum(len(group["params"]) for group in groups) == len(list(module.parameters()))
     norms = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
     for part in module.modules():
@@ -88,17 +88,50 @@ def test_norms_and_biases_do_not_decay(options, which, optimizer):
             if isinstance(part, norms) or name.endswith("bias"):
                 assert decay[id(parameter)] == 0.0
             elif isinstance(part, nn.Linear | nn.Conv1d | nn.Conv2d):
-                assert decay[id(parameter)] == (0.0 if optimizer == "adam" else 0.125)
+                assert decay[id(parameter)] == 0.125
 
 
-def test_decay_is_decoupled_in_adamw():
-    """Loshchilov and Hutter 2019: without a gradient, matrices shrink by (1 - lr decay) and nothing else moves."""
-    updater = set_up("adamw", weight_decay=0.1)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_decay_is_the_same_in_all_optimizers(optimizer):
+    """Loshchilov and Hutter 2019: without a gradient, matrices shrink by (1 - lr decay) and nothing else moves. So a
+    comparison of optimizers differs in the optimizer alone."""
+    updater = set_up(optimizer, weight_decay=0.1)
     before = weights_of(updater.module)
     updater((0 * loss_of(updater)), 0.5)
     for name, weight in weights_of(updater.module).items():
         factor = 1 - 0.5 * 0.1 if weight.ndim == 2 else 1.0
         assert torch.allclose(weight, factor * before[name], atol=1e-7), name
+
+
+def test_adam_with_decoupled_decay_is_adamw():
+    pair = set_up("adam", weight_decay=0.1), set_up("adamw", weight_decay=0.1)
+    for number in range(3):
+        for updater in pair:
+            updater(loss_of(updater, number), 1e-2)
+    assert identical(*(weights_of(updater.module) for updater in pair))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_l2_decay_is_a_part_of_the_gradient(optimizer):
+    """The same update as without decay, of the loss + decay / 2 |matrices|^2."""
+    decayed, oracle = set_up(optimizer, weight_decay=0.1, decay="l2"), set_up(optimizer, weight_decay=0.0)
+    for number in range(3):
+        decayed(loss_of(decayed, number), 1e-2)
+        matrices = [p for p in oracle.module.parameters() if p.ndim == 2]
+        oracle(loss_of(oracle, number) + 0.05 * sum(p.square().sum() for p in matrices), 1e-2)
+    for name, weight in weights_of(decayed.module).items():
+        assert torch.allclose(weight, weights_of(oracle.module)[name], atol=1e-6), name
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_resumed_run_keeps_its_own_settings(optimizer):
+    """A checkpoint holds those of the past; weight decay and betas given on resume count."""
+    before, after = set_up(optimizer, weight_decay=0.1), set_up(optimizer, weight_decay=0.3, beta1=0.5)
+    settings = [{k: v for k, v in group.items() if k != "params"} for group in after.optimizer.param_groups]
+    before(loss_of(before), 1e-2)
+    after.load(before.optimizer_state(), before.bad, before.bad_in_row)
+    assert [{k: v for k, v in g.items() if k != "params"} for g in after.optimizer.param_groups] == settings
+    assert identical(after.optimizer_state()["state"], before.optimizer_state()["state"])
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -111,11 +144,15 @@ def test_updates_equal_the_plain_optimizers(optimizer):
         group["params"] = [dict(oracle.named_parameters())[name] for name in names]
         group["fused"], group["foreach"] = False, False
     plain = type(updater.optimizer)(groups)
+    shrinking = [group for group in groups if group.get(DECOUPLED)]
     for number, lr in enumerate((1e-2, 3e-3, 2e-2)):
         updater(loss_of(updater, number), lr)
         plain.zero_grad()
         x = torch.randn(5, 3, generator=torch.Generator().manual_seed(number))
         oracle(x).square().mean().backward()
+        for group in shrinking:
+            for p in group["params"]:
+                p.data.mul_(1 - lr * group[DECOUPLED])
         for group in plain.param_groups:
             group["lr"] = lr
         plain.step()
