@@ -109,7 +109,8 @@ def _argument_kind(field: Any) -> dict[str, Any]:
         return {"nargs": "?", "const": "true", "metavar": "true|false"}
     choices = list(registry or [c for c in getattr(annotation, "__args__", ()) if isinstance(c, str)])
     if choices:
-        return {"metavar": "|".join(choices)}
+        bare = {"nargs": "?", "const": const} if (const := mark_of(field, "bare")) else {}
+        return {"metavar": "|".join(choices)} | bare
     if isinstance(plain_value(field.default), dict):
         return {"metavar": "NAME=VALUE,..."}
     return {"metavar": getattr(annotation, "__name__", "value").upper()}

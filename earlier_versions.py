@@ -51,6 +51,7 @@ def current_options(
         UserError: the networks were trained in a way that this version no longer has.
     """
     values, remarks, health = {}, [], {}
+    saved = _with_later_options(saved)
     for name, value in saved.items():
         if name.startswith(HEALTH) or name == "on_collapse":
             health[name.removeprefix(HEALTH)] = value
@@ -61,9 +62,27 @@ def current_options(
             if source is not None and essential:
                 raise UserError(f"{source} was trained with {name} {value}, which this version no longer has")
             remarks.append(f"note: {name} {value} of the earlier run is ignored: it is no longer an option")
-    if health.get("val_rise", 0.5) != 0.5 and saved.get("adaptive_alpha") and not saved.get("adaptive_alpha_threshold"):
+    adaptive = saved.get("adaptive_alpha") in (True, "speed") and not saved.get("adaptive_alpha_threshold")
+    if health.get("val_rise", 0.5) != 0.5 and adaptive:
         remarks.append("note: health_val_rise no longer sets the pace of --adaptive_alpha: give its threshold")
     return values | ({"health": health} if health else {}), remarks
+
+
+def _with_later_options(saved: dict[str, Any]) -> dict[str, Any]:
+    """The options of an earlier run, with what was built in before an option existed. Files that do not hold all
+    options of a run are written by hand, and follow the defaults of this version."""
+    if not {"resume", "local_rank"} <= saved.keys():
+        return saved
+    saved = dict(saved)
+    if isinstance(saved.get("adaptive_alpha"), bool):
+        saved["adaptive_alpha"] = "speed" if saved["adaptive_alpha"] else "none"
+    if saved.get("gan_loss") == "wgan-gp":
+        saved.setdefault("gp_distance", "rms")
+    if saved.get("optimizer") == "adam" and "decay" not in saved:
+        saved["weight_decay"] = 0.0  # it was without
+    if saved.get("optimizer") in ("adam", "sgd"):
+        saved.setdefault("decay", "l2")
+    return saved
 
 
 def _has_effect(name: str, saved: dict[str, Any]) -> bool:

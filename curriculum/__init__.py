@@ -8,10 +8,10 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "adaptive": ["AdaptiveCurriculum"],
-        "alpha": ["adapt_alpha", "alpha_at", "ease_alpha", "phase_at"],
+        "adaptive": ["AdaptiveLevel", "AdaptiveSpeed", "Curriculum"],
+        "alpha": ["adapt_alpha", "adapt_speed", "alpha_at", "ease_alpha", "phase_at"],
         "mixing": ["mix_noise", "remix_noise", "sample_std"],
-        "options": ["DECAYS", "FADES", "SHAPES"],
+        "options": ["ADAPTATIONS", "DECAYS", "FADES", "SHAPES"],
         "schedules": ["adversarial_ramp", "instance_noise", "is_pretraining", "warmup"],
     },
 )

@@ -54,6 +54,40 @@ def adapt_alpha(
     threshold: float,
     slow: float = 0.9,
     fast: float = 1.1,
+    floor: float = 0.0,
+) -> AdaptiveAlpha:
+    """The state for `epoch` (from 1), given the state of the epoch before and its validation loss (None: none yet).
+
+    Noise begins at `start_epoch` with alpha = rate, or the floor if that is higher. From then on a loss over the
+    threshold (or NaN) multiplies alpha by `slow`, one under it by `fast`; alpha stays between the floor (0: the rate)
+    and the ceiling, which wins. Without a validation alpha is unchanged.
+    """
+    if rate <= 0 or epoch < max(start_epoch, 1):
+        return state
+    if state.alpha == 0:
+        return AdaptiveAlpha(min(ceiling, max(floor, rate)))
+    factor = _reaction(val_loss, threshold, slow, fast)
+    return AdaptiveAlpha(min(ceiling, max(floor or rate, state.alpha * factor)))
+
+
+def _reaction(val_loss: float | None, threshold: float, slow: float, fast: float) -> float:
+    """`fast` for a loss under the threshold, `slow` for one over it or NaN, 1 at it or without one."""
+    if val_loss is None or val_loss == threshold:
+        return 1.0
+    return fast if val_loss < threshold else slow
+
+
+def adapt_speed(
+    state: AdaptiveAlpha,
+    val_loss: float | None,
+    *,
+    epoch: int,
+    rate: float,
+    start_epoch: int,
+    ceiling: float,
+    threshold: float,
+    slow: float = 0.9,
+    fast: float = 1.1,
     speed_range: tuple[float, float] = (0.1, 10.0),
     floor: float = 0.0,
 ) -> AdaptiveAlpha:
@@ -67,8 +101,8 @@ def adapt_alpha(
     if rate <= 0 or epoch < max(start_epoch, 1):
         return state
     speed = state.speed
-    if val_loss is not None and state.alpha > 0 and val_loss != threshold:
-        speed = speed * fast if val_loss < threshold else speed * slow
+    if state.alpha > 0:
+        speed *= _reaction(val_loss, threshold, slow, fast)
         speed = min(max(speed, speed_range[0]), speed_range[1])
     alpha = min(ceiling, max(floor, state.alpha + rate * speed))
     return AdaptiveAlpha(alpha, speed)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import cos, isnan, pi
 from typing import Any
 
-from curriculum.options import PlateauOptions
+from curriculum.options import PLATEAU_METRICS, PlateauOptions
 from registry import Options
 
 Shape = Callable[[float], float]
@@ -110,7 +110,8 @@ class CosineRate(ConstantRate):
 class PlateauRate(ConstantRate):
     """Reduced when a validation metric stops improving.
 
-    Validations at different alphas measure different tasks, so a change of alpha restarts the count.
+    At another alpha, `current`, `d_loss` and `g_loss` measure another task, so a change of alpha restarts their count;
+    `clean` and `ceiling` are measured at the same alpha always.
     """
 
     LEAST = 0.01  # smallest multiplier
@@ -125,9 +126,10 @@ class PlateauRate(ConstantRate):
         return self.plateau.multiplier
 
     def observe(self, alpha: float, metrics: dict[str, float]) -> None:
-        if alpha != self._measured_at:
+        name = self.options.metric(self.network)
+        if alpha != self._measured_at and PLATEAU_METRICS[name]:
             self.plateau.best, self.plateau.stale = None, 0
-        metric = metrics.get(f"val/{self.options.metric(self.network)}")
+        metric = metrics.get(f"val/{name}")
         if metric is not None:
             self.plateau.update(metric)
         self._measured_at = alpha

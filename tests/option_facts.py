@@ -21,7 +21,7 @@ def owner_of(name: str) -> dict[str, object]:
         option, part = KNOWN[name].owners[0]
         chosen[option] = part.name
     if name.startswith("adaptive_alpha"):
-        chosen |= {"pure_gan_mode": 0.01} | ({"adaptive_alpha": True} if name != "adaptive_alpha" else {})
+        chosen |= {"pure_gan_mode": 0.01}
     return chosen
 
 

@@ -4,15 +4,14 @@ Schedules given in steps are counted in samples (steps x global batch), so that 
 devices changes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from config import RunConfig
-from curriculum.adaptive import AdaptiveCurriculum
-from curriculum.alpha import alpha_at, ease_alpha, phase_at
+from curriculum.alpha import ease_alpha, phase_at
 from curriculum.schedules import adversarial_ramp, instance_noise, is_pretraining, share_of, warmup
 from runtime.seeding import Purpose, uniform
 
@@ -57,7 +56,7 @@ class Schedules:
 
     def __init__(self, config: RunConfig, pairs: int, global_batch: int) -> None:
         self._config, self._pairs, self.global_batch = config, pairs, global_batch
-        self.adaptive = AdaptiveCurriculum(config.curriculum)
+        self.curriculum = config.chosen("adaptive_alpha").build(config.curriculum)
         self.rates = {network: config.chosen("lr_schedule").build(network) for network in ("g", "d")}
         self._recon_fade, self._gan_fade, self._warmup_shape = (
             config.chosen(name).part.load() for name in ("recon_fade", "gan_fade", "warmup_shape")
@@ -71,10 +70,7 @@ class Schedules:
 
     def alpha(self, epoch: int) -> float:
         """Alpha of an epoch; an adaptive curriculum only knows, and returns, the current one."""
-        c = self._config.curriculum
-        if c.adaptive_alpha:
-            return self.adaptive.state.alpha
-        return alpha_at(epoch, c.pure_gan_mode, c.gan_curriculum_start_epoch, c.gan_noise_ceiling)
+        return self.curriculum.alpha(epoch)
 
     def phase(self, alpha: float) -> str:
         c = self._config.curriculum
@@ -120,16 +116,27 @@ class Schedules:
             decode=self._decode_every > 0 and generator_step % self._decode_every == 0,
         )
 
+    def held_out_plan(self, step: int, samples_seen: int, alpha_B: Tensor) -> StepPlan:
+        """The plan of training at `samples_seen`, without losses on decoded data, for samples of these noise levels."""
+        plan = self.plan(step, samples_seen, [samples_seen], alpha_B.device)
+        weights = {"recon_weight_B": self._recon_fade(alpha_B), "gan_fade_B": self._gan_fade(alpha_B)}
+        return replace(plan, alpha_B=alpha_B, decode=False, **weights)
+
+    def adversarial_in_full(self, samples_seen: int) -> bool:
+        """Whether the adversarial weight has risen to its value."""
+        w = self._config.weights
+        return samples_seen >= self._in_samples(w.g_pretrain_steps + w.adv_ramp_steps)
+
     def end_of_epoch(self, epoch: int, alpha: float, metrics: dict[str, float] | None) -> None:
         """Records the metrics of the validation after `epoch`, measured at `alpha`; None if there was none."""
         if metrics is not None:
             for rate in self.rates.values():
                 rate.observe(alpha, metrics)
-        self.adaptive.end_of_epoch(epoch, alpha, None if metrics is None else metrics["val/current"])
+        self.curriculum.end_of_epoch(epoch, alpha, None if metrics is None else metrics["val/current"])
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "adaptive": self.adaptive.state_dict(),
+            "adaptive": self.curriculum.state_dict(),
             "rates": {network: rate.state_dict() for network, rate in self.rates.items()},
         }
 
@@ -137,7 +144,7 @@ class Schedules:
         """If the learning-rate schedule was changed, only the common state is restored."""
         if not state:
             return
-        self.adaptive.load_state_dict(state["adaptive"])
+        self.curriculum.load_state_dict(state["adaptive"])
         for network, rate in self.rates.items():
             if state["rates"][network]:
                 rate.load_state_dict(state["rates"][network])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config import make_config
-from curriculum.options import DECAYS, SHAPES, PlateauOptions
+from curriculum.options import DECAYS, PLATEAU_METRICS, SHAPES, PlateauOptions
 from curriculum.schedules import ConstantRate, CosineRate, Plateau, PlateauRate, share_of, warmup
 from errors import UserError
 from registry import Options
@@ -100,13 +100,14 @@ def test_a_plateau_rate_equals_torchs_with_a_hundredth_for_its_least(network):
         ("g", {"plateau_metric": "clean"}, "clean"),
         ("d", {"plateau_metric": "clean"}, "d_loss"),
         ("d", {"disc_plateau_metric": "ceiling"}, "ceiling"),
+        ("g", {"plateau_metric": "g_loss"}, "g_loss"),
     ],
 )
 def test_a_plateau_rate_waits_for_its_networks_metric(network, options, watched):
     """That one stands still, all others improve; and the other way round."""
     still, moving = (rate("plateau", network, plateau_patience=0, **options) for _ in range(2))
     for k in range(4):
-        improving = dict.fromkeys(("val/current", "val/clean", "val/ceiling", "val/d_loss"), 1 / (k + 1))
+        improving = dict.fromkeys((f"val/{name}" for name in PLATEAU_METRICS), 1 / (k + 1))
         still.observe(0.0, improving | {f"val/{watched}": 1.0})
         moving.observe(0.0, dict.fromkeys(improving, 1.0) | {f"val/{watched}": 1 / (k + 1)})
     assert still.multiplier == 0.5**3 and moving.multiplier == 1.0
@@ -119,6 +120,20 @@ def test_a_plateau_rate_counts_anew_at_every_alpha():
         schedule.observe(alpha, {"val/current": 1.0 + k})
         trace.append(schedule.multiplier)
     assert trace == [1.0] * 4 + [0.5, 0.25]
+
+
+@pytest.mark.parametrize("name", PLATEAU_METRICS)
+def test_only_metrics_that_depend_on_alpha_count_anew(name):
+    """Epochs 51 to 150 of the documented schedule: alpha changes at every one of them."""
+    schedule = rate("plateau", plateau_patience=10, plateau_metric=name)
+    trace = []
+    for epoch in range(51, 151):
+        schedule.observe(0.01 * (epoch - 50), {f"val/{name}": 1.0})
+        trace.append(schedule.multiplier)
+    if name in ("clean", "ceiling"):  # measured at the same alpha always
+        assert [trace.index(0.5**k) for k in (1, 2, 3)] == [11, 22, 33] and trace[-1] == 0.01
+    else:
+        assert trace == [1.0] * 100
 
 
 def test_a_reduction_outlasts_a_change_of_alpha():
@@ -173,10 +188,11 @@ def test_the_state_of_a_plateau_rate_is_complete_or_refused():
         ({"plateau_factor": 0.3}, "--lr_schedule plateau, not of constant"),
         (
             {"lr_schedule": "plateau", "plateau_metric": "best"},
-            "plateau_metric best .* current, clean, ceiling, d_loss",
+            "plateau_metric best .* current, clean, ceiling, d_loss, g_loss",
         ),
         ({"lr_schedule": "plateau", "disc_plateau_metric": "best"}, "disc_plateau_metric best"),
         ({"lr_schedule": "plateau", "plateau_metric": "ceiling"}, "plateau_metric ceiling .* --pure_gan_mode"),
+        ({"lr_schedule": "plateau", "plateau_metric": "g_loss", "gan_weight": 0}, "g_loss needs gan_weight over 0"),
         ({"lr_schedule": "plateau", "plateau_factor": 1.0}, "plateau_factor 1.0"),
         ({"lr_schedule": "plateau", "plateau_patience": -1}, "plateau_patience -1"),
     ],

@@ -75,12 +75,12 @@ def test_a_new_fade_is_one_line():
 
 
 def test_the_room_exports_these_names():
-    from curriculum import AdaptiveCurriculum, remix_noise, sample_std, warmup
+    from curriculum import AdaptiveLevel, remix_noise, sample_std, warmup
 
     assert alpha_at is alpha.alpha_at and mix_noise is mixing.mix_noise
     assert alpha_at(3, 0.1, 2, 1.0) == pytest.approx(0.2)
     torch.testing.assert_close(mix_noise(torch.ones(1, 2, 3), 0.25, torch.ones(1, 2, 3)), torch.full((1, 2, 3), 0.75))
-    assert all(map(callable, (AdaptiveCurriculum, remix_noise, sample_std, warmup)))
+    assert all(map(callable, (AdaptiveLevel, remix_noise, sample_std, warmup)))
     wanted = {"DECAYS", "FADES", "SHAPES", "adapt_alpha", "adversarial_ramp", "ease_alpha", "instance_noise"}
     assert wanted | {"is_pretraining", "phase_at"} <= set(curriculum.__all__) <= set(dir(curriculum))
     with pytest.raises(AttributeError):

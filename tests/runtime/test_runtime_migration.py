@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from audio_codecs import codec_identity
-from curriculum.adaptive import AdaptiveCurriculum
+from curriculum.adaptive import AdaptiveSpeed
 from curriculum.alpha import AdaptiveAlpha
-from curriculum.options import CurriculumOptions, PlateauOptions
+from curriculum.options import AdaptiveOptions, CurriculumOptions, PlateauOptions
 from curriculum.schedules import PlateauRate
 from earlier_versions import upgraded, upgraded_space, with_current_codec
 from runtime import checkpoint
@@ -99,7 +99,7 @@ def test_counters_weights_and_optimizers_are_carried_over():
 
 def test_what_validation_changed_goes_on():
     schedules = upgraded(first_schema(REACTIONS))["schedules"]
-    curriculum = AdaptiveCurriculum(CurriculumOptions(pure_gan_mode=0.1, adaptive_alpha=True))
+    curriculum = AdaptiveSpeed(AdaptiveOptions(), CurriculumOptions(pure_gan_mode=0.1))
     curriculum.load_state_dict(schedules["adaptive"])
     assert curriculum.state == AdaptiveAlpha(0.3, 0.9)
     assert curriculum.threshold == pytest.approx(1.5 * 0.7)

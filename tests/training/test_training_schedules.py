@@ -33,7 +33,7 @@ def run_epochs(losses, d_losses=None, **options):
     return plans
 
 
-ADAPTIVE = {"pure_gan_mode": 0.1, "adaptive_alpha": True, "adaptive_alpha_threshold": 1.0}
+ADAPTIVE = {"pure_gan_mode": 0.1, "adaptive_alpha": "speed", "adaptive_alpha_threshold": 1.0}
 
 
 def test_adaptive_alpha_by_its_formula():
@@ -58,8 +58,8 @@ def test_adaptive_alpha_has_a_floor():
 
 
 def test_the_default_threshold_is_half_as_much_again_as_when_noise_began():
-    schedules = schedules_for(pure_gan_mode=0.01, adaptive_alpha=True, gan_curriculum_start_epoch=3)
-    adaptive = schedules.adaptive
+    schedules = schedules_for(pure_gan_mode=0.01, adaptive_alpha="speed", gan_curriculum_start_epoch=3)
+    adaptive = schedules.curriculum
     assert adaptive.threshold is None
     for epoch, loss in enumerate((5.0, 2.0), start=1):
         schedules.end_of_epoch(epoch, 0.0, {"val/current": loss})
