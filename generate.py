@@ -26,6 +26,7 @@ from errors import UserError, printable, reports_user_errors
 from kinds.options import KINDS
 from runtime.console import outlive_readers
 from synthesis.loading import find_generator, load_generator
+from synthesis.options import channel_range
 
 RANGES = {
     "num": (1, 10**6),
@@ -85,12 +86,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--input_audio", help="transform this recording instead of noise alone")
     add("--input_image", help="enlarge this image with a generator for super-resolution")
-    add("--target_audio", help="second recording, the generator's target input (default: the same as --input_audio)")
+    add(
+        "--target_audio",
+        help="second recording, the generator's target input (default: --input_audio; not after --unity_test)",
+    )
     add("--noise_fraction", type=float, help="noise level alpha of both recordings, 0 to 1 (default: 0)")
     add(
         "--noise_channels",
         metavar="FIRST:END",
-        help="add noise to these latent channels only, e.g. 0:64 (default: all)",
+        help="add noise to these latent channels only, e.g. 0:64 (default: as in training)",
     )
     add("--decoder", choices=DECODERS, help="from log-mel latents to sound (default: learned)")
     add("--codec_weights", help="EnCodec weights, if their path differs from that in training")
@@ -122,15 +126,10 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _channels(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
     try:
-        first, end = map(int, text.split(":"))
-    except ValueError:
-        first = end = -1
-    if not 0 <= first < end:
-        raise UserError(f"--noise_channels {text} is not a range: give FIRST:END, e.g. 0:64 for the lower half of 128")
-    return first, end
+        return None if text is None else channel_range(text)
+    except ValueError as error:
+        raise UserError(f"--noise_channels {text} is not possible: give {error}") from None
 
 
 def _device(name: str | None) -> str:

@@ -40,7 +40,7 @@ class ModelOptions(Options):
     )
     mask_type: str = MASKS.choice(NONE, "fixed, complementary masks on the generator's two inputs")
     discriminator: str = DISCRIMINATORS.choice(
-        "conv", "discriminator, or several joined by + whose logits are averaged", shapes_run=True
+        "conv", "discriminator, or several joined by + whose logits are averaged", shapes_run=True, needs="gan_weight"
     )
     classifier: str = CLASSIFIERS.choice(
         NONE, "auxiliary classifier: learns the labels of real samples, tells those of generated ones", shapes_run=True
@@ -63,6 +63,7 @@ class ModelOptions(Options):
             "pure_gan_mode": config.curriculum.pure_gan_mode > 0,
             "passes": config.sampling.passes > 1,
             "offset_noise": config.sampling.offset_noise > 0,
+            "noise_channels": config.sampling.channels is not None,
             "mask_type": self.mask_type != NONE,
             "the agents": self.agent is not None,
         }
@@ -169,10 +170,16 @@ class SuperResolutionOptions(Options):
 class DiscriminatorOptions(Options):
     """discriminator"""
 
-    disc_dropout: float = opt(0.3, "dropout in the discriminator", ge=0, lt=1)
-    disc_spectral_norm: bool = opt(False, "spectral norm on the discriminator's layers", shapes_run=True)
+    disc_dropout: float = opt(0.3, "dropout in the discriminator", ge=0, lt=1, needs="gan_weight")
+    disc_spectral_norm: bool = opt(
+        False, "spectral norm on the discriminator's layers", shapes_run=True, needs="gan_weight"
+    )
     disc_width: int | None = opt(
-        None, "base width of the discriminator; default: depends on the discriminator", ge=4, shapes_run=True
+        None,
+        "base width of the discriminator; default: depends on the discriminator",
+        ge=4,
+        shapes_run=True,
+        needs="gan_weight",
     )
 
 

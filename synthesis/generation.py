@@ -43,8 +43,9 @@ def generate(
     channels: tuple[int, int] | None = None,
     wish: Wish = NOTHING,
 ) -> Tensor:
-    """Denormalised samples [B, D, T] from two sources of any length with noise level `alpha` (in `channels` only, if
-    given), with the number of sampling steps of the generator's configuration. `wish`: labels and guidance."""
+    """Denormalised samples [B, D, T] from two sources of any length with noise level `alpha` (in `channels` only;
+    None: as in training), with the number of sampling steps of the generator's configuration. `wish`: labels and
+    guidance."""
     if loaded.sources.only_noise:
         made_BDT = _from_vectors(loaded, wish, input_BDT)
     else:
@@ -83,7 +84,7 @@ def _from_sources(
         target_BDT,
         alpha,
         loaded.config.sampling.passes,
-        channels,
+        channels or loaded.sources.channels,
         within=loaded.space.within,
     )
 

@@ -41,7 +41,7 @@ def sample(
     for before, level, lower in zip([None, *levels], levels, levels[1:], strict=False):
         reach = 1.0 if before is None else (mean_alpha(level, lower) - before) / (level - before)
         ahead_BDT = within(torch.lerp(earlier_BDT, made_BDT, reach))
-        sources = tuple(_only(channels, x_BDT, remix_noise(x_BDT, ahead_BDT, level, lower)) for x_BDT in sources)
+        sources = tuple(in_channels(channels, x_BDT, remix_noise(x_BDT, ahead_BDT, level, lower)) for x_BDT in sources)
         earlier_BDT, made_BDT = made_BDT, within(make(*sources, lower))
     return made_BDT
 
@@ -54,7 +54,8 @@ def noise_levels(alpha: float, steps: int) -> list[float]:
     return [alpha * (1 - (k / steps) ** 2) for k in range(steps)]
 
 
-def _only(channels: tuple[int, int] | None, old_BDT: Tensor, new_BDT: Tensor) -> Tensor:
+def in_channels(channels: tuple[int, int] | None, old_BDT: Tensor, new_BDT: Tensor) -> Tensor:
+    """The new values in the given channels (None: all), the old ones in the others."""
     if channels is None:
         return new_BDT
     first, last = channels

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from curriculum.mixing import mix_noise
+from errors import UserError
 from registry import Chosen
 from runtime.seeding import Purpose, mix_seed, uniform
 from synthesis.draws import Draw, Origin, blend, slerp
 from synthesis.noise import source_noise
 from synthesis.options import SamplingOptions
+from synthesis.sampler import in_channels
 from synthesis.space import Space
 from synthesis.vectors import VectorSources
 
@@ -27,7 +29,7 @@ class NoiseMix:
 
     Attributes:
         fraction: noise level, 0 (the music itself) to 1 (noise of the music's standard deviation).
-        channels: latent channels with noise, from the first up to (not including) the second; None: all.
+        channels: latent channels with noise, from the first up to (not including) the second; None: as in training.
         temperature: factor on the noise.
     """
 
@@ -51,6 +53,11 @@ class Sources:
     rate: float
     only_noise = False  # whether samples have no influence on the sources
 
+    @property
+    def channels(self) -> tuple[int, int] | None:
+        """The channels with noise in training; None: all."""
+        return self.sampling.channels
+
     def mixed(
         self, input_BDT: Tensor, target_BDT: Tensor, alpha: float | Tensor, indices: Sequence[int], seed: int
     ) -> tuple[Tensor, Tensor]:
@@ -58,7 +65,7 @@ class Sources:
         if isinstance(alpha, Tensor) or alpha != 0:
             noises = (self._noise(seed, purpose, indices, input_BDT) for purpose in PURPOSES)
             input_BDT, target_BDT = (
-                mix_noise(x_BDT, alpha, noise_BDT)
+                in_channels(self.channels, x_BDT, mix_noise(x_BDT, alpha, noise_BDT))
                 for x_BDT, noise_BDT in zip((input_BDT, target_BDT), noises, strict=True)
             )
         return self.masked(input_BDT, target_BDT, indices, seed)
@@ -77,7 +84,15 @@ class Sources:
         """Input and target [B, *shape] of noise alone, as in the curriculum at alpha = 1.
 
         The scale of the noise is that of a training sample, selected by the draw; `temperature` multiplies it.
+
+        Raises:
+            UserError: in training, some channels were without noise.
         """
+        if self.channels not in (None, (0, shape[0])):
+            raise UserError(
+                f"this generator was trained with noise in channels {self.sampling.noise_channels} only, so it cannot "
+                "start from noise alone: give --input_audio and --noise_fraction"
+            )
         scales_B2 = temperature * torch.stack([blend(draw, _scales(space), torch.lerp) for draw in draws]).to(device)
         sources = [
             scales_B2[:, k].view(-1, *[1] * len(shape)) * self.drawn(draws, purpose, shape, device)
@@ -89,13 +104,12 @@ class Sources:
         self, input_BDT: Tensor, target_BDT: Tensor, draws: Sequence[Draw], mix: NoiseMix
     ) -> tuple[Tensor, Tensor]:
         """Normalised latents of music with noise in the channels of `mix`; the others are unchanged."""
-        shape = input_BDT.shape[1:]
-        first, last = mix.channels or (0, shape[0])
+        shape, channels = input_BDT.shape[1:], mix.channels or self.channels
         sources = []
         for clean_BDT, purpose in zip((input_BDT, target_BDT), PURPOSES, strict=True):
             noise_BDT = mix.temperature * self.drawn(draws, purpose, shape, clean_BDT.device)
             mixed_BDT = mix_noise(clean_BDT, mix.fraction, noise_BDT)
-            sources.append(torch.cat([clean_BDT[:, :first], mixed_BDT[:, first:last], clean_BDT[:, last:]], dim=1))
+            sources.append(in_channels(channels, clean_BDT, mixed_BDT))
         return self._masked_draws(*sources, draws)
 
     def drawn(self, draws: Sequence[Draw], purpose: Purpose, shape: Sequence[int], device) -> Tensor:

@@ -28,6 +28,7 @@ class VectorSources:
 
     size: int
     only_noise = True
+    channels = None
 
     def mixed(
         self, input_BDT: Tensor, target_BDT: Tensor, alpha: float | Tensor, indices: Sequence[int], seed: int

@@ -5,8 +5,9 @@ from torch import Tensor
 
 from models.conditions import conditions_for
 from runtime.seeding import Purpose, mix_seed
-from synthesis.draws import plain
+from synthesis.draws import Draw, plain
 from synthesis.sampler import sample
+from synthesis.sources import NoiseMix
 from training.run import Run
 
 COUNT = 2
@@ -23,21 +24,42 @@ def write_samples(run: Run, epoch: int) -> None:
     if not run.ranks.is_main or run.decoder is None:
         return
     trainer, network, space = run.trainer, run.average.module, run.space
-    sources = _from_held_out(run) if trainer.observe else _from_noise(run)
+    alpha, channels = 1.0, trainer.sources.channels
+    if trainer.observe:
+        sources = _from_held_out(run)
+    elif channels is None:
+        sources = _from_noise(run)
+    else:
+        alpha = run.config.curriculum.gan_noise_ceiling
+        sources = _from_music(run, alpha)
 
     def make(input_BDT, target_BDT, alpha):
         more = conditions_for(network, trainer.conditioning(alpha, {}, input_BDT))
         return network(input_BDT, target_BDT, **more).output_BDT
 
-    made_BDT = sample(make, *sources, steps=run.config.sampling.passes, within=space.within)
+    made_BDT = sample(make, *sources, alpha, run.config.sampling.passes, channels, space.within)
     samples_BDT, stem = space.denormalise(made_BDT), run.folder / "samples" / f"epoch_{epoch:04d}"
     run.progress.guard(lambda: run.decoder.write(run.log, "generated", samples_BDT, run.counters.step, stem))
 
 
 def _from_noise(run: Run) -> tuple[Tensor, Tensor]:
     trainer, space = run.trainer, run.space
-    draws = plain(mix_seed(trainer.seed, Purpose.SAMPLES), shown(run))
-    return trainer.sources.from_noise(space, draws, space.shape, trainer.ranks.device)
+    return trainer.sources.from_noise(space, _draws(run, shown(run)), space.shape, trainer.ranks.device)
+
+
+def _from_music(run: Run, alpha: float) -> tuple[Tensor, Tensor]:
+    """Held-out samples with noise in some of their channels."""
+    pairs, count = run.held_out, min(shown(run), len(run.held_out))
+    reads = (pairs.input, pairs.input if run.config.data.unity_test else pairs.target)
+    clean = [
+        torch.stack([torch.from_numpy(pairs.cut(read(i)).astype("float32")) for i in range(count)]) for read in reads
+    ]
+    sources = map(run.trainer.normalise, clean)
+    return run.trainer.sources.from_music(*sources, _draws(run, count), NoiseMix(alpha))
+
+
+def _draws(run: Run, count: int) -> list[Draw]:
+    return plain(mix_seed(run.trainer.seed, Purpose.SAMPLES), count)
 
 
 def _from_held_out(run: Run) -> tuple[Tensor, Tensor]:

@@ -69,8 +69,17 @@ def clips_from_music(
 ) -> Iterator[np.ndarray]:
     """Yields a clip `[N]` for each draw from two recordings (the longer one is cut) and noise.
 
-    For batch, workers, wish and exceptions see `clips_from_noise`.
+    For batch, workers and wish see `clips_from_noise`.
+
+    Raises:
+        UserError: the recordings differ, but the generator was trained with the same one twice; or it produces NaN or
+            infinite values.
     """
+    if loaded.config.data.unity_test and not np.array_equal(input_N, target_N):
+        raise UserError(
+            f"the generator of {loaded.trained_to} was trained with unity_test, on one recording as input and target, "
+            "and would take the difference of two for noise: leave --target_audio out"
+        )
     length = min(len(input_N), len(target_N))
     clean = [loaded.space.normalise(encode(codec, wav[:length], loaded.device)) for wav in (input_N, target_N)]
 

@@ -107,6 +107,34 @@ def test_passes_are_the_recipes_unless_given(recording, tmp_path):
         assert (plain == three).all() and (plain != one).any()
 
 
+def test_noise_goes_into_the_channels_of_training(recording, tmp_path, capsys):
+    partial = export(tmp_path / "partial", pure_gan_mode=0.1, noise_channels="0:64")
+    music = ("--input_audio", recording, "--noise_fraction", 0.5)
+    (plain,), (same,), (other,) = (
+        made(partial, tmp_path / str(k), *music, *more).values()
+        for k, more in enumerate(((), ("--noise_channels", "0:64"), ("--noise_channels", "0:128")))
+    )
+    assert (plain == same).all() and (plain != other).any()
+    assert generate.main(["--checkpoint", str(partial), "--output_dir", str(tmp_path / "none"), "--num", "1"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "noise in channels 0:64 only" in error and "--input_audio" in error
+
+
+def test_two_recordings_are_refused_where_training_had_one(exported, recording, tmp_path, capsys):
+    """With unity_test the generator would take their difference for noise; after training on pairs it is in place."""
+    other = tmp_path / "other.wav"
+    write_wav(other, 0.1 * np.random.default_rng(1).standard_normal(24000).astype(np.float32))
+    unity = export(tmp_path / "unity", unity_test=True)
+    both = ("--input_audio", recording, "--target_audio", other)
+    assert generate.main(["--checkpoint", str(unity), "--output_dir", str(tmp_path), *map(str, both)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "unity_test" in error and "leave --target_audio out" in error
+    (one,) = made(unity, tmp_path / "one", "--input_audio", recording).values()
+    (twice,) = made(unity, tmp_path / "twice", "--input_audio", recording, "--target_audio", recording).values()
+    (pair,), (alone,) = (made(exported, tmp_path / f"{len(x)}", *x).values() for x in (both, both[:2]))
+    assert (one == twice).all() and len(one) == len(pair) == 24000 and (pair != alone).any()
+
+
 WRONG = {
     "--num 0": "--num 0",
     "--num many": "--num",
