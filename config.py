@@ -101,7 +101,7 @@ class RunConfig:
 
     def remarks(self) -> list[str]:
         """Remarks to print before a run."""
-        return [text for _, options in self._all() for text in options.remarks(self)]
+        return list(dict.fromkeys(text for _, options in self._all() for text in options.remarks(self)))
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.flat(), sort_keys=False)

@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 NONE = "none"
+OFF = (None, False, 0, NONE, "off")  # values of an option that is off
 
 
 class Options(BaseModel):
@@ -28,8 +29,19 @@ class Options(BaseModel):
         """Raises ValueError, one sentence, if these options do not fit the others (a `config.RunConfig`)."""
 
     def remarks(self, config: Any) -> list[str]:
-        """Remarks to print about these options in combination with the others."""
-        return []
+        """Remarks to print about these options in combination with the others: those that were given another value
+        than their default, but have no effect because what they need is off."""
+        idle: dict[str, list[str]] = {}
+        values = config.flat()
+        for name, info in type(self).model_fields.items():
+            needs = mark_of(info, "needs")
+            asked = name in config.given and getattr(self, name) != info.default
+            if needs and asked and all(values.get(other) in OFF for other in needs.split(" or ")):
+                idle.setdefault(needs, []).append(name)
+        return [
+            f"note: {' and '.join(names)} {'has' if len(names) == 1 else 'have'} no effect without {needs}"
+            for needs, names in idle.items()
+        ]
 
 
 def opt(
@@ -40,6 +52,7 @@ def opt(
     per_call: bool = False,
     per_machine: bool = False,
     without_effect: bool = False,
+    needs: str | None = None,
     **limits,
 ) -> Any:
     """One option: its default, its help text and its range (pydantic's ge, gt, le, lt).
@@ -48,9 +61,10 @@ def opt(
     per_call: it applies to one call of the program and is not restored on resume.
     per_machine: every machine of a run may set its own value.
     without_effect: accepted for compatibility, but has no effect.
+    needs: options joined by " or ", one of which must be on for this one to have an effect; if none is, a run says so.
     """
     marks = {"shapes_run": shapes_run, "per_call": per_call, "per_machine": per_machine}
-    marks["without_effect"] = without_effect
+    marks |= {"without_effect": without_effect, "needs": needs}
     return Field(default, description=help, json_schema_extra=marks, **limits)
 
 
@@ -136,11 +150,11 @@ class Registry(Mapping[str, Part]):
     def __len__(self) -> int:
         return len(self._parts)
 
-    def choice(self, default: str | None, help: str, **marks: bool) -> Any:
+    def choice(self, default: str | None, help: str, bare: str | None = None, **marks: Any) -> Any:
         """An option that selects one of the parts; its annotation is `str`, or `str | None` if nothing need be
-        selected."""
+        selected. `bare`: its value if it is given without one on the command line."""
         chosen = opt(default, help, **marks)
-        chosen.json_schema_extra["registry"] = self
+        chosen.json_schema_extra |= {"registry": self, "bare": bare}
         return chosen
 
     def named(self, value: str) -> list[Part]:

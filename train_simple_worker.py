@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from functools import partial
 from typing import NoReturn
 
 import torch
@@ -20,12 +21,14 @@ from runtime.signals import StopRequest, end_with_parent
 from synthesis.loading import export_generator
 from training.builder import build, write_about
 from training.checkpointing import overdue, report_problems, save, save_at_the_end, save_on_the_way, step_is_due
+from training.generator_loss import GeneratorLoss
 from training.out_of_memory import explain
 from training.profiling import StepProfile
 from training.recovery import Diverged, is_failing, roll_back, slowed
 from training.run import Run, Stopwatch
 from training.samples import write_samples
-from training.step_metrics import Metrics, averaged_metrics
+from training.selection import criterion, with_criteria
+from training.step_metrics import Metrics, averaged_alphas, averaged_metrics
 from training.step_plan import StepPlan
 from training.validation import Validation
 
@@ -166,11 +169,10 @@ def status(run: Run, plan: StepPlan, metrics: Metrics, clock: Stopwatch) -> None
     """Logs the metrics of the last step, averaged over ranks; here the host waits for the device."""
     trainer, names = run.trainer, sorted(metrics)
     values = run.ranks.mean(torch.stack([metrics[name].float() for name in names]))
-    scalars = averaged_metrics(dict(zip(names, values.tolist(), strict=True)))
+    scalars = averaged_alphas(averaged_metrics(dict(zip(names, values.tolist(), strict=True))), plan.alpha)
     scalars |= {"lr/g": plan.lr_g, "lr/d": plan.lr_d, "weight/gan": plan.gan_weight}
     scalars |= {"skipped/g": float(trainer.update_g.bad), "skipped/d": float(trainer.update_d.bad)}
-    if run.config.curriculum.adaptive_alpha:
-        scalars["curriculum/speed"] = run.schedules.adaptive.state.speed
+    scalars |= run.schedules.curriculum.metrics()
     if run.counters.rollbacks:
         scalars["rollbacks"] = float(run.counters.rollbacks)
     if run.skipped.known:
@@ -211,7 +213,9 @@ def end_epoch(run: Run) -> bool:
         losses = validate(run, epoch)
         if losses is None:
             return False
-        improved = c.is_best(losses["val/current"], run.schedules.phase(alpha))
+        phase = run.schedules.phase(alpha)
+        best_by, value = criterion(phase, losses, run.gauge.compared)
+        improved = c.is_best(value, phase, best_by)
         log_validation(run, epoch, alpha, losses)
     run.schedules.end_of_epoch(epoch, alpha, losses)
     sample_every, save_every = run.config.logging.sample_every, run.config.checkpoints.save_every
@@ -239,19 +243,30 @@ def validate(run: Run, epoch: int) -> dict[str, float] | None:
         config.sampling.passes,
         config.training.batch_size,
         run.kind,
+        generator_loss(run),
     )
-    return validation(
+    losses = validation(
         run.schedules.levels(epoch),
         with_discriminator=config.adversarial.gan_weight > 0 and run.counters.step > config.weights.g_pretrain_steps,
         go_on=lambda: not run.ranks.any(run.stop.requested),
         bad=run.skipped.news,
     )
+    return None if losses is None else with_criteria(losses)
+
+
+def generator_loss(run: Run) -> GeneratorLoss | None:
+    """The generator's total loss, if a learning rate goes by it and the adversarial weight is no longer rising."""
+    c, wanted = run.counters, getattr(run.config.chosen("lr_schedule").options, "measures_g_loss", False)
+    if not wanted or not run.schedules.adversarial_in_full(c.samples_seen):
+        return None
+    plan = partial(run.schedules.held_out_plan, c.step, c.samples_seen)
+    return GeneratorLoss(run.trainer, run.average.module, plan)
 
 
 def log_validation(run: Run, epoch: int, alpha: float, losses: dict[str, float]) -> None:
     """Prints and logs the validation metrics and updates the health verdicts."""
     c = run.counters
-    header = {"epoch": epoch, "samples_seen": c.samples_seen, "alpha": alpha, "phase": c.phase}
+    header = {"epoch": epoch, "samples_seen": c.samples_seen, "alpha": alpha, "phase": c.phase, "best_by": c.best_by}
     scalars = losses | {"val/best": c.best, "val/since_best": float(c.since_best)}
     run.progress.say(
         f"epoch {epoch} {c.phase} alpha {alpha:.2f}: validation "

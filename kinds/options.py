@@ -49,9 +49,10 @@ class DataOptions(Options):
             raise ValueError(f"mask_type and the agents do not work with --kind {kind.name}: leave them out")
 
     def remarks(self, config) -> list[str]:
+        remarks = super().remarks(config)
         if self.shuffle_targets and self.unity_test:
-            return ["note: shuffle_targets has no effect with unity_test: the target is the input itself"]
-        return []
+            remarks.append("note: shuffle_targets has no effect with unity_test: the target is the input itself")
+        return remarks
 
 
 class LabelOptions(Options):

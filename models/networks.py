@@ -25,6 +25,10 @@ class Generated(NamedTuple):
     mask_target_BDT: Tensor | None = None
     view_weights_BV: Tensor | None = None
 
+    def float32(self) -> "Generated":
+        """The same in float32."""
+        return Generated(*(None if x is None else x.float() for x in self))
+
 
 class GuidedGenerator(nn.Module):
     """The generator and the agent that prepares its sources, if any, as one module, so that one EMA, one optimizer and

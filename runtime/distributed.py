@@ -206,7 +206,7 @@ def repeat_exactly(device: torch.device, deterministic: bool) -> str | None:
     do not.
     """
     if device.type == "cpu":
-        return None
+        return "note: deterministic has no effect on CPUs, which always repeat bit for bit" if deterministic else None
     torch.backends.cudnn.deterministic = deterministic
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
     if deterministic:

@@ -10,7 +10,8 @@ class Counters:
     """`samples_seen` is the whole state of the data; schedules depend on it.
 
     Attributes:
-        best: lowest validation loss within the current phase; `since_best`: validations since then.
+        best: lowest value within the current phase of the validation metric `best_by` (`training.selection`);
+            `since_best`: validations since then.
         phase: the phase that `best` belongs to.
         finished_epochs: epochs whose end (validation, samples, checkpoint) is done.
         rewinds: how often the run returned to an older checkpoint; checkpoints after that one are then outdated.
@@ -23,15 +24,16 @@ class Counters:
     best: float | None = None
     since_best: int = 0
     phase: str = "music"
+    best_by: str = "val/current"
     rewinds: int = 0
     rollbacks: int = 0
     lr_factor: float = 1.0
 
-    def is_best(self, loss: float, phase: str) -> bool:
-        """Records a validation loss; returns whether it is the best of its phase. Losses of different phases are not
+    def is_best(self, loss: float, phase: str, best_by: str = "val/current") -> bool:
+        """Records a validation metric; returns whether it is the best of its phase. Metrics of different phases are not
         compared, since they measure different tasks."""
-        if phase != self.phase or self.best is None:
-            self.phase, self.best, self.since_best = phase, loss, 0
+        if (phase, best_by) != (self.phase, self.best_by) or self.best is None:
+            self.phase, self.best_by, self.best, self.since_best = phase, best_by, loss, 0
             return True
         if loss < self.best or (isnan(self.best) and not isnan(loss)):
             self.best, self.since_best = loss, 0

@@ -33,7 +33,7 @@ from synthesis.vectors import VectorSources
 from training.classification import Classifier
 from training.optimizers import Updater
 from training.regression_loss import Regression
-from training.step_metrics import Metrics, discriminator_metrics, weighted_mean
+from training.step_metrics import Metrics, alpha_metrics, discriminator_metrics, weighted_mean
 from training.step_plan import StepPlan
 
 
@@ -97,6 +97,8 @@ class Trainer:
         view = self.view(batch, plan)
         made = self.generate(view, plan)
         metrics = self.latent_metrics(view, made)
+        if self.noisy:
+            metrics |= alpha_metrics(plan.alpha_B, plan.alpha)
         if plan.train_d:
             metrics |= self.discriminator_step(view, made.output_BDT.detach(), plan)
         if plan.train_g:
@@ -153,7 +155,7 @@ class Trainer:
         more = conditions_for(self.generator, view.conditions)
         with self.autocast(), torch.set_grad_enabled(plan.train_g):
             made: Generated = self.wrapped_generator(view.source_input_BDT, view.source_target_BDT, **more)
-        return Generated(*(None if x is None else x.float() for x in made))
+        return made.float32()
 
     def latent_metrics(self, view: View, made: Generated) -> Metrics:
         """Mean and standard deviation of generated and of real samples."""
@@ -183,7 +185,7 @@ class Trainer:
             real_B, fake_B = self.wrapped_discriminator(joined_BDT, **self._conditions(view)).chunk(2)
         loss = weighted_mean(self.objective.discriminator(real_B, fake_B), plan.gan_fade_B)
         metrics = {"loss/d": loss, "weight/gan_fade": plan.gan_fade_B.mean()}
-        metrics |= discriminator_metrics(real_B, fake_B, plan.gan_fade_B, self.objective.boundary)
+        metrics |= discriminator_metrics(real_B, fake_B, plan.gan_fade_B, self.objective)
         if penalised:
             metrics |= {"loss/r1": r1_B.mean(), "loss/r2": r2_B.mean()}
             loss = loss + 0.5 * plan.penalty_factor * (o.r1_weight * r1_B.mean() + o.r2_weight * r2_B.mean())
@@ -228,6 +230,12 @@ class Trainer:
 
     def generator_step(self, view: View, made: Generated, plan: StepPlan) -> Metrics:
         """One update of the generator (and its agent) against clean targets and the discriminator's logits."""
+        loss, metrics = self.generator_loss(view, made, plan)
+        metrics["grad_norm/g"] = self.update_g(loss, plan.lr_g)
+        return {name: value.detach() for name, value in metrics.items()}
+
+    def generator_loss(self, view: View, made: Generated, plan: StepPlan) -> tuple[Tensor, Metrics]:
+        """The generator's total loss and its parts."""
         regression_B, metrics = self.regression_loss(view, made.output_BDT, plan)
         loss = (plan.recon_weight_B * regression_B).mean()
         metrics["loss/recon"] = regression_B.mean()
@@ -244,8 +252,7 @@ class Trainer:
             weights_V = made.view_weights_BV.mean(0)
             metrics |= {f"view/{name}": weight for name, weight in zip(VIEWS, weights_V, strict=True)}
         metrics["loss/g_total"] = loss
-        metrics["grad_norm/g"] = self.update_g(loss, plan.lr_g)
-        return {name: value.detach() for name, value in metrics.items()}
+        return loss, metrics
 
     def regression_loss(self, view: View, output_BDT: Tensor, plan: StepPlan) -> tuple[Tensor, Metrics]:
         """Weighted regression to clean input and target, per sample, in latents and (on some steps) in decoded data."""

@@ -15,6 +15,8 @@ from runtime.seeding import Purpose, mix_seed, uniform
 from synthesis.sampler import sample
 from training.classification import ClassCounts
 from training.diversity import DiversityGauge
+from training.generator_loss import GeneratorLoss
+from training.selection import CURRENT, DISTANCE
 from training.trainer import Trainer
 
 
@@ -29,6 +31,7 @@ class Validation:
         steps: sampling steps of generation.
         batch_size: per rank.
         kind: for the measures of its own that it may have.
+        generator_loss: the generator's total loss; None if nothing goes by it.
     """
 
     trainer: Trainer
@@ -40,6 +43,7 @@ class Validation:
     steps: int = 1
     batch_size: int = 8
     kind: Kind | None = None
+    generator_loss: GeneratorLoss | None = None
 
     def __post_init__(self) -> None:
         self._seed = mix_seed(self.trainer.seed, Purpose.VALIDATION)
@@ -69,14 +73,14 @@ class Validation:
 
         Returns:
             None if `go_on` returned False, else
-            {"val/<name>": loss} for each alpha (if generated samples have no targets, the distance of
-            `DiversityGauge.distance` instead), the kind's own measures, "val/d_loss", "val/d_accuracy" (of pairs, where
-            the objective compares pairs) unless `with_discriminator` is False, and the metrics of `DiversityGauge`
-            where there are enough samples.
+            {"val/<name>": loss} for each alpha (if generated samples have no targets, "val/distance" instead), the
+            kind's own measures, "val/d_loss", "val/d_accuracy" (of pairs, where the objective compares pairs) unless
+            `with_discriminator` is False, "val/g_loss" where it is asked for, and where there are enough samples
+            "val/distance" (`DiversityGauge.distance` of generated samples) and the metrics of `DiversityGauge`.
         """
         ranks, count = self.trainer.ranks, len(self.pairs)
         mine = list(range(ranks.rank, count, ranks.world))
-        sums = torch.zeros(len(alphas) + 3, dtype=torch.float64)
+        sums = torch.zeros(len(alphas) + 4, dtype=torch.float64)
         measured = getattr(self.kind, "measured", ())
         measures = torch.zeros(len(measured), dtype=torch.float64)
         classes = self.class_counts()
@@ -92,6 +96,9 @@ class Validation:
             for k, (name, alpha) in enumerate(alphas.items()):
                 alpha_B = self.eased(alpha, chosen, clean[0].device) if name == "current" else alpha
                 sums[k] += self.loss(starts, *clean, alpha_B, chosen, labels).double().sum().cpu()
+                if self.generator_loss is not None and name == "current":
+                    total = self.generator_loss(starts, clean, alpha_B, chosen, labels, self._seed)
+                    sums[-4] += len(chosen) * total.double().cpu()
             made_BDT = self.generated(starts, alphas["current"], chosen, labels)
             if measured:
                 measures += self.kind.measures(made_BDT, clean[1], starts[1]).double().sum(0).cpu()
@@ -110,6 +117,8 @@ class Validation:
             metrics |= {f"val/{name}": float(value) for name, value in zip(measured, values, strict=True)}
         if classes is not None:
             metrics |= classes.metrics(ranks)
+        if self.generator_loss is not None:
+            metrics["val/g_loss"] = float(means[-4])
         if with_discriminator:
             metrics |= {"val/d_loss": float(means[-3]), "val/d_accuracy": float(means[-2])}
         return metrics | self.diversity_metrics(statistics_NF)
@@ -147,7 +156,7 @@ class Validation:
         """Samples [B, D, T] generated from noise level `alpha` with all sampling steps."""
         sources = self.trainer.sources.mixed(*starts, alpha, chosen, self._seed)
         make = lambda source, target, level: self.one_step(source, target, level, labels)  # noqa: E731
-        return sample(make, *sources, alpha, self.steps, within=self.trainer.space.within)
+        return sample(make, *sources, alpha, self.steps, self.trainer.sources.channels, self.trainer.space.within)
 
     def one_step(
         self, input_BDT: Tensor, target_BDT: Tensor, alpha: float | Tensor, labels: dict[str, Tensor]
@@ -187,8 +196,8 @@ class Validation:
 
     def _compared(self, made_NF: np.ndarray) -> dict[str, float]:
         metrics = self.gauge(made_NF)
-        if self.unpaired and (distance := self.gauge.distance(made_NF)) is not None:
-            metrics["val/current"] = distance
+        if (distance := self.gauge.distance(made_NF)) is not None:
+            metrics |= {DISTANCE: distance} | ({CURRENT: distance} if self.unpaired else {})
         return metrics
 
     def readable(self, chosen: list[int], bad: dict[str, str]) -> list[int]:

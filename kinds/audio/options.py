@@ -19,6 +19,13 @@ class AudioOptions(KindOptions):
     corr_weight: float = opt(0.0, "weight of a penalty on copying the inputs' loudness envelopes", ge=0)
     decode_every: int = opt(8, "compute losses on decoded audio every this many steps", ge=1)
 
+    def remarks(self, config) -> list[str]:
+        idle = not self.decodes(config.regression.weights) and "decode_every" in config.given
+        if idle and self.decode_every != type(self).model_fields["decode_every"].default:
+            losses = "loss_weight_spectral, loss_weight_mel, corr_weight or recon_domain audio"
+            return [*super().remarks(config), f"note: decode_every has no effect without {losses}"]
+        return super().remarks(config)
+
     @property
     def loss_weight(self) -> float:
         return self.loss_weight_spectral + self.loss_weight_mel

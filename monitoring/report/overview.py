@@ -50,7 +50,7 @@ CHARTS = (
 )
 
 # Often equal to another metric: dashed, so that both are visible.
-OVERLAPPING = ("lr/d", "weight/recon", "weight/gan_fade", "val/clean", "val/ceiling")
+OVERLAPPING = ("curriculum/sample_alpha_mean", "lr/d", "weight/recon", "weight/gan_fade", "val/clean", "val/ceiling")
 
 
 def charts(runs: Sequence[RunData]) -> list[Chart]:
@@ -79,8 +79,12 @@ def probability_names(runs: Sequence[RunData]) -> tuple[tuple[str, str], ...]:
 
 
 def curriculum_chart(runs: Sequence[RunData]) -> Chart:
-    """Alpha over the epochs; with a single run its phases are shaded."""
-    series = overlaid(runs, (("alpha", "alpha"),))
+    """Alpha of the schedule, and mean and standard deviation of what samples get; with a single run its phases are
+    shaded."""
+    names = [("alpha", "schedule")]
+    if any(run.series("curriculum/sample_alpha_mean") for run in runs):
+        names += [("curriculum/sample_alpha_mean", "mean of samples"), ("curriculum/sample_alpha_std", "their spread")]
+    series = overlaid(runs, names)
     bands = phase_bands(runs[0]) if len(runs) == 1 else []
     return Chart("Curriculum: noise level alpha", series, bands=bands, low=0.0, high=1.0)
 

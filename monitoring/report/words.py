@@ -9,7 +9,7 @@ from config import known_options
 from monitoring.report.data import RunData, Segment
 from monitoring.report.settling import settling
 from monitoring.verdicts import ADVICE, BAD
-from registry import mark_of
+from registry import OFF, mark_of
 
 GOOD, WARN, BAD_NEWS = "good", "wait", "bad"
 
@@ -75,7 +75,7 @@ def curriculum_words(run: RunData) -> str:
     o = run.options
     if not o["pure_gan_mode"]:
         return "none: music to music"
-    pace = "adaptive, about " if o["adaptive_alpha"] else ""
+    pace = "" if o["adaptive_alpha"] in OFF else "by validation, from "
     start = max(1, o["gan_curriculum_start_epoch"])
     return f"noise from epoch {start} on, {pace}{o['pure_gan_mode']:g} per epoch up to {o['gan_noise_ceiling']:g}"
 
@@ -157,6 +157,13 @@ def _curriculum(run: RunData) -> list[Finding]:
     return [Finding(WARN, f"The curriculum is at alpha {alpha:.2f} of {o['gan_noise_ceiling']:.2f}.")]
 
 
+BEST_BY = {  # what the best checkpoint goes by, in words
+    "val/current": "validation loss",
+    "val/clean_and_ceiling": "validation loss (mean of clean and ceiling)",
+    "val/distance": "distance of generated samples from held-out ones",
+}
+
+
 def _validation(run: RunData) -> list[Finding]:
     checks = [line for line in run.lines if "val/since_best" in line]
     if not checks:
@@ -165,7 +172,7 @@ def _validation(run: RunData) -> list[Finding]:
     best, since = last["val/best"], last["val/since_best"]
     if not isinstance(best, int | float):
         return [Finding(BAD_NEWS, "The validation loss is not finite.")]
-    text = f"Best validation loss of the {phase} phase: {best:.4f}"
+    text = f"Best {BEST_BY[last.get('best_by', 'val/current')]} of the {phase} phase: {best:.4f}"
     text += ", at the last validation." if since == 0 else f", {since:.0f} validations ago."
     return [Finding(GOOD if since <= 3 else WARN, text)]
 
