@@ -21,7 +21,7 @@ VALIDATION_SHARE = 0.05  # of training: four validations and the last checkpoint
 SHARES = {"g_pretrain_steps": 0.5, "adv_ramp_steps": 0.07}  # of all steps; in the recipe they are meant for an hour
 MEASURED = ("--num", 128, "--rounds", 20)
 # At toy size; fewer songs have too few clips to be measured.
-TOY_SONGS, TOY_STEPS = 4, 4
+TOY_SONGS, TOY_STEPS = 4, 3
 TOY_MEASURED = ("--num", 16, "--num_train", 16, "--rounds", 10, "--duration", 2)
 TOY = {
     "width": 32, "nhead": 2, "num_layers": 1, "crop_seconds": 0.5, "disc_width": 4, "global_batch_size": 4,
