@@ -25,7 +25,7 @@ CPU, GPU = {"kind": "cpu", "torch": "2"}, {"kind": "cuda", "torch": "2", "gpu": 
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_all_checks_and_measurements_at_toy_size(tmp_path):
     call = [sys.executable, "-m", "bench.gpu", "--device", "cpu", "--only", "checks,ranks,launch,speed"]
     environment = os.environ | {"OUT": str(tmp_path)}
