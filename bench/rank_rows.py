@@ -22,29 +22,34 @@ def ranks(quick: bool) -> list[Figure]:
 
     if available_cores() < 2 or torch.cuda.device_count() == 1:
         return [Figure(TITLE, None, ">= 1.85", ">= 1.9", note="needs two cores, or two GPUs")]
-    return measured(2, quick, os.environ | {"OMP_NUM_THREADS": "1"})
-
-
-def measured(count: int, quick: bool, environment: dict[str, str], limit_s: float | None = None) -> list[Figure]:
-    """The speed of `count` ranks under torchrun."""
     dataset()
     out = work_folder() / "ranks.json"
-    call = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}", "-m", __name__]
+    call = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", __name__]
     call += [str(out), *(["quick"] if quick else [])]
-    subprocess.run(call, env=environment, check=True, timeout=limit_s)
+    subprocess.run(call, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True)
     return [Figure(**figure) for figure in json.loads(out.read_text())]
 
 
 def worker(out: str, quick: bool) -> None:
-    """One of the ranks. Alternately: rank 0 trains while others wait; all train independently; all together.
-
-    Independent training shows the speed-up that two cores allow: they share memory, caches and often clock or core.
-    """
+    """One of the ranks."""
     from runtime import distributed
     from runtime.memory import keep_freed_memory
 
     keep_freed_memory()
     both = distributed.start(num_threads=1)
+    figures = compared(both, quick)
+    if both.is_main:
+        with open(out, "w", encoding="utf-8") as file:
+            json.dump([asdict(figure) for figure in figures], file)
+    distributed.stop(both)
+
+
+def compared(both, quick: bool) -> list[Figure]:
+    """Speed of all ranks together, called by each of them; what rank 0 measured, nothing on the others.
+
+    Alternately: rank 0 trains while others wait; all train independently; all together. Independent training shows the
+    speed-up that two cores allow: they share memory, caches and often clock or core.
+    """
     alone = replace(both, rank=0, world=1, local_world=1, control=None)
     batch, steps, rounds = (2, 1, 1) if quick else (8, 2, 7)
     run_both = open_run("demo", both, global_batch_size=both.world * batch)
@@ -62,18 +67,16 @@ def worker(out: str, quick: bool) -> None:
         timed(apart, run_alone)
         timed(together, run_both)
     agreeing = agreement_s(both, 10 if quick else 2000)
-    if both.is_main:  # the first round warms up
-        speed, ceiling = (Comparison(one[1:], times[1:]) for times in (together, apart))
-        world, on_gpus = both.world, both.device.type == "cuda"
-        title = f"{world} GPUs / 1 GPU, samples per second" if on_gpus else TITLE
-        figures = [
-            Figure(title, world * speed.ratio, ">= 1.85", f">= {0.95 * world:.2f}", details=speed.details(steps)),
-            Figure(CEILING, world * ceiling.ratio, details=ceiling.details(steps)),
-            Figure(f"agreement of {world} ranks (stop, save), once per step", 1000 * agreeing, unit="ms"),
-        ]
-        with open(out, "w", encoding="utf-8") as file:
-            json.dump([asdict(figure) for figure in figures], file)
-    distributed.stop(both)
+    if not both.is_main:
+        return []
+    speed, ceiling = (Comparison(one[1:], times[1:]) for times in (together, apart))  # the first round warms up
+    world, on_gpus = both.world, both.device.type == "cuda"
+    title = f"{world} GPUs / 1 GPU, samples per second" if on_gpus else TITLE
+    return [
+        Figure(title, world * speed.ratio, ">= 1.85", f">= {0.95 * world:.2f}", details=speed.details(steps)),
+        Figure(CEILING, world * ceiling.ratio, details=ceiling.details(steps)),
+        Figure(f"agreement of {world} ranks (stop, save), once per step", 1000 * agreeing, unit="ms"),
+    ]
 
 
 def agreement_s(ranks, times: int) -> float:

@@ -63,7 +63,7 @@ def config(name: str, **changes: Any) -> RunConfig:
 
 @functools.cache
 def one_rank() -> distributed.Ranks:
-    """This process as a single rank, set up as in the worker."""
+    """This process as a rank, set up as in the worker: the only one, or one of torchrun's."""
     keep_freed_memory()
     return distributed.start(int(os.environ.get("BENCH_THREADS", "0")))
 

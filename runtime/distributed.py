@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.backends import cuda
 from torch.nn.parallel import DistributedDataParallel
 
 from errors import UserError
@@ -204,11 +205,14 @@ def repeat_exactly(device: torch.device, deterministic: bool) -> str | None:
     """Has results repeat bit for bit where that is wanted; returns a sentence on what does not repeat, if anything.
 
     On CPUs they always do, for one number of threads. On GPUs cuDNN, cuBLAS and atomic additions have faster ways that
-    do not.
+    do not. The gradients of fused attention are among these as long as torch only warns of operations that do not
+    repeat (its `attention_backward.cu`), so attention is computed by matrix products instead.
     """
     if device.type == "cpu":
         return "note: deterministic has no effect on CPUs, which always repeat bit for bit" if deterministic else None
     torch.backends.cudnn.deterministic = deterministic
+    for enable in (cuda.enable_flash_sdp, cuda.enable_mem_efficient_sdp, cuda.enable_cudnn_sdp):
+        enable(not deterministic)
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
     if deterministic:
         return None

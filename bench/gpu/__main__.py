@@ -5,19 +5,20 @@ written after every group, also when one fails.
 """
 
 import argparse
+import math
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from bench.workloads import ROOT
+from bench.gpu.programs import run_until
 
-GROUPS = ("checks", "ranks", "speed", "recipe")
+GROUPS = ("checks", "ranks", "launch", "speed", "recipe")
 # Seconds that a group may take at most, of nine minutes: a group that hangs must not cost the others theirs.
-LIMITS = {"checks": 150, "ranks": 60, "speed": 210}
-LEAST_FOR_RECIPE = 60
+LIMITS = {"checks": 150, "ranks": 75, "launch": 60, "speed": 180}
+LEAST_FOR_RECIPE = 150
+TOY_RANKS = 2
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,9 +26,10 @@ def main(argv: list[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(prog="python -m bench.gpu", description=__doc__.splitlines()[0])
     add = parser.add_argument
+    output = Path(os.environ.get("OUT") or "results") / "gpu"
     add("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: everything at toy size, nothing is measured")
     add("--minutes", type=float, default=8.5, help="time for all of it (default: 8.5)")
-    add("--output", type=Path, default=Path("results") / "gpu", help="folder for the tables (default: results/gpu)")
+    add("--output", type=Path, default=output, help="folder for the tables (default: $OUT/gpu, else results/gpu)")
     add("--only", default=",".join(GROUPS), help=f"groups, joined by commas (default: {','.join(GROUPS)})")
     add("--inside", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
@@ -60,11 +62,25 @@ def run_all(groups: list[str], toy: bool, minutes: float, output: Path) -> int:
 
 
 def rows_of(group: str, toy: bool, deadline: float, work: Path) -> list:
+    from bench.gpu.launching import launched
+
     if group == "recipe":
         return recipe_rows(toy, deadline, work)
-    if group == "ranks":
-        return rank_rows(toy, work)
-    return child(group, toy, deadline, work)
+    until = math.inf if toy else min(deadline, time.monotonic() + LIMITS[group])
+    if group == "launch":
+        return launched(work, TOY_RANKS if toy else devices(), toy, until, environment(toy, work))
+    if group == "ranks" and not toy and devices() < 2:
+        from bench.figures import Figure
+        from bench.gpu.parts import Row
+
+        return [Row("ranks", Figure("all GPUs together", None, note="needs two GPUs"))]
+    return child(group, toy, until, work)
+
+
+def devices() -> int:
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def environment(toy: bool, work: Path) -> dict[str, str]:
@@ -77,64 +93,54 @@ def environment(toy: bool, work: Path) -> dict[str, str]:
     return os.environ | more
 
 
-def child(group: str, toy: bool, deadline: float, work: Path) -> list:
-    """The rows of a group, run in its own process: an error of a device ends the process in which it occurs."""
+def child(group: str, toy: bool, until: float, work: Path) -> list:
+    """The rows of a group, run in its own process: an error of a device ends the process in which it occurs.
+
+    The group `ranks` is run by torchrun, in one process per device.
+    """
     from bench.gpu.parts import failure, kept
 
     out = work / f"{group}.jsonl"
-    call = [sys.executable, "-m", "bench.gpu", "--only", group, "--inside", str(out)]
-    call += ["--device", "cpu"] if toy else []
-    limit = max(1.0, min(LIMITS[group], deadline - time.monotonic())) if not toy else None
-    try:
-        code = subprocess.run(call, cwd=ROOT, env=environment(toy, work), stdout=sys.stderr, timeout=limit).returncode
-        ended = f"its process ended with exit code {code}" if code else ""
-    except subprocess.TimeoutExpired:
-        ended = f"not done within {limit:.0f} s"
+    start = ["-m", "bench.gpu"]
+    if group == "ranks":
+        count = TOY_RANKS if toy else devices()
+        start = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}", *start]
+    call = [sys.executable, *start, "--only", group, "--inside", out, *(["--device", "cpu"] if toy else [])]
+    code = run_until(call, until, environment(toy, work))
+    ended = f"its process ended with exit code {code}" if code else "it brought no rows"
+    if code and time.monotonic() >= until:
+        ended = "not done within its time"
     rows = kept(out)
-    missing = [name for name in names_of(group) if name not in {row.part for row in rows}]
-    return rows + [failure(name, ended or "it brought no rows") for name in missing]
+    missing = [name for name in parts_of(group) if name not in {row.part for row in rows}]
+    return rows + [failure(name, ended) for name in missing]
 
 
-def names_of(group: str) -> list[str]:
+def parts_of(group: str) -> dict:
     from bench.gpu.checks import CHECKS
+    from bench.gpu.ranks import RANKS
     from bench.gpu.speed import SPEED
 
-    return list({"checks": CHECKS, "speed": SPEED}[group])
+    return {"checks": CHECKS, "ranks": RANKS, "speed": SPEED}[group]
 
 
 def inside(groups: list[str], toy: bool, out: Path) -> int:
-    """Runs the parts of groups in this process; each one's rows are in the file as soon as it is done."""
-    from bench.gpu.checks import CHECKS
+    """Runs the parts of groups in this process, with the other ranks if there are any; each part's rows are in the
+    file as soon as it is done."""
     from bench.gpu.parts import Place, guarded, keep
-    from bench.gpu.speed import SPEED
-    from bench.workloads import one_rank
+    from bench.workloads import dataset, one_rank
+    from runtime import distributed
 
     place = Place(one_rank(), toy)
+    place.ranks.main_first(dataset)
     for group in groups:
-        for name, part in {"checks": CHECKS, "speed": SPEED}[group].items():
+        for name, part in parts_of(group).items():
             begun = time.monotonic()
-            keep(guarded(name, part, place, check=group == "checks"), out)
-            print(f"{name}: {time.monotonic() - begun:.1f} s", file=sys.stderr)
+            rows = guarded(name, part, place, check="speed" not in (group, name))
+            if place.ranks.is_main:
+                keep(rows, out)
+                print(f"{name}: {time.monotonic() - begun:.1f} s", file=sys.stderr)
+    distributed.stop(place.ranks)
     return 0
-
-
-def rank_rows(toy: bool, work: Path) -> list:
-    """The speed of all devices over that of one, under torchrun; nothing where there is one device."""
-    import torch
-
-    from bench import rank_rows
-    from bench.figures import Figure
-    from bench.gpu.parts import Row, failure
-
-    devices = 0 if toy else torch.cuda.device_count()
-    if devices < 2:
-        return [Row("ranks", Figure("all GPUs / one GPU, samples per second", None, note="needs two GPUs"))]
-    os.environ.update(environment(toy, work))  # the dataset is made here, in the folder where the ranks expect it
-    try:
-        figures = rank_rows.measured(devices, False, dict(os.environ), LIMITS["ranks"])
-    except (OSError, subprocess.SubprocessError) as error:
-        return [failure("ranks", f"{type(error).__name__}: {error}")]
-    return [Row("ranks", figure) for figure in figures]
 
 
 def recipe_rows(toy: bool, deadline: float, work: Path) -> list:
@@ -143,7 +149,7 @@ def recipe_rows(toy: bool, deadline: float, work: Path) -> list:
 
     if not toy and deadline - time.monotonic() < LEAST_FOR_RECIPE:
         return [failure("recipe", "no time was left for it")]
-    training = Training(work, deadline, toy, environment=environment(toy, work))
+    training = Training(work, deadline, toy, 1 if toy else devices(), environment=environment(toy, work))
     try:
         return [Row("recipe", figure) for figure in recipe(training)]
     except Exception as error:

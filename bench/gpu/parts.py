@@ -1,5 +1,6 @@
 """What the parts have in common: the machine they run on, how each is guarded, how their rows are kept."""
 
+import gc
 import json
 import time
 import traceback
@@ -33,6 +34,13 @@ class Place:
 
 
 Part = Callable[[Place], list[Figure]]
+
+
+def forget() -> None:
+    """Frees the devices' memory of runs that nothing refers to any more, cycles of references included."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 @dataclass

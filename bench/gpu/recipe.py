@@ -1,24 +1,28 @@
 """The recipe `base` for the minutes that are left, measured by both rulers."""
 
 import json
-import signal
-import subprocess
+import math
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean, median
 
 from bench.figures import Figure
+from bench.gpu.programs import STOPPED, run_until
 from bench.workloads import ROOT
 
-SONGS, HELD_OUT_SONGS, CLIPS = 104, 48, 128
-TOY_SONGS = 8  # fewer have too few clips to be measured
+SONGS, HELD_OUT_SONGS = 104, 48
+BATCH, FEWEST_STEPS = 64, 20
 EVALUATION_S = 100  # of the time that is left
 START_UP_S = 25
-STOPPING_S = 25  # a stopped run may take 20 s
-FEWEST_STEPS = 20
+VALIDATION_SHARE = 0.05  # of training: four validations and the last checkpoint
 SHARES = {"g_pretrain_steps": 0.5, "adv_ramp_steps": 0.07}  # of all steps; in the recipe they are meant for an hour
+MEASURED = ("--num", 128, "--rounds", 20)
+# At toy size; fewer songs have too few clips to be measured.
+TOY_SONGS, TOY_STEPS = 4, 3
+TOY_MEASURED = ("--num", 16, "--num_train", 16, "--rounds", 10, "--duration", 2)
 TOY = {
     "width": 32, "nhead": 2, "num_layers": 1, "crop_seconds": 0.5, "disc_width": 4, "global_batch_size": 4,
     "amp": "off",
@@ -30,7 +34,8 @@ class Training:
     """The time for it, and where it is done.
 
     Attributes:
-        deadline: on `clock`, for all of it.
+        deadline: on `clock`, for all of it; at toy size nothing is stopped.
+        devices: that train.
         environment: of the programs.
         run: starts a program with its options and stops it at a time on `clock`; returns its exit code.
     """
@@ -38,6 +43,7 @@ class Training:
     folder: Path
     deadline: float
     toy: bool = False
+    devices: int = 1
     clock: Callable[[], float] = time.monotonic
     environment: dict[str, str] | None = None
     run: Callable[[list[object], float, dict[str, str] | None], int] | None = None
@@ -47,34 +53,21 @@ class Training:
 
     def program(self, *call: object, until: float | None = None) -> None:
         """Raises RuntimeError if it fails; a program that was stopped for lack of time has not failed."""
-        run = self.run or run_until
-        code = run([sys.executable, ROOT / call[0], *call[1:]], until or self.deadline, self.environment)
-        if code not in (0, 128 + signal.SIGTERM, -signal.SIGTERM):
+        run, until = self.run or run_until, math.inf if self.toy else until or self.deadline
+        code = run([sys.executable, ROOT / call[0], *call[1:]], until, self.environment)
+        if code not in (0, *STOPPED):
             raise RuntimeError(f"{call[0]} ended with exit code {code}")
-
-
-def run_until(call: list[object], until: float, environment: dict[str, str] | None = None) -> int:
-    """Runs a program; at `until` (time.monotonic) it is asked to stop, and killed if it does not."""
-    process = subprocess.Popen([str(word) for word in call], stdout=sys.stderr, env=environment)
-    try:
-        return process.wait(max(1.0, until - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        process.terminate()
-    try:
-        return process.wait(STOPPING_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.wait()
 
 
 def recipe(training: Training) -> list[Figure]:
     """Music, a short trial for the speed, training, evaluation; the figures of the trained run by both rulers."""
     folder = training.folder
     music(training)
-    trial = train(training, "trial", FEWEST_STEPS, training.deadline)
-    speed = steps_per_s(folder / "trial" / "metrics.jsonl")
+    fewest = TOY_STEPS if training.toy else FEWEST_STEPS
+    trial = train(training, "trial", fewest, training.deadline)
+    speed = (1 - VALIDATION_SHARE) * steps_per_s(folder / "trial" / "metrics.jsonl")
     seconds = training.left() - EVALUATION_S - START_UP_S
-    steps = max(FEWEST_STEPS, int(seconds * speed))
+    steps = fewest if training.toy else max(fewest, int(seconds * speed))
     trained = train(training, "base", steps, training.deadline - EVALUATION_S)
     found = [
         Figure("recipe base: steps", float(done(folder / "base" / "metrics.jsonl")), details={"planned": steps}),
@@ -97,11 +90,12 @@ def train(training: Training, name: str, steps: int, until: float) -> float:
     began, folder = training.clock(), training.folder
     toy = TOY if training.toy else {}
     pairs = len(list((folder / "music" / "train").glob("*_target.wav")))
-    batch = min(int(toy.get("global_batch_size", 64)), pairs)
+    batch = min(int(toy.get("global_batch_size", BATCH)), pairs)
+    batch -= batch % training.devices
     epochs = max(1, -(-steps * batch // max(1, pairs)))
     schedule = {option: round(share * steps) for option, share in SHARES.items()}
     options = toy | schedule | {
-        "epochs": epochs, "global_batch_size": batch, "log_every": 5, "val_every": max(1, epochs // 4),
+        "epochs": epochs, "global_batch_size": batch, "log_every": 1 if toy else 5, "val_every": max(1, epochs // 4),
         "save_every": epochs, "sample_every": 0, "dataset_folder": folder / "music", "checkpoint_dir": folder / name,
     }  # fmt: skip
     words = [word for option, value in options.items() for word in (f"--{option}", value)]
@@ -110,10 +104,13 @@ def train(training: Training, name: str, steps: int, until: float) -> float:
 
 
 def steps_per_s(metrics: Path) -> float:
-    """The median of what a run logged, without its first, slow steps."""
-    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    times = sorted(line["time"]["step_s"] for line in lines if "step_s" in line.get("time", {}))[:-1]
-    return 1 / times[len(times) // 2] if times else 1.0
+    """Of a run that is half without its discriminator, half with it: from the median of what was logged in each phase,
+    without its first, slow step."""
+    phases: dict[int, list[float]] = {}
+    for line in map(json.loads, metrics.read_text(encoding="utf-8").splitlines()):
+        if "step_s" in line.get("time", {}):
+            phases.setdefault(line["pretrain_phase"], []).append(line["time"]["step_s"])
+    return 1 / mean(median(times[1:] or times) for times in phases.values())
 
 
 def done(metrics: Path) -> int:
@@ -121,16 +118,29 @@ def done(metrics: Path) -> int:
 
 
 def evaluated(training: Training) -> list[Figure]:
-    """What evaluate.py finds, by each ruler that is installed."""
-    folder = training.folder
+    """What evaluate.py finds, by one ruler after the other: the second needs more time than may be left."""
+    from kinds.audio.rulers import usable_rulers
+
+    folder, rulers = training.folder, usable_rulers(None)[0]
     given = ("--reference", folder / "held_out" / "train", "--train", folder / "music" / "train")
-    options = ("--num", CLIPS, "--rounds", 20, "--json", folder / "evaluation.json")
-    training.program("evaluate.py", "--checkpoint", folder / "base", *given, *options)
-    report = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    numbers = TOY_MEASURED if training.toy else MEASURED
     found = []
-    for ruler, measured in report["rulers"].items():
-        name = next(name for name in measured["sets"] if name.startswith("base"))
-        for metric, value in measured["sets"][name].items():
-            if isinstance(value, dict) and value.get("value") is not None:
-                found.append(Figure(f"recipe base, {ruler}: {metric.replace('_', ' ')}", value["value"], details=value))
+    for ruler in rulers[:1] if training.toy else rulers:
+        written = folder / f"evaluation_{ruler}.json"
+        options = ("--rulers", ruler, *numbers, "--json", written)
+        training.program("evaluate.py", "--checkpoint", folder / "base", *given, *options)
+        found += figures_of(ruler, written)
     return found
+
+
+def figures_of(ruler: str, written: Path) -> list[Figure]:
+    """The metrics of the trained run in a file of evaluate.py, which is not there if its time was over."""
+    if not written.exists():
+        return [Figure(f"recipe base, {ruler}", None, note="no time was left")]
+    sets = json.loads(written.read_text(encoding="utf-8"))["rulers"][ruler]["sets"]
+    measured = next(values for name, values in sets.items() if name.startswith("base"))
+    return [
+        Figure(f"recipe base, {ruler}: {metric.replace('_', ' ')}", value["value"], details=value)
+        for metric, value in measured.items()
+        if isinstance(value, dict) and value.get("value") is not None
+    ]

@@ -8,7 +8,8 @@ import torch
 from audio_codecs import open_codec
 from bench import step_rows
 from bench.figures import Figure
-from bench.gpu.parts import SMALL, Part, Place
+from bench.gpu.parts import SMALL, Part, Place, forget
+from bench.gpu.tables import gpu_state
 from bench.io_rows import NoCodec
 from bench.timing import compare, seconds
 from bench.workloads import advance, open_run, work_folder
@@ -35,22 +36,24 @@ def utilisation(size: str, compiled: bool, place: Place) -> list[Figure]:
 
     options, bar = SIZES[size]
     options = (SMALL if place.toy else options) | {"amp": "bf16"}
-    plain = open_run("demo", place.ranks, **options)
-    advance(plain, 1)
+    forget()  # what earlier parts left must not count as memory of this one
+    run = open_run("demo", place.ranks, **options)
+    advance(run, 1)
     with FlopCounterMode(display=False) as counter:
-        advance(plain, 1)
+        advance(run, 1)
     counted = counter.get_total_flops()
-    run = plain
     if compiled:
-        del plain
+        run = None
+        forget()
         run = open_run("demo", place.ranks, compile=not place.toy, **options)
     if place.device.type == "cuda":
-        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(place.device)
     a, b = (torch.randn(*[256 if place.toy else 8192] * 2, device=place.device, dtype=torch.bfloat16) for _ in range(2))
     steps = 1 if place.toy else 8
     result = compare(lambda: advance(run, steps), lambda: [a @ b for _ in range(8)], 1 if place.toy else ROUNDS)
     details = result.details()
+    if place.device.type == "cuda":
+        details["gpu"] = gpu_state()  # at once: clocks fall when there is nothing to do
     step_s, product_s = details["a_s"] / steps, details["b_s"] / 8
     details |= {
         "gflop_per_step": counted / 1e9,
@@ -85,15 +88,17 @@ def generation(place: Place) -> list[Figure]:
     frames = round(length * codec.frame_rate)
     latents_BDT = torch.randn(clips, run.space.shape[0], frames, device=place.device)
 
-    def made(passes: int | None, decoder) -> None:
-        for _ in generate_from_noise(load_generator(folder, device, passes), decoder, clips, length, 0):
+    once, whole = (load_generator(folder, device, passes) for passes in (1, None))
+
+    def made(loaded, decoder) -> None:
+        for _ in generate_from_noise(loaded, decoder, clips, length, 0):
             pass
 
     works = {
-        "latents, one sampling step": lambda: made(1, NoCodec()),
-        f"latents, {run.config.sampling.passes} sampling steps": lambda: made(None, NoCodec()),
+        "latents, one sampling step": lambda: made(once, NoCodec()),
+        f"latents, {run.config.sampling.passes} sampling steps": lambda: made(whole, NoCodec()),
         "decoding, learned decoder": lambda: decode(codec, latents_BDT),
-        "all of it": lambda: made(None, codec),
+        "all of it": lambda: made(whole, codec),
     }
     for name, work in works.items():
         work()

@@ -21,13 +21,17 @@ def machine(kind: str) -> dict[str, Any]:
     found: dict[str, Any] = {"kind": kind, "python": platform.python_version(), "torch": torch.__version__}
     found["cores"] = available_cores()
     if kind == "cuda":
-        query = ["nvidia-smi", f"--query-gpu={_ASKED}", "--format=csv,noheader"]
-        try:
-            answer = subprocess.run(query, capture_output=True, text=True, timeout=20).stdout
-        except (OSError, subprocess.TimeoutExpired):
-            answer = ""
-        found |= {"cuda": torch.version.cuda, "gpus": torch.cuda.device_count(), "gpu": answer.strip().splitlines()}
+        found |= {"cuda": torch.version.cuda, "gpus": torch.cuda.device_count(), "gpu": gpu_state()}
     return found
+
+
+def gpu_state() -> list[str]:
+    """A line for each GPU: its name, driver, clocks at this moment, memory and power limit."""
+    query = ["nvidia-smi", f"--query-gpu={_ASKED}", "--format=csv,noheader"]
+    try:
+        return subprocess.run(query, capture_output=True, text=True, timeout=20).stdout.strip().splitlines()
+    except (OSError, subprocess.TimeoutExpired):
+        return []
 
 
 def write(rows: list[Row], about: dict[str, Any], folder: Path) -> None:

@@ -1,17 +1,22 @@
 """`make gpu` on a machine without a GPU: all of its logic at toy size, and tables that claim nothing."""
 
 import json
+import math
 import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from bench.figures import Figure
 from bench.gpu import __main__ as program
-from bench.gpu import recipe
+from bench.gpu import launching, programs, recipe
 from bench.gpu.checks import CHECKS
 from bench.gpu.parts import Row, failure, guarded, keep, kept
+from bench.gpu.ranks import RANKS
 from bench.gpu.speed import SPEED
 from bench.gpu.tables import markdown, write
 from bench.workloads import ROOT
@@ -20,20 +25,37 @@ CPU, GPU = {"kind": "cpu", "torch": "2"}, {"kind": "cuda", "torch": "2", "gpu": 
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_all_checks_and_measurements_at_toy_size(tmp_path):
-    call = [sys.executable, "-m", "bench.gpu", "--device", "cpu", "--only", "checks,ranks,speed"]
-    done = subprocess.run([*call, "--output", str(tmp_path)], cwd=ROOT, env=os.environ, capture_output=True, text=True)
+    call = [sys.executable, "-m", "bench.gpu", "--device", "cpu", "--only", "checks,ranks,launch,speed"]
+    environment = os.environ | {"OUT": str(tmp_path)}
+    done = subprocess.run(call, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
-    written = json.loads((tmp_path / "figures.json").read_text())
-    assert {*CHECKS, *SPEED, "ranks"} == {row["part"] for row in written["rows"]}
+    written = json.loads((tmp_path / "gpu" / "figures.json").read_text())
+    launched = {"launch/two_nodes.sh", "launch/slurm.sbatch"}
+    assert {*CHECKS, *RANKS, *SPEED, *launched} == {row["part"] for row in written["rows"]}
     assert written["failed"] == [] and all(row["figure"]["value"] is None for row in written["rows"])
-    rows = [line for line in (tmp_path / "tables.md").read_text().splitlines() if line.startswith("| ")][1:]
+    assert all(f"{name}: steps on 2 ranks" in {row["figure"]["name"] for row in written["rows"]} for name in launched)
+    rows = [line for line in (tmp_path / "gpu" / "tables.md").read_text().splitlines() if line.startswith("| ")][1:]
     assert len(rows) == len(written["rows"]) and all("| not measured here |" in line for line in rows)
 
 
-def test_the_recipe_gets_the_time_that_is_left(tmp_path, monkeypatch):
-    """Programs are replaced by what they would write; a step takes 0.1 s of a clock of its own."""
+@pytest.mark.e2e
+@pytest.mark.timeout(600)
+def test_the_recipe_at_toy_size(tmp_path):
+    """Preparing, the trial, training and evaluation by the programs themselves."""
+    rows = program.recipe_rows(True, 0.0, tmp_path)
+    assert [row.error for row in rows if row.failed] == []
+    figures = {row.figure.name: row.figure.value for row in rows}
+    assert figures["recipe base: steps"] >= recipe.TOY_STEPS
+    assert {"recipe base, clips: gap closed", "recipe base, clips: coverage"} <= figures.keys()
+
+
+@pytest.mark.parametrize("evaluated", [["clips", "notes"], ["clips"]])
+def test_the_recipe_gets_the_time_that_is_left(tmp_path, monkeypatch, evaluated):
+    """Programs are replaced by what they would write; a step takes 0.1 s of a clock of its own, one with the
+    discriminator 0.3 s. The second ruler may find no time."""
+    monkeypatch.setattr("kinds.audio.rulers.usable_rulers", lambda _: (["clips", "notes"], []))
     now, steps = [0.0], {}
 
     def run(call, until, _environment):
@@ -46,21 +68,33 @@ def test_the_recipe_gets_the_time_that_is_left(tmp_path, monkeypatch):
         elif words[1].endswith("train_simple_ddp.py"):
             folder = tmp_path / os.path.basename(options["--checkpoint_dir"])
             folder.mkdir()
-            count = steps[folder.name] = int(options["--epochs"]) * 200 // 64
-            now[0] += 0.1 * count
+            assert int(options["--global_batch_size"]) == 63  # what three devices can share
+            count = steps[folder.name] = int(options["--epochs"]) * 200 // 63
+            now[0] += 0.2 * count
             assert now[0] <= until and int(options["--g_pretrain_steps"]) == pytest.approx(count / 2, abs=4)
-            lines = [json.dumps({"step": k, "time": {"step_s": 0.1}}) for k in (1, count)]
-            (folder / "metrics.jsonl").write_text("\n".join(lines))
-        else:
+            (folder / "metrics.jsonl").write_text(logged((1, 9.0), (1, 0.1), (0, 9.0), (0, 0.3), step=count))
+        elif options["--rulers"] in evaluated:
             sets = {"real": {}, "base (epoch 3, step 9)": {"gap_closed": {"value": 0.5, "low": 0.4, "high": 0.6}}}
-            (tmp_path / "evaluation.json").write_text(json.dumps({"rulers": {r: {"sets": sets} for r in ("a", "b")}}))
+            report = {"rulers": {options["--rulers"]: {"sets": sets}}}
+            (tmp_path / os.path.basename(options["--json"])).write_text(json.dumps(report))
         return 0
 
-    training = recipe.Training(tmp_path, 400.0, clock=lambda: now[0], run=run)
+    training = recipe.Training(tmp_path, 600.0, devices=3, clock=lambda: now[0], run=run)
     figures = {figure.name: figure.value for figure in recipe.recipe(training)}
-    assert steps["base"] == pytest.approx((400 - recipe.EVALUATION_S - recipe.START_UP_S) / 0.1, rel=0.02)
+    trial = 0.2 * steps["trial"]
+    seconds = (1 - recipe.VALIDATION_SHARE) * (600 - trial - recipe.EVALUATION_S - recipe.START_UP_S)
+    assert steps["base"] == pytest.approx(seconds / 0.2, rel=0.02)
     assert figures["recipe base: steps"] == steps["base"]
-    assert figures["recipe base, a: gap closed"] == figures["recipe base, b: gap closed"] == 0.5
+    assert [figures.get(f"recipe base, {r}: gap closed") for r in evaluated] == [0.5] * len(evaluated)
+    assert "notes" in evaluated or figures["recipe base, notes"] is None
+
+
+def logged(*phases_and_seconds, step: int) -> str:
+    """Lines of metrics, one for each (phase, seconds of a step)."""
+    return "\n".join(
+        json.dumps({"step": step, "pretrain_phase": phase, "time": {"step_s": seconds}})
+        for phase, seconds in phases_and_seconds
+    )
 
 
 def test_a_program_that_fails_is_a_row(tmp_path, monkeypatch):
@@ -69,8 +103,27 @@ def test_a_program_that_fails_is_a_row(tmp_path, monkeypatch):
     assert row.failed and "prepare_dataset.py ended with exit code 3" in row.error
 
 
-def test_a_program_is_stopped_when_its_time_is_over():
-    assert recipe.run_until([sys.executable, "-c", "import time; time.sleep(60)"], 0.0) == -15
+def test_a_program_is_stopped_with_all_that_it_started(tmp_path):
+    """One that heeds the signal ends by it; one that does not is killed, and so is what it left running."""
+    assert programs.run_until(["sleep", "60"], 0.0) == -signal.SIGTERM
+    pid = tmp_path / "pid"
+    stubborn = f"trap '' TERM; sleep 60 & echo $! > {pid}; while :; do sleep 0.1; done"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(programs, "STOPPING_S", 0.2)
+        assert programs.run_until(["bash", "-c", stubborn], 0.0) == -signal.SIGKILL
+    assert gone(int(pid.read_text()))
+
+
+def gone(pid: int) -> bool:
+    """Whether a process ends within some seconds; it may wait for its parent to notice."""
+    for _ in range(100):
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z":
+                return True
+        except OSError:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def test_a_part_that_fails_is_a_row_and_the_others_run(tmp_path):
@@ -101,15 +154,32 @@ def test_verdicts(row, verdict):
     assert "not measured here" in markdown([row], CPU)
 
 
-def test_a_group_whose_process_dies_leaves_a_row_for_each_part(tmp_path, monkeypatch):
-    def dies(call, **_):
+@pytest.mark.parametrize(("until", "why"), [(math.inf, "exit code -11"), (0.0, "not done within its time")])
+def test_a_group_whose_process_ends_leaves_a_row_for_each_part(tmp_path, monkeypatch, until, why):
+    def dies(_call, _until, _environment):
         keep([Row("step", Figure("x", 1.0))], tmp_path / "speed.jsonl")
-        return subprocess.CompletedProcess(call, -11)
+        return -11
 
-    monkeypatch.setattr(program.subprocess, "run", dies)
-    rows = program.child("speed", True, 0.0, tmp_path)
+    monkeypatch.setattr(program, "run_until", dies)
+    rows = program.child("speed", True, until, tmp_path)
     assert len(rows) == len(SPEED) and not rows[0].failed
-    assert all(row.failed and "exit code -11" in row.error for row in rows[1:])
+    assert all(row.failed and why in row.error for row in rows[1:])
+
+
+def test_all_ranks_are_started_by_torchrun(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(program, "devices", lambda: 4)
+    monkeypatch.setattr(program, "run_until", lambda call, *_: calls.append(call) or 0)
+    rows = program.rows_of("ranks", False, math.inf, tmp_path)
+    assert "--nproc_per_node=4" in calls[0] and {row.error for row in rows} == {"it brought no rows"}
+    monkeypatch.setattr(program, "devices", lambda: 1)
+    (row,) = program.rows_of("ranks", False, math.inf, tmp_path)
+    assert row.verdict == "left out" and len(calls) == 1
+
+
+def test_a_launch_file_that_fails_is_a_row(tmp_path):
+    row = launching.one("launch/x.sh", ["false"], {}, math.inf, dict(os.environ))
+    assert row.failed and "exit code 1" in row.error
 
 
 @pytest.mark.parametrize("options", [["--only", "chekcs"], ["--device", "tpu"]])

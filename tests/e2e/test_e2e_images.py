@@ -128,6 +128,16 @@ def test_a_size_that_cannot_be_halved(tmp_path, capsys):
     assert "--upscale 2 does not fit images of 15 x 15" in capsys.readouterr().err
 
 
+def test_one_class_only_has_nothing_to_classify(tmp_path, capsys):
+    arguments = ["--kind", "images", "--demo", "sprites", "--shapes", "circle", "--count", "20", "--size", "16"]
+    assert prepare_dataset.main([*arguments, "--output_dir", str(tmp_path / "one")]) == 0
+    given = [*options_of("sprites", tmp_path / "one"), "--epochs", 1, "--checkpoint_dir", tmp_path / "run"]
+    assert train_here(*given) == 2
+    said = capsys.readouterr().err
+    assert "this dataset has none with two or more categories: leave it out" in said and said.count("\n") == 1
+    assert train_here(*given, "--classifier", "none") == 0
+
+
 def test_damaged_and_missing_files(tmp_path, capsys):
     dataset = make_sprites(tmp_path / "set")
     whole = (dataset / "train" / "images.npy").read_bytes()

@@ -29,10 +29,14 @@ def idx_bytes(array: np.ndarray) -> bytes:
 
 def idx_files(home: Path, train: int = 12, val: int = 4, size: int = 8, compressed: bool = True) -> Path:
     """As MNIST comes: pictures and labels, training and test."""
-    home.mkdir(parents=True, exist_ok=True)
-    pack = gzip.compress if compressed else bytes
-    end = ".gz" if compressed else ""
     for stem, count in (("train", train), ("t10k", val)):
-        (home / f"{stem}-images-idx3-ubyte{end}").write_bytes(pack(idx_bytes(noise(count, size, size))))
-        (home / f"{stem}-labels-idx1-ubyte{end}").write_bytes(pack(idx_bytes(np.arange(count) % 3)))
+        write_idx(home, stem, noise(count, size, size), np.arange(count) % 3, compressed)
     return home
+
+
+def write_idx(home: Path, stem: str, pixels_NHW: np.ndarray, labels_N: np.ndarray, compressed: bool = True) -> None:
+    """The two files of one split."""
+    home.mkdir(parents=True, exist_ok=True)
+    pack, end = (gzip.compress, ".gz") if compressed else (bytes, "")
+    (home / f"{stem}-images-idx3-ubyte{end}").write_bytes(pack(idx_bytes(pixels_NHW)))
+    (home / f"{stem}-labels-idx1-ubyte{end}").write_bytes(pack(idx_bytes(labels_N)))

@@ -1,13 +1,17 @@
 """prepare_dataset.py --kind images: what becomes of files of every sort, and one sentence for what cannot be used."""
 
+import gzip
+
 import numpy as np
 import pytest
 import yaml
-from picture_files import folder_of_classes, idx_bytes, idx_files, noise
+from picture_files import folder_of_classes, idx_bytes, idx_files, noise, write_idx
 from PIL import Image
 
 import prepare_dataset
+from kinds.images import demos
 from kinds.images.pairs import ImagePairs, open_images, to_pictures, to_sample
+from kinds.images.preparing import fitted
 
 
 def prepare(*arguments, code: int = 0) -> None:
@@ -54,6 +58,20 @@ def test_idx_files(tmp_path, out, compressed):
     assert (len(train), len(val), train.shape) == (12, 4, (1, 8, 8))
     assert [train.labels(i)["class"] for i in range(4)] == [0, 1, 2, 0]
     assert manifest(out)["classes"] == ["0", "1", "2"]
+
+
+def test_digits_written_as_the_files_of_mnist_are_the_digits(tmp_path, out, capsys):
+    """What Fashion-MNIST and MNIST come as, four compressed IDX files, with scikit-learn's digits in them."""
+    digits = demos.digits()[:50]
+    for stem, some in (("train", digits[:40]), ("t10k", digits[40:])):
+        pixels_NHW = np.stack([picture.pixels[..., 0] for picture in some])
+        write_idx(tmp_path / "in", stem, pixels_NHW, np.array([int(picture.label) for picture in some]))
+    prepare("--input_dir", tmp_path / "in", "--size", 16, "--output_dir", out)
+    assert "40 training and 10 validation images, 16 x 16, grey, 10 classes." in capsys.readouterr().out
+    for pairs, some in zip(open_images(out / "train", out / "val"), (digits[:40], digits[40:]), strict=True):
+        for i, picture in enumerate(some):
+            assert np.array_equal(pairs.target(i), to_sample(fitted(picture.pixels, 16, 1)))
+            assert pairs.labels(i) == {"class": float(picture.label)}
 
 
 def test_one_idx_file_and_arrays(tmp_path, out):
@@ -181,13 +199,23 @@ def fewer_labels(home):
     (home / "train-labels-idx1-ubyte").write_bytes(idx_bytes(np.arange(5)))
 
 
+def cut_short(home):
+    path = home / "train-labels-idx1-ubyte"
+    path.write_bytes(gzip.compress(path.read_bytes())[:-12])
+
+
 def no_idx(home):
     (home / "train-images-idx3-ubyte").write_bytes(b"hello")
 
 
 @pytest.mark.parametrize(
     ("spoil", "complaint"),
-    [(wrong_count, "announces 4 x 8 x 8 bytes but holds 251"), (fewer_labels, "5 labels"), (no_idx, "is no IDX file")],
+    [
+        (wrong_count, "announces 4 x 8 x 8 bytes but holds 251"),
+        (fewer_labels, "5 labels"),
+        (cut_short, "train-labels-idx1-ubyte cannot be read"),
+        (no_idx, "is no IDX file"),
+    ],
 )
 def test_idx_files_that_are_not_what_they_say(tmp_path, out, capsys, spoil, complaint):
     home = idx_files(tmp_path / "in", compressed=False)

@@ -89,3 +89,17 @@ def test_lost_peers_differ_from_other_errors():
     assert distributed.is_lost_peer(RuntimeError("Connection closed by peer [127.0.0.1]:1234"))
     assert distributed.is_lost_peer(torch.distributed.DistBackendError("x"))
     assert not distributed.is_lost_peer(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_on_gpus_attention_repeats_only_by_matrix_products():
+    """Gradients of the fused kernels differ from call to call while torch only warns of what does not repeat."""
+    gpu, cuda = torch.device("cuda"), torch.backends.cuda
+    fused = (cuda.flash_sdp_enabled, cuda.mem_efficient_sdp_enabled, cuda.cudnn_sdp_enabled)
+    try:
+        assert distributed.repeat_exactly(gpu, True) is None
+        assert not any(enabled() for enabled in fused) and cuda.math_sdp_enabled()
+        assert torch.are_deterministic_algorithms_enabled() and torch.backends.cudnn.deterministic
+        assert "--deterministic" in distributed.repeat_exactly(gpu, False)
+    finally:
+        distributed.repeat_exactly(gpu, False)
+    assert all(enabled() for enabled in fused) and not torch.are_deterministic_algorithms_enabled()

@@ -1,11 +1,11 @@
-"""`--compile` where nothing can be compiled."""
+"""`--compile`: what is compiled, and a compiler that fails."""
 
 import logging
 
 import pytest
 import torch
 
-from training.compiling import compile_networks
+from training.compiling import compile_networks, repeated_blocks
 
 
 class Doubled(torch.nn.Linear):
@@ -41,3 +41,37 @@ def test_a_compiler_that_fails_costs_one_line(records):
     (record,) = records
     assert "no C++ compiler here" in record.getMessage() and "\n" not in record.getMessage()
     assert not record.exc_info
+
+
+class Stack(torch.nn.Module):
+    """`count` equal blocks in a list, and another list whose layers differ in size."""
+
+    def __init__(self, count: int):
+        super().__init__()
+        self.blocks = torch.nn.ModuleList(Doubled(4, 4) for _ in range(count))
+        self.others = torch.nn.ModuleList([torch.nn.Linear(4, 3), torch.nn.Linear(3, 2)])
+
+    def forward(self, x):
+        for layer in [*self.blocks, *self.others]:
+            x = layer(x)
+        return x
+
+
+def test_blocks_that_a_network_repeats_are_compiled_once(records):
+    """Four blocks cost one graph of a block; without repeated blocks the network is one graph."""
+    graphs = []
+
+    def counting(graph, _inputs):
+        graphs.append([node for node in graph.graph.nodes if node.target is torch.nn.functional.linear])
+        return graph.forward
+
+    x = torch.ones(3, 4)
+    for count, linears in ((4, [1]), (1, [3])):
+        network = Stack(count)
+        assert len(repeated_blocks(network)) == (count if count > 1 else 0)
+        expected = network(x)
+        graphs.clear()
+        compile_networks(network, backend=counting)
+        assert torch.equal(network(x), expected)
+        assert [len(graph) for graph in graphs] == linears
+    assert not records
