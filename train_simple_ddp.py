@@ -14,6 +14,7 @@ from command_line import parse
 from config import RunConfig
 from errors import UserError, printable
 from runtime.console import outlive_readers
+from runtime.cores import sleep_while_waiting
 
 DIED = 1
 
@@ -21,6 +22,7 @@ DIED = 1
 def main(argv: list[str]) -> int:
     """Runs the program; returns its exit code."""
     outlive_readers()
+    sleep_while_waiting()
     try:
         config = parse(argv)
         check_folders(config)

@@ -20,7 +20,7 @@ from runtime.signals import StopRequest, end_with_parent
 from synthesis.loading import export_generator
 from training.builder import build, write_about
 from training.checkpointing import overdue, report_problems, save, save_at_the_end, save_on_the_way, step_is_due
-from training.out_of_memory import explain
+from training.out_of_memory import explain, is_out_of_memory
 from training.profiling import StepProfile
 from training.recovery import Diverged, is_failing, roll_back, slowed
 from training.run import Run, Stopwatch
@@ -36,7 +36,7 @@ def main(config: RunConfig) -> int:
     """Runs one rank to its end; returns the exit code."""
     outlive_readers()
     keep_freed_memory()
-    stop, run = StopRequest().listen(), None
+    stop, ranks, run = StopRequest().listen(), None, None
     end_with_parent()
     try:
         ranks = distributed.start(config.processes.num_threads, config.processes.timeout_minutes)
@@ -68,15 +68,12 @@ def main(config: RunConfig) -> int:
         if ranks.is_main:
             print(f"train_simple_worker.py: training diverged: {error}", file=sys.stderr)
         return EXIT_DIVERGED
-    except torch.OutOfMemoryError:
-        networks = (run.trainer.generator, run.trainer.discriminator) if run else ()
-        parameters = sum(p.numel() for network in networks for p in network.parameters())
-        reason = explain(run.config if run else config, ranks.world, ranks.device, parameters)
-        print(f"train_simple_worker.py: {reason}", file=sys.stderr)
-        return EXIT_WRONG_INPUT
     except Interrupted:
         leave(128 + (stop.signal or signal.SIGTERM))  # a thread may still be encoding
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError, OSError) as error:
+        if is_out_of_memory(error):
+            print(f"train_simple_worker.py: {no_memory(config, ranks, run)}", file=sys.stderr)
+            return EXIT_WRONG_INPUT
         if not distributed.is_lost_peer(error):
             raise
         print(
@@ -89,6 +86,14 @@ def main(config: RunConfig) -> int:
     if stopped:
         return 128 + (stop.signal or signal.SIGTERM)
     return 0 if saved else 1
+
+
+def no_memory(config: RunConfig, ranks: distributed.Ranks | None, run: Run | None) -> str:
+    """What to say of a device that is out of memory; while the run is being built, `run` or both are None."""
+    networks = (run.trainer.generator, run.trainer.discriminator) if run else ()
+    parameters = sum(p.numel() for network in networks for p in network.parameters())
+    world, device = (ranks.world, ranks.device) if ranks else (1, torch.device("cpu"))
+    return explain(run.config if run else config, world, device, parameters)
 
 
 def train(run: Run) -> bool:

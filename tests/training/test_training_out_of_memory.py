@@ -1,11 +1,13 @@
 """Out of memory is one sentence, with a batch that would fit."""
 
+import errno
+
 import pytest
 import torch
 from training_parts import ALONE, tiny_config
 
 import train_simple_worker
-from training.out_of_memory import sentence, smaller_batch
+from training.out_of_memory import is_out_of_memory, sentence, smaller_batch
 
 
 @pytest.mark.parametrize(
@@ -22,9 +24,19 @@ def test_the_sentence_names_the_option_that_was_given():
     assert "--crop_seconds" in sentence(tiny_config(batch_size=1), 1, "a GPU")
 
 
-def test_the_worker_says_it_and_ends_with_2(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:130] . DefaultCPUAllocator: can't allocate memory"),
+    ],
+    ids=["device", "python", "system", "host"],
+)
+def test_the_worker_says_it_and_ends_with_2(monkeypatch, capsys, error):
     def starved(*_):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        raise error
 
     class Quiet:
         signal = None
@@ -39,3 +51,10 @@ def test_the_worker_says_it_and_ends_with_2(monkeypatch, capsys):
     assert train_simple_worker.main(tiny_config(batch_size=6)) == 2
     complaint = capsys.readouterr().err
     assert complaint.count("\n") == 1 and "--batch_size 3 would probably fit" in complaint
+
+
+def test_memory_that_torch_cannot_get_is_recognised():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 50, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
+    assert not is_out_of_memory(RuntimeError("shapes do not fit")) and not is_out_of_memory(OSError(errno.ENOSPC, ""))
