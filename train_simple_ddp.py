@@ -15,12 +15,15 @@ from config import RunConfig
 from errors import UserError, printable
 from runtime.console import outlive_readers
 from runtime.cores import sleep_while_waiting
+from runtime.signals import end_with_parent
 
 DIED = 1
 
 
 def main(argv: list[str]) -> int:
     """Runs the program; returns its exit code."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        end_with_parent()  # also while this rank is still starting
     outlive_readers()
     sleep_while_waiting()
     try:

@@ -205,7 +205,7 @@ def test_latents_that_a_disk_alters_are_made_again_by_the_next_start(hand_made, 
     os.utime(shard, ns=(before.st_atime_ns, before.st_mtime_ns))
     encoded.clear()
     train, _ = open_pairs(hand_made)
-    assert encoded == []  # nothing has told of it yet
+    assert encoded == []  # it cannot be known yet
     with pytest.raises(ReadError, match="its checksum is wrong"):
         all_latents(train)
     train, _ = open_pairs(hand_made)

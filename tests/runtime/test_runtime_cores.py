@@ -38,26 +38,28 @@ def test_what_the_user_set_stays(monkeypatch, name):
 @pytest.mark.parametrize("given", [{}, {"OMP_WAIT_POLICY": "active"}], ids=["nothing given", "given"])
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_ranks_get_it_before_torch_is_there(tmp_path, launcher, given):
-    """A plug-in, imported while the options are read, writes what each rank's environment holds at that time."""
-    (tmp_path / "look_around.py").write_text(
+    """A plug-in, imported while the options are read, writes what each rank's environment holds at that time and ends
+    it."""
+    (tmp_path / "seen_by_ranks.py").write_text(
         "import json, os, pathlib, sys\n"
         "if 'RANK' in os.environ:\n"
         "    seen = [os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules]\n"
         f"    pathlib.Path({str(tmp_path)!r}, os.environ['RANK']).write_text(json.dumps(seen))\n"
+        "    os._exit(2)\n"
     )
     environment = {name: value for name, value in os.environ.items() if name not in WAITING} | given
-    environment |= {"PYTHONPATH": str(tmp_path), "NOISE2MUSIC_PLUGINS": "look_around"}
+    environment |= {"PYTHONPATH": str(tmp_path), "NOISE2MUSIC_PLUGINS": "seen_by_ranks"}
     done = subprocess.run(
         [*LAUNCHERS[launcher], "--dataset_folder", str(tmp_path), "--checkpoint_dir", str(tmp_path / "run")],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120,
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=250,
     )  # fmt: skip
-    assert done.returncode != 0  # the dataset is empty
+    assert done.returncode != 0
     seen = [json.loads((tmp_path / rank).read_text()) for rank in "01"]
     assert seen == [[given.get("OMP_WAIT_POLICY", "passive"), False]] * 2, done.stderr
 
 
 def test_every_program_asks_for_it():
-    """Those that keep on when their output is lost, which are all but the ones that only copy files."""
+    """Those that keep on when their output is lost; the worker is started by the launcher, reports need no threads."""
     for path in [*ROOT.glob("*.py"), *ROOT.glob("*/**/__main__.py")]:
         called = [
             node.func.id
