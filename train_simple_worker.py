@@ -14,13 +14,13 @@ from errors import UserError, printable
 from runtime import distributed
 from runtime.console import outlive_readers
 from runtime.distributed import Interrupted, ReportedElsewhere
-from runtime.memory import keep_freed_memory
+from runtime.memory import is_out_of_memory, keep_freed_memory
 from runtime.seeding import seed_step
 from runtime.signals import StopRequest, end_with_parent
 from synthesis.loading import export_generator
 from training.builder import build, write_about
 from training.checkpointing import overdue, report_problems, save, save_at_the_end, save_on_the_way, step_is_due
-from training.out_of_memory import explain, is_out_of_memory
+from training.out_of_memory import explain
 from training.profiling import StepProfile
 from training.recovery import Diverged, is_failing, roll_back, slowed
 from training.run import Run, Stopwatch
@@ -70,7 +70,7 @@ def main(config: RunConfig) -> int:
         return EXIT_DIVERGED
     except Interrupted:
         leave(128 + (stop.signal or signal.SIGTERM))  # a thread may still be encoding
-    except (RuntimeError, MemoryError, OSError) as error:
+    except Exception as error:
         if is_out_of_memory(error):
             print(f"train_simple_worker.py: {no_memory(config, ranks, run)}", file=sys.stderr)
             return EXIT_WRONG_INPUT

@@ -1,23 +1,11 @@
 """A device that is out of memory: one sentence, with a batch that would probably fit."""
 
-import errno
-
 import torch
 
 from config import RunConfig
 
 _SPARE = 0.1  # share of a device's memory that is lost between blocks
-_SIGNS = ("DefaultCPUAllocator", "MemoryError", "bad_alloc", "Cannot allocate memory", "can't start new thread")
 _BYTES = 20  # a parameter: weight, gradient, two averages of the optimizer, EMA
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error means that a device, or this process under a limit of memory, got none."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
 
 
 def smaller_batch(batch: int, resting: float = 0.0) -> int:

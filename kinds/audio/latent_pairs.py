@@ -21,6 +21,7 @@ from kinds.audio.labels import PairLabels, read_labels
 from kinds.audio.latent_index import Index, read_index
 from kinds.audio.pairs import UNFINISHED_NAME, read_manifest
 from registry import Options
+from runtime.memory import is_out_of_memory
 from synthesis.labels import Vocabulary
 
 DEFAULT_CODEC = "mel"  # of datasets made by hand, which specify no codec
@@ -196,6 +197,8 @@ class LatentPairs:
         try:
             return self._shards.row(self._shard_names[shard], row, crc)
         except (OSError, ValueError, IndexError) as error:
+            if is_out_of_memory(error):
+                raise
             clip = f"{self.split}/{self.names[i]}_{('input', 'target')[role]}"
             path = self._shards.folder / self._shard_names[shard]
             raise ReadError(

@@ -4,6 +4,7 @@ Run by itself, a run of one rank; ranks under a launcher get the faults by `inje
 outside: the program has no hooks.
 """
 
+import contextlib
 import errno
 import json
 import os
@@ -191,13 +192,17 @@ def clock_back(step: int, seconds: float) -> None:
     before_step(strike)
 
 
-def memory_limit(step: int, spare: float) -> None:
-    """From a step on (0: from the start), this process gets no more than some further megabytes of address space."""
+def memory_limit(step: int, spare: int) -> None:
+    """From a step on (0: from the start) this process gets no memory but so many megabytes."""
+    held: list[bytearray] = []
 
     def strike() -> None:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        limit = pages * resource.getpagesize() + int(1e6 * spare)
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (size, size))
+        with contextlib.suppress(MemoryError):
+            while True:
+                held.append(bytearray(1 << 16))  # until nothing is left of what was freed before
+        del held[len(held) - 16 * spare :]
 
     if step == 0:
         strike()

@@ -36,8 +36,10 @@ class MemoryGroup:
                 self._folder.rmdir()
         raise OSError("no group with a limit of memory can be made")
 
-    def add(self, pid: int) -> None:
-        (self._folder / "cgroup.procs").write_text(str(pid))
+    def join(self, score: int = 500) -> None:
+        """For a new process, whose own ones inherit it; the kernel kills those of higher scores first."""
+        Path("/proc/self/oom_score_adj").write_text(str(score))
+        (self._folder / "cgroup.procs").write_text(str(os.getpid()))
 
     @property
     def kills(self) -> int:
@@ -46,10 +48,10 @@ class MemoryGroup:
         return int(words[words.index("oom_kill") + 1])
 
     def starve(self, is_over: Callable[[], bool]) -> None:
-        """Has a process that is spared take memory until the kernel has killed another one, or `is_over()`."""
+        """Has a further process take memory until the kernel has killed another one, or `is_over()`."""
         before, used = self.kills, int((self._folder / self._used).read_text())
         self._set(str(used + SPARE))
-        taker = subprocess.Popen([sys.executable, "-c", _TAKE.format(most=MOST)], preexec_fn=self._spare_me)
+        taker = subprocess.Popen([sys.executable, "-c", _TAKE.format(most=MOST)], preexec_fn=lambda: self.join(0))
         try:
             give_up = time.monotonic() + 60
             while self.kills == before and not is_over() and taker.poll() is None and time.monotonic() < give_up:
@@ -62,10 +64,6 @@ class MemoryGroup:
     def _set(self, limit: str) -> None:
         with contextlib.suppress(OSError):  # busy: the usage has grown meanwhile
             (self._folder / self._limit).write_text(limit)
-
-    def _spare_me(self) -> None:
-        Path("/proc/self/oom_score_adj").write_text("-1000")
-        self.add(os.getpid())
 
     def close(self) -> None:
         with contextlib.suppress(OSError):

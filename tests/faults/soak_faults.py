@@ -188,7 +188,7 @@ INSIDE = {  # see inject.py; number of a save, bytes, index of a sample, steps, 
     "small_shared_memory": lambda pick: {"free": 1000},
     "stuck_readers": lambda pick: {"index": 10 + pick % 20, "patience": 3.0},
     "clock_back": lambda pick: {"step": pick % 20, "seconds": 60.0 * (1 + pick % 5000)},
-    "memory_limit": lambda pick: {"step": pick % 12, "spare": float(pick % 97)},
+    "memory_limit": lambda pick: {"step": pick % 12, "spare": pick % 9},
 }
 AT_START = (*INSIDE, "output_gone", "output_full", "other_ranks", "launcher_killed_early")
 
@@ -280,6 +280,6 @@ def join(group: MemoryGroup | None):
     def prepare() -> None:
         default_signals()
         if group is not None:
-            group.add(os.getpid())
+            group.join()
 
     return prepare

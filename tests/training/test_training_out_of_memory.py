@@ -7,7 +7,8 @@ import torch
 from training_parts import ALONE, tiny_config
 
 import train_simple_worker
-from training.out_of_memory import is_out_of_memory, sentence, smaller_batch
+from runtime.memory import is_out_of_memory
+from training.out_of_memory import sentence, smaller_batch
 
 
 @pytest.mark.parametrize(
@@ -31,8 +32,9 @@ def test_the_sentence_names_the_option_that_was_given():
         MemoryError(),
         OSError(errno.ENOMEM, "Cannot allocate memory"),
         RuntimeError("[enforce fail at alloc_cpu.cpp:130] . DefaultCPUAllocator: can't allocate memory"),
+        ImportError("libx.so: failed to map segment from shared object"),
     ],
-    ids=["device", "python", "system", "host"],
+    ids=["device", "python", "system", "host", "library"],
 )
 def test_the_worker_says_it_and_ends_with_2(monkeypatch, capsys, error):
     def starved(*_):
