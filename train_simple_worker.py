@@ -74,7 +74,7 @@ def main(config: RunConfig) -> int:
         if is_out_of_memory(error):
             print(f"train_simple_worker.py: {no_memory(config, ranks, run)}", file=sys.stderr)
             return EXIT_WRONG_INPUT
-        if not distributed.is_lost_peer(error):
+        if not (isinstance(error, RuntimeError) and distributed.is_lost_peer(error)):
             raise
         print(
             f"train_simple_worker.py: lost the connection to another rank: {str(error).splitlines()[0]}",

@@ -43,9 +43,9 @@ class Watch(threading.Thread):
         assert not self.problem, self.problem
 
 
-def no_orphans(start: str) -> None:
-    """No process of a start is left half a minute after its launcher."""
-    give_up = time.monotonic() + ORPHANS_WITHIN_S
+def no_orphans(start: str, slack_s: float = 0.0) -> None:
+    """No process of a start is left half a minute after its launcher, or later by `slack_s` on a slow machine."""
+    give_up = time.monotonic() + ORPHANS_WITHIN_S + slack_s
     while left := _processes_of(start):
         if time.monotonic() > give_up:
             names = [Path(f"/proc/{pid}/cmdline").read_bytes()[:300] for pid in left]

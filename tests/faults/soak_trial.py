@@ -109,6 +109,7 @@ class Trial:
         self.schedule, self.setting, self.wire, self.trace, self.record = schedule, setting, wire, trace, record
         self.waiting, self.outputs = list(schedule.faults), []
         self.ended: tuple[int, float] | None = None  # last step that was begun, time
+        self.slack_s = 0.0  # a machine that is slow to start is slow to end
 
     def run(self) -> None:
         """Raises AssertionError where an invariant does not hold."""
@@ -139,7 +140,7 @@ class Trial:
         finally:
             if self.setting.relay:
                 self.setting.relay.restore()
-            check.no_orphans(mark)
+            check.no_orphans(mark, self.slack_s)
             self.setting.ballast.unlink(missing_ok=True)
             self.outputs.append(program.output)
         check.no_traceback(program.output)
@@ -181,7 +182,7 @@ class Trial:
 
     def _attend(self, program: Program | Pair, number: int, began: float) -> float:
         """Has the faults strike that wait for a step of this start; returns how long its end may take from then on."""
-        ready_s = self._measure_recovery(program, number, began)
+        self._measure_recovery(program, number, began)
         bound = END_WITHIN_S
         while self.waiting and (self.waiting[0].name in STRIKES or self.waiting[0].name in ON_THE_WIRE):
             if not self._reaches(program, number, self.waiting[0].step):
@@ -189,22 +190,22 @@ class Trial:
             fault = self._next()
             with contextlib.suppress(ProcessLookupError):  # the run ended at this moment
                 (STRIKES | ON_THE_WIRE)[fault.name](self._victim(program, fault), self.setting, fault)
-            if fault.name in ENDS_SOON:  # a machine that is slow to start is slow to end
-                bound = (SOON_S if self.wire is None else LOST_S) + max(20.0, 2 * ready_s)
+            if fault.name in ENDS_SOON:
+                bound = (SOON_S if self.wire is None else LOST_S) + max(20.0, 2 * self.slack_s)
                 break
         return bound
 
     def _victim(self, program: Program | Pair, fault: Fault) -> Program:
         return program.machines[fault.pick % 2] if isinstance(program, Pair) else program
 
-    def _measure_recovery(self, program, number: int, began: float) -> float:
-        """Waits for the first step; seconds from the start to it."""
+    def _measure_recovery(self, program: Program | Pair, number: int, began: float) -> None:
+        """Waits for the first step."""
         self._reaches(program, number, 0)
         steps, now = check.begun(self.trace, number), time.monotonic()
+        self.slack_s = max(self.slack_s, now - began)
         if steps and self.ended is not None:
             self.record.recovery_s.append(now - self.ended[1])
             self.record.lost.append(max(0, self.ended[0] - steps[0] + 1))
-        return now - began
 
     def _reaches(self, program, number: int, step: int) -> bool:
         """Waits until a start begins a step; False if it ends before."""
