@@ -9,6 +9,7 @@ import errno
 import json
 import math
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -125,6 +126,7 @@ class _Board:
         self._writer = None
         self._is_given_up = False
         self.problem: str | None = None
+        threading.excepthook = _quiet
         self._try(lambda: None)
 
     def _try(self, action: Callable[[], object]) -> None:
@@ -159,6 +161,14 @@ class _Board:
     def close(self) -> None:
         if self._writer is not None:
             self._try(lambda: self._writer.close())
+
+
+def _quiet(problem: threading.ExceptHookArgs, otherwise: Callable = threading.excepthook) -> None:
+    """Prints no error of a thread of TensorBoard's that writes: the next call raises it again."""
+    if type(problem.thread).__name__ != "_AsyncWriterThread" or not isinstance(
+        problem.exc_value, OSError | MemoryError
+    ):
+        otherwise(problem)
 
 
 def _keep_order(folder: Path) -> None:

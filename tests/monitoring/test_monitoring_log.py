@@ -106,6 +106,7 @@ def test_a_clock_that_was_set_back_keeps_the_order(tmp_path, monkeypatch):
     now = log.time.time()
     for seconds, first in ((now, 1), (now - 10, 3), (now - 3600, 4)):
         monkeypatch.setattr(log.time, "time", lambda seconds=seconds: seconds)
+        trim_metrics(tmp_path / "metrics.jsonl", first - 1)
         opened = RunLog(tmp_path, purge_step=first)
         for step in range(first, first + 4):
             opened.metrics(step, {}, {"loss/g": float(10 * first + step)})
