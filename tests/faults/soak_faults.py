@@ -15,6 +15,7 @@ from machines import Relay
 from memory_group import MemoryGroup
 
 from runtime import checkpoint
+from runtime.files import locked
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,9 @@ def second_run(program, setting, fault) -> None:
     for pid in ranks:
         os.kill(pid, signal.SIGSTOP)
     try:
+        with locked(setting.folder / ".lock", wait=False) as is_free:
+            if is_free:
+                return  # the first run has ended at this moment
         second = subprocess.run(
             [sys.executable, str(TRAIN), "--checkpoint_dir", str(setting.folder),
              "--dataset_folder", str(setting.dataset), "--max_steps", "1", "--num_threads", "1"],
@@ -265,13 +269,13 @@ NOT_ON_MACHINES = ("second_run", "output_gone", "output_full", "other_ranks", "o
 
 
 def names_for(kind: str, launcher: str) -> list[str]:
-    """The faults that a schedule may hold."""
+    """The faults that a schedule may hold; those of the wire three times, since there are few."""
     names = {*STRIKES, *AT_START, *ON_DISK}
     if kind != "audio":
         names -= {*OF_LATENTS}
-    if launcher == "machines":
-        names = names - {*NOT_ON_MACHINES} | {*ON_THE_WIRE}
-    return sorted(names)
+    if launcher != "machines":
+        return sorted(names)
+    return sorted([*(names - {*NOT_ON_MACHINES}), *(3 * [*ON_THE_WIRE])])
 
 
 def join(group: MemoryGroup | None):

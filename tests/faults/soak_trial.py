@@ -183,17 +183,23 @@ class Trial:
     def _attend(self, program: Program | Pair, number: int, began: float) -> float:
         """Has the faults strike that wait for a step of this start; returns how long its end may take from then on."""
         self._measure_recovery(program, number, began)
-        bound = END_WITHIN_S
         while self.waiting and (self.waiting[0].name in STRIKES or self.waiting[0].name in ON_THE_WIRE):
             if not self._reaches(program, number, self.waiting[0].step):
-                break
+                return END_WITHIN_S
             fault = self._next()
             with contextlib.suppress(ProcessLookupError):  # the run ended at this moment
                 (STRIKES | ON_THE_WIRE)[fault.name](self._victim(program, fault), self.setting, fault)
             if fault.name in ENDS_SOON:
-                bound = (SOON_S if self.wire is None else LOST_S) + max(20.0, 2 * self.slack_s)
-                break
-        return bound
+                return self._soon()
+        if self.waiting and self._reaches(program, number, self.waiting[0].step):
+            self.record.faults["preempted"] += 1  # what waits befalls the files, or the next start
+            program.process.terminate()
+            return self._soon()
+        return END_WITHIN_S
+
+    def _soon(self) -> float:
+        """How long an end may take that was asked for."""
+        return (SOON_S if self.wire is None else LOST_S) + max(20.0, 2 * self.slack_s)
 
     def _victim(self, program: Program | Pair, fault: Fault) -> Program:
         return program.machines[fault.pick % 2] if isinstance(program, Pair) else program

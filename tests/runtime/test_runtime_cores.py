@@ -34,19 +34,25 @@ def test_what_the_user_set_stays(monkeypatch, name):
     assert {other: os.environ.get(other) for other in WAITING} == dict.fromkeys(WAITING) | {name: "7"}
 
 
+PLUG_IN = """
+import json, os, pathlib, sys, time
+if "RANK" in os.environ:
+    here = pathlib.Path(__file__).parent
+    seen = [os.environ.get("OMP_WAIT_POLICY"), "torch" in sys.modules]
+    (here / os.environ["RANK"]).write_text(json.dumps(seen))
+    while not all((here / rank).exists() for rank in "01"):
+        time.sleep(0.05)
+    os._exit(2)
+"""
+
+
 @pytest.mark.e2e
 @pytest.mark.parametrize("given", [{}, {"OMP_WAIT_POLICY": "active"}], ids=["nothing given", "given"])
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_ranks_get_it_before_torch_is_there(tmp_path, launcher, given):
     """A plug-in, imported while the options are read, writes what each rank's environment holds at that time and ends
     it."""
-    (tmp_path / "seen_by_ranks.py").write_text(
-        "import json, os, pathlib, sys\n"
-        "if 'RANK' in os.environ:\n"
-        "    seen = [os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules]\n"
-        f"    pathlib.Path({str(tmp_path)!r}, os.environ['RANK']).write_text(json.dumps(seen))\n"
-        "    os._exit(2)\n"
-    )
+    (tmp_path / "seen_by_ranks.py").write_text(PLUG_IN)
     environment = {name: value for name, value in os.environ.items() if name not in WAITING} | given
     environment |= {"PYTHONPATH": str(tmp_path), "NOISE2MUSIC_PLUGINS": "seen_by_ranks"}
     done = subprocess.run(
@@ -60,7 +66,8 @@ def test_ranks_get_it_before_torch_is_there(tmp_path, launcher, given):
 
 def test_every_program_asks_for_it():
     """Those that keep on when their output is lost; the worker is started by the launcher, reports need no threads."""
-    for path in [*ROOT.glob("*.py"), *ROOT.glob("*/**/__main__.py")]:
+    rooms = [path.parent for path in ROOT.glob("*/__init__.py")]
+    for path in [*ROOT.glob("*.py"), *(path for room in rooms for path in room.rglob("__main__.py"))]:
         called = [
             node.func.id
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
