@@ -115,10 +115,10 @@ def default_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def run(folder: Path, dataset: Path, *, code: int | None = 0, **how) -> Program:
+def run(folder: Path, dataset: Path, *, code: int | None = 0, limit_s: float = 240, **how) -> Program:
     """A run to its end, with the exit code that is expected (None: any)."""
     program = start(folder, dataset, **how)
-    ended = program.end()
+    ended = program.end(limit_s)
     assert code is None or ended == code, f"exit code {ended}\n{program.output[-6000:]}"
     return program
 

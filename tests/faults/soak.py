@@ -31,6 +31,7 @@ from soak_faults import ON_THE_WIRE, Setting  # noqa: E402
 from soak_trial import Record, Schedule, Trial, check_end, drawn  # noqa: E402
 
 SMALL_DISK = "64m"
+LIMIT_S = 1800.0  # of an untouched run, on the slowest machine
 
 
 class Soak:
@@ -40,6 +41,7 @@ class Soak:
         self.home = home
         self._datasets: dict[str, Path] = {}
         self._references: dict[tuple[str, int], Path] = {}
+        self.untouched_s = 0.0  # longest time of an untouched run
 
     def dataset(self, kind: str) -> Path:
         if kind not in self._datasets:
@@ -52,7 +54,9 @@ class Soak:
         if (kind, ranks) not in self._references:
             folder = self.home / f"untouched_{kind}_{ranks}"
             options = {} if kind == "audio" else options_of(kind)
-            run(folder, self.dataset(kind), ranks=ranks, faults={}, **options)
+            dataset, began = self.dataset(kind), time.monotonic()
+            run(folder, dataset, ranks=ranks, faults={}, limit_s=LIMIT_S, **options)
+            self.untouched_s = max(self.untouched_s, time.monotonic() - began)
             self._references[kind, ranks] = folder
         return self._references[kind, ranks]
 
@@ -77,7 +81,7 @@ class Soak:
         place, shared = Path(tempfile.mkdtemp(prefix="schedule-", dir=self.home)), os.listdir("/dev/shm")
         try:
             with self._setting(schedule, place) as (setting, wire):
-                trial = Trial(schedule, setting, wire, place / "trace", record)
+                trial = Trial(schedule, setting, wire, place / "trace", record, self.untouched_s)
                 trial.run()
                 check_end(schedule, trial, reference)
                 check.nothing_is_left(setting.folder, shared)

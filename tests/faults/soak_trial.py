@@ -28,7 +28,7 @@ from soak_faults import (
 )
 
 STARTS = 14  # of one schedule at most
-END_WITHIN_S = 400.0
+UNTOUCHED_RUNS = 20  # a start of a schedule takes no longer than so many untouched runs
 SOON_S = 20.0  # a clean shutdown takes no longer
 LOST_S = 120.0  # until the agents of two machines notice that one is gone
 STEPS = {1: 40, 2: 20}  # of a whole run, by ranks
@@ -105,9 +105,12 @@ class Pair:
 class Trial:
     """One schedule, from its first start to the end of its run."""
 
-    def __init__(self, schedule: Schedule, setting: Setting, wire: Wire | None, trace: Path, record: Record) -> None:
+    def __init__(
+        self, schedule: Schedule, setting: Setting, wire: Wire | None, trace: Path, record: Record, untouched_s: float
+    ) -> None:
         self.schedule, self.setting, self.wire, self.trace, self.record = schedule, setting, wire, trace, record
         self.waiting, self.outputs = list(schedule.faults), []
+        self.end_within_s = 60 + UNTOUCHED_RUNS * untouched_s
         self.ended: tuple[int, float] | None = None  # last step that was begun, time
         self.slack_s = 0.0  # a machine that is slow to start is slow to end
 
@@ -185,7 +188,7 @@ class Trial:
         self._measure_recovery(program, number, began)
         while self.waiting and (self.waiting[0].name in STRIKES or self.waiting[0].name in ON_THE_WIRE):
             if not self._reaches(program, number, self.waiting[0].step):
-                return END_WITHIN_S
+                return self.end_within_s
             fault = self._next()
             with contextlib.suppress(ProcessLookupError):  # the run ended at this moment
                 (STRIKES | ON_THE_WIRE)[fault.name](self._victim(program, fault), self.setting, fault)
@@ -195,7 +198,7 @@ class Trial:
             self.record.faults["preempted"] += 1  # what waits befalls the files, or the next start
             program.process.terminate()
             return self._soon()
-        return END_WITHIN_S
+        return self.end_within_s
 
     def _soon(self) -> float:
         """How long an end may take that was asked for."""
@@ -215,12 +218,12 @@ class Trial:
 
     def _reaches(self, program, number: int, step: int) -> bool:
         """Waits until a start begins a step; False if it ends before."""
-        give_up = time.monotonic() + END_WITHIN_S
+        give_up = time.monotonic() + self.end_within_s
         while max(check.begun(self.trace, number), default=-1) < step:
             if program.process.poll() is not None:
                 return False
             if time.monotonic() > give_up:
-                program.end(0.1)
+                program.end(0.1)  # which says what it printed
             time.sleep(0.02)
         return program.process.poll() is None
 
