@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -146,6 +147,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=1, help="of the first schedule; the next ones follow")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that nothing is left of a schedule
     total, failed, done, until = Record(), 0, 0, time.monotonic() + 60 * args.minutes
     with tempfile.TemporaryDirectory(prefix="soak-") as home:
         soak = Soak(Path(home))

@@ -112,7 +112,7 @@ def test_retention_keeps_the_last_the_best_and_what_is_good(tmp_path, dataset):
         data = (folder / name).read_bytes()
         (folder / name).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     assert retain(folder, 2) == []  # the oldest is the only good one
-    shutil.copy(folder / "best.pt", folder / "checkpoint_epoch_5.pt")
+    shutil.copy(folder / "last.pt", folder / "checkpoint_epoch_5.pt")
     assert {path.name for path in retain(folder, 2)} == {"checkpoint_epoch_1.pt", "checkpoint_epoch_3.pt"}
     assert (folder / "checkpoint_epoch_5.pt").exists()
     assert (folder / "best.pt").exists() and (folder / "last.pt").exists()

@@ -13,7 +13,7 @@ def soak(tmp_path_factory):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", [1, 2, 5])
+@pytest.mark.parametrize("seed", [6, 19, 38])
 def test_a_random_schedule_ends_as_the_untouched_run(seed, soak):
     schedule, record = drawn(seed), Record()
     assert soak.attempt(schedule, record) is None
