@@ -29,6 +29,7 @@ from kinds.audio.files import SAMPLE_RATE
 from kinds.audio.rulers import Measured
 from kinds.options import KINDS
 from runtime.console import outlive_readers
+from runtime.cores import sleep_while_waiting
 
 SHORTEST_S = 2.0  # what the descriptors need
 FEWEST_CLIPS = 16
@@ -338,4 +339,5 @@ def main(argv: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     outlive_readers()
+    sleep_while_waiting()
     sys.exit(main())

@@ -25,6 +25,7 @@ from data.progress import progress_bar
 from errors import UserError, printable, reports_user_errors
 from kinds.options import KINDS
 from runtime.console import outlive_readers
+from runtime.cores import sleep_while_waiting
 from synthesis.loading import find_generator, load_generator
 from synthesis.options import channel_range
 
@@ -291,4 +292,5 @@ def main(argv: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     outlive_readers()
+    sleep_while_waiting()
     sys.exit(main())

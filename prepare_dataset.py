@@ -28,6 +28,7 @@ from kinds.audio.preparing.prepare import NothingUsable, Options, Report, prepar
 from kinds.audio.walking import summary
 from kinds.options import KINDS
 from runtime.console import outlive_readers
+from runtime.cores import sleep_while_waiting
 from runtime.memory import keep_freed_memory
 
 REMARKS = 20  # lines on single files
@@ -157,4 +158,5 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     outlive_readers()
+    sleep_while_waiting()
     sys.exit(main(sys.argv[1:]))

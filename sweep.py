@@ -22,6 +22,7 @@ from config import RunConfig, known_options
 from errors import UserError, reports_user_errors
 from registry import mark_of
 from runtime.console import outlive_readers
+from runtime.cores import sleep_while_waiting
 
 LAUNCHER = Path(__file__).with_name("train_simple_ddp.py")
 FINISHED = "generator.safetensors"
@@ -127,4 +128,5 @@ def main(argv: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     outlive_readers()
+    sleep_while_waiting()
     sys.exit(main())

@@ -10,18 +10,25 @@ Exit codes: 0 done; 2 wrong input, one sentence on stderr; 3 training diverged o
 
 import os
 import sys
+from typing import NoReturn
 
 from command_line import parse
 from config import RunConfig
 from errors import UserError, printable
 from runtime.console import outlive_readers
+from runtime.cores import sleep_while_waiting
+from runtime.memory import is_out_of_memory
+from runtime.signals import end_with_parent
 
 DIED = 1
 
 
 def main(argv: list[str]) -> int:
     """Runs the program; returns its exit code."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        end_with_parent()  # also while this rank is still starting
     outlive_readers()
+    sleep_while_waiting()
     try:
         config = parse(argv)
         check_folders(config)
@@ -34,23 +41,28 @@ def main(argv: list[str]) -> int:
     return launch(config, argv)
 
 
-def work(config: RunConfig) -> int:
+def work(config: RunConfig) -> NoReturn:
     """Runs one rank and exits at once: threads of a process group that lost a peer would abort a normal exit.
 
     An unexpected error is printed and reported to torchrun.
     """
     import traceback
 
-    from torch.distributed.elastic.multiprocessing.errors import record
-
-    from train_simple_worker import leave
-    from train_simple_worker import main as rank
-
+    code = DIED
     try:
-        return leave(record(rank)(config))
-    except Exception:
-        traceback.print_exc()
-        return leave(DIED)
+        from torch.distributed.elastic.multiprocessing.errors import record
+
+        from train_simple_worker import main as rank
+
+        code = record(rank)(config)
+    except Exception as error:
+        if is_out_of_memory(error):
+            print("train_simple_ddp.py: no memory is left for the program itself: give it more", file=sys.stderr)
+        else:
+            traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def check_folders(config: RunConfig) -> None:

@@ -18,15 +18,15 @@ from errors import UserError, printable
 from runtime import devices, distributed
 from runtime.console import outlive_readers
 from runtime.distributed import Interrupted, ReportedElsewhere
-from runtime.memory import keep_freed_memory
+from runtime.memory import is_out_of_memory, keep_freed_memory
 from runtime.seeding import seed_step
 from runtime.signals import StopRequest, end_with_parent
 from synthesis.loading import export_generator
 from training.builder import build, write_about
 from training.checkpointing import overdue, report_problems, save, save_at_the_end, save_on_the_way, step_is_due
-from training.estimate import lines, measure
+from training.estimate import measure, show
 from training.generator_loss import GeneratorLoss
-from training.out_of_memory import explain
+from training.out_of_memory import explain_run
 from training.profiling import StepProfile
 from training.recovery import Diverged, is_failing, roll_back, slowed
 from training.run import Run, Stopwatch
@@ -44,7 +44,7 @@ def main(config: RunConfig) -> int:
     began = time.perf_counter()
     outlive_readers()
     keep_freed_memory()
-    stop, run = StopRequest().listen(), None
+    stop, ranks, run = StopRequest().listen(), None, None
     end_with_parent()
     try:
         ranks = distributed.start(config.processes.num_threads, config.processes.timeout_minutes)
@@ -74,16 +74,13 @@ def main(config: RunConfig) -> int:
         if ranks.is_main:
             print(f"train_simple_worker.py: training diverged: {error}", file=sys.stderr)
         return EXIT_DIVERGED
-    except torch.OutOfMemoryError:
-        networks = (run.trainer.generator, run.trainer.discriminator) if run else ()
-        parameters = sum(p.numel() for network in networks for p in network.parameters())
-        reason = explain(run.config if run else config, ranks.world, ranks.device, parameters)
-        print(f"train_simple_worker.py: {reason}", file=sys.stderr)
-        return EXIT_WRONG_INPUT
     except Interrupted:
         leave(128 + (stop.signal or signal.SIGTERM))  # a thread may still be encoding
-    except RuntimeError as error:
-        if not distributed.is_lost_peer(error):
+    except Exception as error:
+        if is_out_of_memory(error):
+            print(f"train_simple_worker.py: {explain_run(config, ranks, run)}", file=sys.stderr)
+            return EXIT_WRONG_INPUT
+        if not (isinstance(error, RuntimeError) and distributed.is_lost_peer(error)):
             raise
         print(
             f"train_simple_worker.py: lost the connection to another rank: {str(error).splitlines()[0]}",
@@ -113,12 +110,7 @@ def estimate(config: RunConfig, ranks: distributed.Ranks, stop: StopRequest, beg
     with tempfile.TemporaryDirectory(prefix="estimate-") as own:
         run = build(config.replace(checkpoint_dir=ranks.from_main(own)), ranks, stop)
         settle(run)
-        costs = measure(run, validate, began)
-        run.log.close()
-        for line in lines(costs, run) if ranks.is_main else ():
-            run.progress.say(line)
-        run.progress.close()
-        ranks.barrier()
+        show(measure(run, validate, began), run)
     distributed.stop(ranks)
     return 0
 

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench.figures import Figure, table
-from runtime.cores import available_cores
+from runtime.cores import available_cores, sleep_while_waiting
 
 # Benchmark -> its function, and its time limit (seconds; three times what it takes on two busy cores).
 ROWS = {
@@ -27,6 +27,7 @@ ROWS = {
     "data": ("bench.step_rows:data", 360),
     "amp": ("bench.step_rows:amp", 360),
     "ranks": ("bench.rank_rows:ranks", 720),
+    "beside": ("bench.beside_rows:beside", 720),
     "startup": ("bench.program_rows:startup", 720),
     "memory": ("bench.program_rows:memory", 900),
     "checkpoint": ("bench.checkpoint:stall", 540),
@@ -39,6 +40,7 @@ LATEST = Path("bench") / "latest.json"
 
 
 def main(argv: list[str]) -> int:
+    sleep_while_waiting()
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
     parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(ROWS))
     parser.add_argument("--quick", action="store_true", help="run each benchmark once, small: to find errors only")

@@ -9,6 +9,8 @@ import errno
 import json
 import math
 import os
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,16 +38,16 @@ class RunLog:
             self._board.numbers({k: v for k, v in line.items() if k != "time"}, line["step"])
 
     def metrics(
-        self, step: int, header: dict[str, Any], scalars: dict[str, float], time: dict[str, float] | None = None
+        self, step: int, header: dict[str, Any], scalars: dict[str, float], speeds: dict[str, float] | None = None
     ) -> None:
-        """One line: `header` (step, epoch, alpha, phase, ...), named scalars, and speeds under `time`."""
+        """One line: `header` (step, epoch, alpha, phase, ...), named scalars, and `speeds` under `time`."""
         if self._lines is None:
             return
         line = {"step": step} | header | {name: _finite(value) for name, value in scalars.items()}
-        if time:
-            line["time"] = {name: round(value, 6) for name, value in time.items()}
+        if speeds:
+            line["time"] = {name: round(value, 6) for name, value in speeds.items()}
         self._lines.add(line)
-        self._board.numbers(header | scalars | {f"time/{k}": v for k, v in (time or {}).items()}, step)
+        self._board.numbers(header | scalars | {f"time/{k}": v for k, v in (speeds or {}).items()}, step)
 
     def problem(self) -> str | None:
         """Why the last metrics could not be written; None if they were."""
@@ -124,6 +126,7 @@ class _Board:
         self._writer = None
         self._is_given_up = False
         self.problem: str | None = None
+        threading.excepthook = _quiet
         self._try(lambda: None)
 
     def _try(self, action: Callable[[], object]) -> None:
@@ -133,6 +136,7 @@ class _Board:
             if self._writer is None:
                 from torch.utils.tensorboard import SummaryWriter
 
+                _keep_order(self._folder)
                 self._writer = SummaryWriter(str(self._folder), purge_step=self._purge_step)
                 self._purge_step = None
             action()
@@ -157,6 +161,27 @@ class _Board:
     def close(self) -> None:
         if self._writer is not None:
             self._try(lambda: self._writer.close())
+
+
+def _quiet(problem: threading.ExceptHookArgs, otherwise: Callable = threading.excepthook) -> None:
+    """Prints no error of a thread of TensorBoard's that writes: the next call raises it again."""
+    if type(problem.thread).__name__ != "_AsyncWriterThread" or not isinstance(
+        problem.exc_value, OSError | MemoryError
+    ):
+        otherwise(problem)
+
+
+def _keep_order(folder: Path) -> None:
+    """Gives TensorBoard's files of earlier starts other names if the clock was set back since: it reads files in the
+    order of their names, `events.out.tfevents.<seconds>.<machine>...`, and the next one has to come last."""
+    now, earlier = int(time.time()), sorted(folder.glob("events.out.tfevents.*"))
+    seconds = [int(path.name.split(".")[3]) for path in earlier]
+    if not earlier or seconds[-1] <= now:
+        return
+    for place, (path, then) in enumerate(zip(earlier, seconds, strict=True)):
+        words = path.name.split(".")
+        words[3] = f"{min(then, now - len(earlier) + place):010d}"
+        path.rename(folder / ".".join(words))
 
 
 def _finite(value: float) -> float | str:

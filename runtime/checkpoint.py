@@ -18,6 +18,7 @@ import torch
 from earlier_versions import upgraded, with_current_codec
 from errors import UserError
 from runtime.files import atomic_file
+from runtime.memory import is_out_of_memory
 
 SCHEMA = 2
 _MARK = b"N2MUSIC1"
@@ -111,10 +112,13 @@ def load(path: str | Path) -> dict[str, Any]:
     Raises:
         DamagedCheckpoint: the digest does not match.
         UserError: no such file, not a checkpoint of this program, or of another schema.
+        Other errors if there is not enough memory, which say nothing about the file.
     """
     try:
         data = Path(path).read_bytes()
     except OSError as error:
+        if is_out_of_memory(error):
+            raise
         raise UserError(f"cannot read checkpoint {path}: {error.strerror or error}") from None
     return decode(data, path)
 
@@ -130,7 +134,9 @@ def decode(data: bytes, path: str | Path) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
-    except Exception:
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
         raise UserError(f"checkpoint {path} is refused: it holds more than tensors and plain types") from None
     current = _as_current(state)
     if current is None:
@@ -156,7 +162,9 @@ def peek(path: Path) -> dict[str, Any] | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             state = torch.load(**_lazily(path), map_location="cpu", weights_only=True)
-    except Exception:
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
         return None
     return _as_current(state)
 

@@ -1,6 +1,7 @@
-"""Host memory: blocks that a step frees are kept for the next step."""
+"""Memory: blocks that a step frees are kept for the next step; what errors say when there is none left."""
 
 import ctypes
+import errno
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt(3)
 _NEVER_TRIM = 2**31 - 1
@@ -17,3 +18,18 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     return bool(mallopt(_TRIM_THRESHOLD, _NEVER_TRIM)) and any(mallopt(_MMAP_THRESHOLD, size) for size in _SIZES)
+
+
+# What torch, C++, threads and the system's loader of libraries say.
+_SIGNS = ("DefaultCPUAllocator", "bad_alloc", "Cannot allocate memory", "can't start new thread", "MemoryError",
+          "failed to map segment")  # fmt: skip
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that a device, or this process under a limit, got no memory, which says nothing about the
+    data or the file that it was for."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported
+        return True
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError | ImportError | OSError) and any(sign in str(error) for sign in _SIGNS)

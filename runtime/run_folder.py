@@ -185,14 +185,18 @@ def load_for_resume(
 
 
 def retain(folder: Path, keep_last: int) -> list[Path]:
-    """Deletes all but the newest `keep_last` of checkpoint_epoch_*.pt (0: deletes none); returns the deleted ones.
+    """Deletes all but the most advanced `keep_last` of checkpoint_epoch_*.pt (0: deletes none); returns the deleted
+    ones.
 
-    Nothing is deleted unless one of those that stay is intact.
+    Nothing is deleted unless one of those that stay is intact. The files' times do not count: clocks are set back.
     """
-    epochs = [path for path in folder.glob("checkpoint_epoch_*.pt") if re.search(r"_\d+\.pt$", path.name)]
-    epochs.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    staying, going = epochs[:keep_last], epochs[keep_last:]
-    if not keep_last or not going or not any(checkpoint.is_whole(path) for path in staying):
+    epochs = [path for path in Path(folder).glob("checkpoint_epoch_*.pt") if re.search(r"_\d+\.pt$", path.name)]
+    if not keep_last or len(epochs) <= keep_last:
+        return []
+    ranked = sorted(saves(folder), key=lambda item: item[0][0] < 0)  # unreadable ones last
+    ranked = [path for _, path in ranked if path in epochs]
+    staying, going = ranked[:keep_last], ranked[keep_last:]
+    if not any(checkpoint.is_whole(path) for path in staying):
         return []
     for path in going:
         path.unlink(missing_ok=True)

@@ -76,7 +76,20 @@ def ignore_signals(_worker_id: int = 0) -> None:
 
 
 def end_with_parent() -> None:
-    """Makes the system send SIGTERM to this process when its launcher dies, so that no worker keeps training alone."""
+    """Makes the system send SIGTERM to this process when its launcher dies, so that no worker keeps training alone. If
+    the launcher is dead already, the process ends at once."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, int(signal.SIGTERM))
+        if _is_orphan():
+            os._exit(EXIT_SIGNALLED)
+
+
+def _is_orphan() -> bool:
+    """Whether process 1 has adopted this one. In a container the launcher can be process 1; it has our interpreter."""
+    if os.getppid() != 1:
+        return False
+    try:
+        return os.readlink("/proc/1/exe") != os.readlink("/proc/self/exe")
+    except OSError:  # another user's
+        return True

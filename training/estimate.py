@@ -188,6 +188,15 @@ def timed(work: Callable[[], object]) -> float:
 # --- words ---------------------------------------------------------------------------------------------------------
 
 
+def show(costs: Costs, run: Run) -> None:
+    """Prints the costs on rank 0 and closes the run."""
+    run.log.close()
+    for line in lines(costs, run) if run.ranks.is_main else ():
+        run.progress.say(line)
+    run.progress.close()
+    run.ranks.barrier()
+
+
 def lines(costs: Costs, run: Run) -> list[str]:
     """What is printed."""
     steps = sum(number for number, _ in costs.steps.values())

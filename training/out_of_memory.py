@@ -4,6 +4,8 @@ import torch
 
 from config import RunConfig
 from runtime.devices import name_of
+from runtime.distributed import Ranks
+from training.run import Run
 
 _SPARE = 0.1  # share of a device's memory that is lost between blocks
 _BYTES = 20  # a parameter: weight, gradient, two averages of the optimizer, EMA
@@ -36,3 +38,11 @@ def explain(config: RunConfig, world: int, device: torch.device, parameters: int
         return sentence(config, world, device.type)
     total = torch.cuda.get_device_properties(device).total_memory
     return sentence(config, world, name_of(device), min(1.0, _BYTES * parameters / total))
+
+
+def explain_run(config: RunConfig, ranks: Ranks | None, run: Run | None) -> str:
+    """The same for a run; while it is still being built, `run` or both are None."""
+    networks = (run.trainer.generator, run.trainer.discriminator) if run else ()
+    parameters = sum(p.numel() for network in networks for p in network.parameters())
+    world, device = (ranks.world, ranks.device) if ranks else (1, torch.device("cpu"))
+    return explain(run.config if run else config, world, device, parameters)

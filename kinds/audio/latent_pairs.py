@@ -4,6 +4,7 @@ The cache is beside the folder of training pairs, in `latents/<codec identity>/`
 D latent channels, T frames (75 a second).
 """
 
+import contextlib
 import hashlib
 import os
 import zlib
@@ -20,6 +21,7 @@ from kinds.audio.labels import PairLabels, read_labels
 from kinds.audio.latent_index import Index, read_index
 from kinds.audio.pairs import UNFINISHED_NAME, read_manifest
 from registry import Options
+from runtime.memory import is_out_of_memory
 from synthesis.labels import Vocabulary
 
 DEFAULT_CODEC = "mel"  # of datasets made by hand, which specify no codec
@@ -195,6 +197,8 @@ class LatentPairs:
         try:
             return self._shards.row(self._shard_names[shard], row, crc)
         except (OSError, ValueError, IndexError) as error:
+            if is_out_of_memory(error):
+                raise
             clip = f"{self.split}/{self.names[i]}_{('input', 'target')[role]}"
             path = self._shards.folder / self._shard_names[shard]
             raise ReadError(
@@ -215,14 +219,15 @@ class _Shard:
 class _Shards:
     """Memory maps of the shards of one cache, opened on demand, the least recently used ones closed again.
 
-    Every row is compared with its checksum when it is first read. Access to the map of a truncated file would kill the
-    process, so the file's size is checked (a microsecond) before each read.
+    Every row is compared with its checksum when it is first read, and again when the file has been written to since.
+    Access to the map of a truncated file would kill the process, so the file's size and time are read (a microsecond)
+    before each access.
     """
 
     def __init__(self, folder: Path):
         self.folder = folder
         self._open: OrderedDict[str, _Shard] = OrderedDict()
-        self._checked: set[tuple[str, int]] = set()
+        self._checked: dict[str, tuple[int, set[int]]] = {}  # of a shard: its time, and rows with the right checksum
 
     def row(self, name: str, row: int, crc: int) -> np.ndarray:
         """Row of a shard -> [D, T]. Raises OSError or ValueError if the file is missing, truncated or modified."""
@@ -232,13 +237,24 @@ class _Shards:
             if len(self._open) > _MAX_OPEN_SHARDS:
                 self._open.popitem(last=False)
         self._open.move_to_end(name)
-        if os.stat(shard.path).st_size < shard.size:
+        status = os.stat(shard.path)
+        if status.st_size < shard.size:
             raise ValueError("the file is truncated")
-        if (name, row) not in self._checked:
+        time, right = self._checked.get(name, (None, None))
+        if time != status.st_mtime_ns:
+            time, right = self._checked[name] = status.st_mtime_ns, set()
+        if row not in right:
             if zlib.crc32(shard.rows_RDT[row]) != crc:
+                _have_it_compared(shard.path)
                 raise ValueError("its checksum is wrong")
-            self._checked.add((name, row))
+            right.add(row)
         return shard.rows_RDT[row]
 
     def __getstate__(self) -> dict:
-        return {"folder": self.folder, "_open": OrderedDict(), "_checked": set()}
+        return {"folder": self.folder, "_open": OrderedDict(), "_checked": {}}
+
+
+def _have_it_compared(path: str) -> None:
+    """Sets a file's time, so that the next start compares its digest: a disk that alters bits does not change it."""
+    with contextlib.suppress(OSError):  # on a read-only disk
+        os.utime(path)

@@ -47,6 +47,7 @@ def train_here(*argv) -> int:
     patches = [
         mock.patch.object(StopRequest, "listen", lambda self: self),
         mock.patch.object(train_simple_worker, "end_with_parent", lambda: None),
+        mock.patch.object(train_simple_ddp, "end_with_parent", lambda: None),
         mock.patch.object(train_simple_ddp, "work", lambda config: train_simple_worker.main(config)),
         mock.patch.dict(os.environ, TORCHELASTIC_RUN_ID="test"),
         _own_job(),

@@ -1,21 +1,13 @@
 """A dataset of one-second clips, each in a shard of its own, and runs that nothing happened to."""
 
 import pytest
+from fault_data import make_pairs
 from fault_runs import run
-
-import kinds.audio.encode
 
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory):
-    """20 training and 4 validation pairs."""
-    from kinds.audio.preparing.prepare import Options, prepare
-
-    folder = tmp_path_factory.mktemp("data") / "pairs"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kinds.audio.encode, "SHARD_BYTES", 20_000)
-        prepare(Options(demo="songs", demo_songs=6, duration=1.0, workers=1, output_dir=folder))
-    return folder
+    return make_pairs(tmp_path_factory.mktemp("data") / "pairs")
 
 
 @pytest.fixture(scope="session")

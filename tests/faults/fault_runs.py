@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -63,39 +64,49 @@ def wait_until(condition, timeout: float, program: Program | None = None) -> Non
 
 
 def command(ranks: int, faults: dict | None, torchrun: bool, max_restarts: int = 0) -> list[str]:
-    """How a run is started: by torchrun; by the plain launcher; or, with faults and one rank, by itself."""
+    """How a run is started: by torchrun; by the plain launcher; or, with faults and one rank, by itself.
+
+    Faults come into ranks of a launcher by a plug-in, see `environment_of`.
+    """
     if torchrun:
-        script = INJECT if faults is not None else TRAIN
         start = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(ranks)]
         return [*start, "--rdzv_backend", "c10d", "--rdzv_endpoint", "127.0.0.1:0", "--max-restarts", str(max_restarts),
-                str(script)]  # fmt: skip
-    if faults is not None:
-        assert ranks == 1
+                str(TRAIN)]  # fmt: skip
+    if faults is not None and ranks == 1:
         return [sys.executable, str(INJECT)]
     return [sys.executable, str(TRAIN), "--world_size", str(ranks)]
 
 
 def start(
     folder: Path, dataset: Path, *, ranks: int = 1, faults: dict | None = None, torchrun: bool | None = None,
-    max_restarts: int = 0, prefix: tuple[str, ...] = (), stdout: IO | None = None, **options,
+    max_restarts: int = 0, prefix: tuple[str, ...] = (), stdout: IO | None = None,
+    preexec: Callable[[], object] | None = None, **options,
 ) -> Program:  # fmt: skip
     """Starts a run in `folder`. `options` are TINY's or others of the program; None leaves one out.
 
-    Standard output goes to `stdout`, or where standard error goes.
+    Standard output goes to `stdout`, or where standard error goes. `preexec` is called in the new process.
     """
     torchrun = ranks > 1 and faults is not None if torchrun is None else torchrun
     values = TINY | {"dataset_folder": dataset, "checkpoint_dir": folder} | options
     flags = [part for name, value in values.items() if value is not None for part in (f"--{name}", str(value))]
+    environment = environment_of(faults, plug_in=ranks > 1 or torchrun)
     output = dataset.parent / f"{folder.parent.name}-{folder.name}-{time.monotonic_ns()}.output"
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("TORCHELASTIC", "RANK", "WORLD"))}
-    environment |= {"OMP_NUM_THREADS": "1", "N2M_FAULTS": json.dumps(faults or {}), "PYTHONUNBUFFERED": "1"}
     with open(output, "w") as file:
         process = subprocess.Popen(
             [*prefix, *command(ranks, faults, torchrun, max_restarts), *flags],
             cwd=ROOT, stdout=stdout or file, stderr=file, env=environment, start_new_session=True,
-            preexec_fn=default_signals,
+            preexec_fn=preexec or default_signals,
         )  # fmt: skip
     return Program(process, output)
+
+
+def environment_of(faults: dict | None, plug_in: bool) -> dict[str, str]:
+    """The environment of a run with faults in it; `plug_in`: they come by the plug-in."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("TORCHELASTIC", "RANK", "WORLD"))}
+    added = {"OMP_NUM_THREADS": "1", "N2M_FAULTS": json.dumps(faults or {}), "PYTHONUNBUFFERED": "1"}
+    if faults and plug_in:
+        added |= {"NOISE2MUSIC_PLUGINS": "inject_plugin", "PYTHONPATH": str(INJECT.parent)}
+    return inherited | added
 
 
 def default_signals() -> None:
@@ -104,10 +115,10 @@ def default_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def run(folder: Path, dataset: Path, *, code: int | None = 0, **how) -> Program:
+def run(folder: Path, dataset: Path, *, code: int | None = 0, limit_s: float = 240, **how) -> Program:
     """A run to its end, with the exit code that is expected (None: any)."""
     program = start(folder, dataset, **how)
-    ended = program.end()
+    ended = program.end(limit_s)
     assert code is None or ended == code, f"exit code {ended}\n{program.output[-6000:]}"
     return program
 

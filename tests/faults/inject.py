@@ -1,11 +1,14 @@
 """The training program with a fault in it: `N2M_FAULTS` holds a JSON object, fault -> its arguments.
 
-Run under torchrun, or by itself as a run of one rank. Faults are patched in from outside: the program has no hooks.
+Run by itself, a run of one rank; ranks under a launcher get the faults by `inject_plugin.py`. They are patched in from
+outside: the program has no hooks.
 """
 
+import contextlib
 import errno
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -15,8 +18,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch  # noqa: E402
 
-import train_simple_ddp  # noqa: E402
-from command_line import parse  # noqa: E402
 from data import supply  # noqa: E402
 from data.stream import SampleStream  # noqa: E402
 from runtime import checkpoint, saver  # noqa: E402
@@ -25,7 +26,7 @@ from training.trainer import Trainer  # noqa: E402
 from training.validation import Validation  # noqa: E402
 
 RANK = int(os.environ.get("RANK", 0))
-ATTEMPT = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
+ATTEMPT = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) + int(os.environ.get("N2M_ATTEMPT", 0))
 
 
 def before_step(action) -> None:
@@ -42,6 +43,16 @@ def write_indices(path: str) -> None:
     def write(batch, plan) -> None:
         with open(f"{path}.{RANK}", "a") as file:
             file.write("".join(f"{index}\n" for index in batch.indices))
+
+    before_step(write)
+
+
+def write_steps(path: str, start: int) -> None:
+    """A line for every step that begins: number of the start and of its attempt, step, indices of its samples."""
+
+    def write(batch, plan) -> None:
+        with open(f"{path}.{RANK}", "a") as file:
+            file.write(f"{start} {ATTEMPT} {plan.step} {' '.join(map(str, batch.indices))}\n")
 
     before_step(write)
 
@@ -169,7 +180,45 @@ def stuck_readers(index: int, patience: float) -> None:
     SampleStream.read = stuck
 
 
-if __name__ == "__main__":
+def clock_back(step: int, seconds: float) -> None:
+    """From a step on, clocks that can be set are behind by some seconds."""
+    now, now_ns = time.time, time.time_ns
+
+    def strike(batch, plan) -> None:
+        if plan.step >= step:
+            time.time = lambda: now() - seconds
+            time.time_ns = lambda: now_ns() - round(1e9 * seconds)
+
+    before_step(strike)
+
+
+def memory_limit(step: int, spare: int) -> None:
+    """From a step on (0: from the start) this process gets no memory but so many megabytes."""
+    held: list[bytearray] = []
+
+    def strike() -> None:
+        size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (size, size))
+        with contextlib.suppress(MemoryError):
+            while True:
+                held.append(bytearray(1 << 16))  # until nothing is left of what was freed before
+        del held[len(held) - 16 * spare :]
+
+    if step == 0:
+        strike()
+    else:
+        before_step(lambda batch, plan: strike() if plan.step == step else None)
+
+
+def apply() -> None:
+    """Patches in all that `N2M_FAULTS` names."""
     for name, arguments in json.loads(os.environ["N2M_FAULTS"]).items():
         globals()[name](**arguments)
+
+
+if __name__ == "__main__":
+    import train_simple_ddp
+    from command_line import parse
+
+    apply()
     sys.exit(train_simple_ddp.work(parse(sys.argv[1:])))

@@ -7,198 +7,120 @@ as a cluster does it. A schedule that fails is cut down to the shortest one that
 """
 
 import argparse
+import contextlib
 import dataclasses
+import functools
 import os
-import random
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from fault_runs import assert_same_run, kill_tree, last_step, run, start  # noqa: E402
-from soak_faults import BESIDE, INSIDE, ON_DISK, SIGNALS, Fault, second_run  # noqa: E402
+import soak_checks as check  # noqa: E402
+from fault_data import make_pairs, make_sprites, options_of  # noqa: E402
+from fault_runs import run  # noqa: E402
+from machines import Relay, namespaces  # noqa: E402
+from memory_group import MemoryGroup  # noqa: E402
+from soak_faults import ON_THE_WIRE, Setting  # noqa: E402
+from soak_trial import Record, Schedule, Trial, check_end, drawn  # noqa: E402
 
-STARTS = 12  # of one schedule at most
-END_WITHIN_S = 150.0
-ORPHANS_WITHIN_S = 30.0
-STEPS = {1: 40, 2: 20}  # of a whole run, by ranks
-
-
-@dataclass(frozen=True)
-class Schedule:
-    seed: int
-    ranks: int
-    torchrun: bool
-    faults: tuple[Fault, ...]
+SMALL_DISK = "64m"
+LIMIT_S = 1800.0  # of an untouched run, on the slowest machine
 
 
-@dataclass
-class Record:
-    """What was seen: faults by name, starts, steps that had to be repeated, seconds from a fault to the next step."""
+class Soak:
+    """Where schedules are run: datasets and untouched runs, made when they are needed."""
 
-    faults: Counter = field(default_factory=Counter)
-    starts: int = 0
-    lost: list[int] = field(default_factory=list)
-    recovery_s: list[float] = field(default_factory=list)
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self._datasets: dict[str, Path] = {}
+        self._references: dict[tuple[str, int], Path] = {}
+        self.untouched_s = 0.0  # longest time of an untouched run
 
+    def dataset(self, kind: str) -> Path:
+        if kind not in self._datasets:
+            make = make_pairs if kind == "audio" else make_sprites
+            self._datasets[kind] = make(self.home / kind)
+        return self._datasets[kind]
 
-def drawn(seed: int) -> Schedule:
-    """The schedule of a seed."""
-    chance = random.Random(seed)
-    ranks = chance.choice([1, 2])
-    names = sorted([*SIGNALS, *INSIDE, *ON_DISK, *BESIDE])
-    steps = sorted(chance.sample(range(2, STEPS[ranks] - 1), chance.randint(2, 4)))
-    faults = tuple(Fault(chance.choice(names), step, chance.randrange(1 << 16)) for step in steps)
-    return Schedule(seed, ranks, chance.random() < 0.5, faults)
+    def reference(self, kind: str, ranks: int) -> Path:
+        """The folder of an untouched run."""
+        if (kind, ranks) not in self._references:
+            folder = self.home / f"untouched_{kind}_{ranks}"
+            options = {} if kind == "audio" else options_of(kind)
+            dataset, began = self.dataset(kind), time.monotonic()
+            run(folder, dataset, ranks=ranks, faults={}, limit_s=LIMIT_S, **options)
+            self.untouched_s = max(self.untouched_s, time.monotonic() - began)
+            self._references[kind, ranks] = folder
+        return self._references[kind, ranks]
 
+    @functools.cached_property
+    def has_wires(self) -> bool:
+        """Whether the system lets us make two machines and a wire between them."""
+        relay = Relay()
+        with contextlib.closing(relay), namespaces(relay.between) as wire:
+            return wire is not None
 
-# --- one schedule -------------------------------------------------------------------------------------------------
+    def possible(self, schedule: Schedule) -> Schedule:
+        """The schedule, or the nearest one to it where there are no machines."""
+        if schedule.launcher != "machines" or self.has_wires:
+            return schedule
+        faults = tuple(fault for fault in schedule.faults if fault.name not in ON_THE_WIRE)
+        return dataclasses.replace(schedule, launcher="torchrun", faults=faults)
 
-
-def suffer(schedule: Schedule, folder: Path, dataset: Path, reference: Path, record: Record) -> None:
-    """Runs a schedule to the end of its run. Raises AssertionError where an invariant does not hold."""
-    waiting, struck = list(schedule.faults), None
-    shared = set(os.listdir("/dev/shm"))
-    for _ in range(STARTS):
-        fault = waiting.pop(0) if waiting else None
-        if fault and fault.name in ON_DISK and folder.exists():
-            ON_DISK[fault.name](folder, fault)
-            record.faults[fault.name] += 1
-            fault = None
-        program = _begin(schedule, folder, dataset, fault)
-        record.starts += 1
+    def attempt(self, schedule: Schedule, record: Record) -> str | None:
+        """Why a schedule fails; None if it holds."""
+        schedule = self.possible(schedule)
+        reference = self.reference(schedule.kind, 2 if schedule.has("other_ranks") else schedule.ranks)
+        place, shared = Path(tempfile.mkdtemp(prefix="schedule-", dir=self.home)), os.listdir("/dev/shm")
         try:
-            code = _attend(program, schedule, folder, dataset, fault, record, struck)
+            with self._setting(schedule, place) as (setting, wire):
+                trial = Trial(schedule, setting, wire, place / "trace", record, self.untouched_s)
+                trial.run()
+                check_end(schedule, trial, reference)
+                check.nothing_is_left(setting.folder, shared)
+        except (AssertionError, subprocess.SubprocessError) as error:
+            return f"{type(error).__name__}: {error}"
         finally:
-            left = _orphans(program)
-        assert not left, f"processes {left} outlive their launcher"
-        assert "Traceback" not in program.output or code < 0 or _reported(program.output), program.output[-3000:]
-        struck = (last_step(folder), time.monotonic())
-        if code == 0:
-            break
-        assert any(folder.glob("*.pt")) or last_step(folder) < 6, "no save is left"
-    else:
-        raise AssertionError(f"not finished after {STARTS} starts: {program.output[-3000:]}")
-    assert_same_run(folder, reference)
-    assert not list(folder.glob("**/*.tmp*")), "temporary files are left"
-    assert not {name for name in set(os.listdir("/dev/shm")) - shared if "torch" in name}, "shared memory is left"
+            shutil.rmtree(place, ignore_errors=True)
+        return None
 
+    @contextlib.contextmanager
+    def _setting(self, schedule: Schedule, place: Path):
+        with contextlib.ExitStack() as stack:
+            disk = place / "disk"
+            disk.mkdir()
+            mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK}", "tmpfs", str(disk)]
+            small = subprocess.run(mount, capture_output=True).returncode == 0
+            if small:
+                stack.callback(subprocess.run, ["umount", "-l", str(disk)], check=False)
+            dataset = place / "data"
+            shutil.copytree(self.dataset(schedule.kind), dataset)
+            setting, wire = Setting(disk / "run", dataset, small), None
+            if schedule.has("out_of_memory"):
+                with contextlib.suppress(OSError):
+                    setting.group = MemoryGroup()
+                    stack.callback(setting.group.close)
+            if schedule.launcher == "machines":
+                setting.relay = Relay()
+                stack.callback(setting.relay.close)
+                wire = stack.enter_context(namespaces(setting.relay.between))
+            yield setting, wire
 
-def _begin(schedule: Schedule, folder: Path, dataset: Path, fault: Fault | None):
-    inside = fault is not None and fault.name in INSIDE
-    faults = {fault.name: INSIDE[fault.name](fault.pick)} if inside else None
-    more = {"num_workers": 2} if inside and fault.name in ("small_shared_memory", "stuck_readers") else {}
-    if faults is None and schedule.ranks == 1:
-        faults = {}
-    torchrun = True if faults and schedule.ranks > 1 else schedule.torchrun and schedule.ranks > 1
-    if not torchrun and schedule.ranks > 1:
-        faults = None
-    reader = None
-    if fault is not None and fault.name == "output_gone":
-        reader = subprocess.Popen(["head", "-c", "10"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    stdout = reader.stdin if reader else None
-    program = start(folder, dataset, ranks=schedule.ranks, faults=faults, torchrun=torchrun, resume="auto",
-                    stdout=stdout, **more)  # fmt: skip
-    if reader:
-        reader.stdin.close()
-    return program
-
-
-def _attend(program, schedule, folder, dataset, fault, record, struck) -> int:
-    """Waits for the step of a fault, lets it strike, and waits for the end; the exit code."""
-    if struck is not None:
-        _measure_recovery(program, folder, record, struck)
-    if fault is not None:
-        record.faults[fault.name] += 1
-        _wait_for(program, folder, fault.step)
-        if program.process.poll() is None and fault.name in SIGNALS:
-            SIGNALS[fault.name](program, fault)
-        elif program.process.poll() is None and fault.name == "second_run":
-            second_run(program, folder, dataset)
-    return program.end(END_WITHIN_S)
-
-
-def _measure_recovery(program, folder: Path, record: Record, struck: tuple[int, float]) -> None:
-    step, since = struck
-    first = _first_step_of(program, folder, step)
-    record.recovery_s.append(time.monotonic() - since)
-    record.lost.append(max(0, step - first + 1) if first else 0)
-
-
-def _first_step_of(program, folder: Path, before: int) -> int:
-    """The first step that a new start makes: the figures are cut back to its checkpoint, then grow."""
-    seen, give_up = before, time.monotonic() + END_WITHIN_S
-    while program.process.poll() is None and time.monotonic() < give_up:
-        now = last_step(folder)
-        if now != seen:
-            return now if now > seen else now + 1
-        time.sleep(0.02)
-    return 0
-
-
-def _wait_for(program, folder: Path, step: int) -> None:
-    give_up = time.monotonic() + END_WITHIN_S
-    while program.process.poll() is None and last_step(folder) < step:
-        assert time.monotonic() < give_up, f"no step {step} within {END_WITHIN_S} s: {program.output[-2000:]}"
-        time.sleep(0.02)
-
-
-def _orphans(program) -> list[int]:
-    """Processes of a start that are still there half a minute after its launcher."""
-    group, give_up = program.process.pid, time.monotonic() + ORPHANS_WITHIN_S
-    while time.monotonic() < give_up:
-        left = [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if _session_of(entry) == group]
-        if not left:
-            return []
-        time.sleep(0.1)
-    kill_tree(group)
-    for pid in left:
-        kill_tree(pid)
-    return left
-
-
-def _session_of(entry: Path) -> int:
-    try:
-        fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-    except OSError:
-        return -1
-    return int(fields[3]) if fields[0] != "Z" else -1
-
-
-def _reported(output: str) -> bool:
-    """Whether torchrun's own summary is the only traceback."""
-    return "train_simple_worker" not in output.split("Traceback", 1)[1].split("torch/distributed")[0]
-
-
-# --- many schedules -----------------------------------------------------------------------------------------------
-
-
-def attempt(schedule: Schedule, place: Path, dataset: Path, reference: Path, record: Record) -> str | None:
-    """Why a schedule fails; None if it holds."""
-    folder = place / "run"
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        suffer(schedule, folder, dataset, reference, record)
-    except (AssertionError, ProcessLookupError, subprocess.SubprocessError) as error:
-        return f"{type(error).__name__}: {error}"
-    return None
-
-
-def shortest(schedule: Schedule, place: Path, dataset: Path, reference: Path) -> Schedule:
-    """A failing schedule without the faults that it fails without."""
-    for k in range(len(schedule.faults) - 1, -1, -1):
-        fewer = dataclasses.replace(schedule, faults=schedule.faults[:k] + schedule.faults[k + 1 :])
-        if fewer.faults and attempt(fewer, place, dataset, reference, Record()):
-            schedule = fewer
-    return schedule
+    def shortest(self, schedule: Schedule) -> Schedule:
+        """A failing schedule without the faults that it fails without."""
+        for k in range(len(schedule.faults) - 1, -1, -1):
+            fewer = dataclasses.replace(schedule, faults=schedule.faults[:k] + schedule.faults[k + 1 :])
+            if fewer.faults and self.attempt(fewer, Record()):
+                schedule = fewer
+        return schedule
 
 
 def summary(record: Record, schedules: int) -> str:
@@ -211,11 +133,13 @@ def summary(record: Record, schedules: int) -> str:
     return "\n".join(lines)
 
 
-def make_dataset(folder: Path) -> Path:
-    from kinds.audio.preparing.prepare import Options, prepare
-
-    prepare(Options(demo="songs", demo_songs=6, duration=1.0, workers=1, output_dir=folder))
-    return folder
+def figures(schedule: Schedule, record: Record) -> str:
+    """What was seen in one schedule, in a line."""
+    faults = ", ".join(record.faults.elements())
+    seconds = " ".join(f"{value:.1f}" for value in record.recovery_s)
+    lost = " ".join(map(str, record.lost))
+    where = f"{schedule.kind}, {schedule.ranks} by {schedule.launcher}"
+    return f"{where}: {faults}; {record.starts} starts; repeated {lost or '-'}; next step after {seconds or '-'} s"
 
 
 def main() -> int:
@@ -223,22 +147,24 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=1, help="of the first schedule; the next ones follow")
     args = parser.parse_args()
-    record, failed, done, until = Record(), 0, 0, time.monotonic() + 60 * args.minutes
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that nothing is left of a schedule
+    total, failed, done, until = Record(), 0, 0, time.monotonic() + 60 * args.minutes
     with tempfile.TemporaryDirectory(prefix="soak-") as home:
-        place = Path(home)
-        dataset, references = make_dataset(place / "pairs"), {}
-        for ranks in (1, 2):
-            references[ranks] = place / f"untouched_{ranks}"
-            run(references[ranks], dataset, ranks=ranks, faults={})
+        soak = Soak(Path(home))
         while time.monotonic() < until:
-            schedule = drawn(args.seed + done)
+            schedule, record = drawn(args.seed + done), Record()
             done += 1
-            reason = attempt(schedule, place, dataset, references[schedule.ranks], record)
-            print(f"seed {schedule.seed}: {'holds' if reason is None else reason[:3000]}", flush=True)
+            reason = soak.attempt(schedule, record)
+            total.add(record)
+            print(
+                f"seed {schedule.seed} {'holds' if reason is None else 'FAILS'}: {figures(schedule, record)}",
+                flush=True,
+            )
             if reason is not None:
                 failed += 1
-                print(f"  {shortest(schedule, place, dataset, references[schedule.ranks])}", flush=True)
-    print(summary(record, done))
+                print(f"  {reason[:3000]}", flush=True)
+                print(f"  shortest: {soak.shortest(schedule)}", flush=True)
+    print(summary(total, done))
     return 1 if failed else 0
 
 

@@ -3,25 +3,13 @@
 import random
 
 import pytest
-from fault_runs import ROOT, TINY, assert_same_run, board_steps, kill_tree, lines, run, start
-
-import prepare_dataset
-
-RECIPES = {
-    "dcgan": {"gen_width": 4, "noise_size": 8, "encoding_dim": 3, "classifier_width": 4, "disc_dropout": 0.1},
-    "super_resolution": {"blocks": 1, "block_width": 4, "g_pretrain_steps": 10, "adv_ramp_steps": 10},
-}
-SMALL = {"disc_width": 4, "batch_size": 2, "epochs": 4, "val_every": 2, "save_every": 2, "save_every_steps": 3,
-         "save_every_minutes": 0, "log_every": 1, "sample_every": 0, "num_threads": 1}  # fmt: skip
+from fault_data import RECIPES, make_sprites, options_of
+from fault_runs import assert_same_run, board_steps, kill_tree, lines, run, start
 
 
 @pytest.fixture(scope="module")
 def sprites(tmp_path_factory):
-    """20 training and 4 validation images."""
-    folder = tmp_path_factory.mktemp("data") / "images"
-    options = ["--kind", "images", "--demo", "sprites", "--count", "24", "--size", "16", "--val_fraction", "0.17"]
-    assert prepare_dataset.main([*options, "--output_dir", str(folder)]) == 0
-    return folder
+    return make_sprites(tmp_path_factory.mktemp("data") / "images")
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +24,6 @@ def untouched(tmp_path_factory, sprites):
         return done[recipe, ranks]
 
     return folder_of
-
-
-def options_of(recipe: str) -> dict:
-    return dict.fromkeys(TINY) | {"config": ROOT / "recipes" / f"{recipe}.yaml"} | SMALL | RECIPES[recipe]
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -99,3 +99,14 @@ def test_a_run_that_stays_bad_stops_with_exit_code_3_and_says_why(tmp_path, data
     assert program.output.count("back to step 6") == 2
     assert "0.25 x the learning rate (2 of 2)" in program.output
     assert "Traceback" not in program.output
+
+
+def test_memory_that_runs_out_is_one_sentence_and_costs_the_steps_since_the_save(tmp_path, dataset, untouched):
+    folder = tmp_path / "run"
+    program = run(folder, dataset, faults={"memory_limit": {"step": 7, "spare": 1}}, code=2)
+    last = program.output.strip().splitlines()[-1]
+    assert last.startswith("train_simple_worker.py: cpu is out of memory with a batch of 2 per device: "), last
+    assert "Traceback" not in program.output and "passed over" not in program.output
+    program = run(folder, dataset, faults={}, resume="auto")
+    assert "step 6" in program.output
+    assert_same_run(folder, untouched(1))

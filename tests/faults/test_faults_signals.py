@@ -1,11 +1,12 @@
 """Asked to stop (preemption, Ctrl-C): all ranks save together and leave soon, resumable, whatever they were doing."""
 
+import contextlib
 import os
 import signal
 import time
 
 import pytest
-from fault_runs import children, kill_tree, last_step, lines, run, start
+from fault_runs import children, kill_tree, last_step, lines, run, start, wait_until
 
 from runtime import checkpoint
 
@@ -109,3 +110,26 @@ def test_workers_do_not_outlive_their_launcher(tmp_path, dataset):
         kill_tree(pid)
     assert not alive
     assert checkpoint.load(folder / "last.pt")["counters"]["step"] == last_step(folder)
+
+
+@pytest.mark.parametrize("torchrun", [False, True], ids=["launcher", "torchrun"])
+def test_workers_that_are_still_starting_do_not_outlive_their_launcher(tmp_path, dataset, torchrun):
+    """At that time they listen to no signal yet and wait for nobody who could say so."""
+    program = start(tmp_path / "run", dataset, ranks=2, torchrun=torchrun)
+    wait_until(lambda: len(workers_of(program)) == 2, 120, program)
+    workers = workers_of(program)
+    time.sleep(0.3)
+    os.kill(program.process.pid, signal.SIGKILL)
+    program.end()
+    wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in workers), BOUND)
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def workers_of(program) -> list[int]:
+    """Ranks that Python has begun to run."""
+    found = []
+    for pid in children(program.process.pid):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
+            if b"train_simple_ddp.py" in file.read():
+                found.append(pid)
+    return found

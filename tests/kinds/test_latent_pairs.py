@@ -188,6 +188,31 @@ def test_latents_that_vanish_or_change_in_use_are_named(hand_made):
             all_latents(train)
 
 
+def test_latents_that_change_behind_a_checked_read_are_named(hand_made):
+    train, _ = open_pairs(hand_made)
+    all_latents(train)
+    flip_a_byte(shards_of(hand_made)[0])
+    with pytest.raises(ReadError, match="its checksum is wrong"):
+        all_latents(train)
+
+
+def test_latents_that_a_disk_alters_are_made_again_by_the_next_start(hand_made, encoded):
+    """Bits that change without any write leave size and time as they were."""
+    train, _ = open_pairs(hand_made)
+    right, (shard, *_) = all_latents(train), shards_of(hand_made)
+    before = shard.stat()
+    flip_a_byte(shard)
+    os.utime(shard, ns=(before.st_atime_ns, before.st_mtime_ns))
+    encoded.clear()
+    train, _ = open_pairs(hand_made)
+    assert encoded == []  # it cannot be known yet
+    with pytest.raises(ReadError, match="its checksum is wrong"):
+        all_latents(train)
+    train, _ = open_pairs(hand_made)
+    assert sum(encoded) == 7
+    np.testing.assert_array_equal(all_latents(train), right)
+
+
 def test_a_shard_cut_short_after_it_was_mapped_does_not_kill(hand_made):
     train, _ = open_pairs(hand_made)
     train.input(0)

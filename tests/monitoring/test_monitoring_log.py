@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from monitoring import progress
+from monitoring import log, progress
 from monitoring.log import RunLog, read_metrics
 from monitoring.progress import ProgressLine
 from monitoring.sample_words import SampleWords
@@ -101,6 +101,19 @@ def test_on_resume_the_board_forgets_what_comes_again(tmp_path):
     log.metrics(4, {}, {"loss/g": 40.0})
     log.close()
     assert scalars(tmp_path, "loss/g") == {1: 1.0, 2: 2.0, 3: 3.0, 4: 40.0}
+
+
+def test_a_clock_that_was_set_back_keeps_the_order(tmp_path, monkeypatch):
+    now = log.time.time()
+    for seconds, first in ((now, 1), (now - 10, 3), (now - 3600, 4)):
+        monkeypatch.setattr(log.time, "time", lambda seconds=seconds: seconds)
+        trim_metrics(tmp_path / "metrics.jsonl", first - 1)
+        opened = RunLog(tmp_path, purge_step=first)
+        for step in range(first, first + 4):
+            opened.metrics(step, {}, {"loss/g": float(10 * first + step)})
+        opened.close()
+    assert scalars(tmp_path, "loss/g") == {1: 11, 2: 12, 3: 33, 4: 44, 5: 45, 6: 46, 7: 47}
+    assert [event.step for event in board(tmp_path).Scalars("loss/g")] == list(range(1, 8))
 
 
 def test_a_full_disk_costs_no_line(tmp_path):

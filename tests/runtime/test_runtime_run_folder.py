@@ -153,21 +153,33 @@ def test_a_named_save_is_taken_or_refused(tmp_path):
         load_for_resume(str(tmp_path), tmp_path, pytest.fail)
 
 
+def names(folder) -> list[str]:
+    return sorted(path.name for path in folder.glob("*.pt"))
+
+
 def test_old_epochs_go_only_while_a_whole_one_stays(tmp_path):
     for epoch in (2, 10, 6):
         save(tmp_path, f"checkpoint_epoch_{epoch}.pt", epoch, epoch)
     save(tmp_path, "last.pt", 10)
-    assert run_folder.retain(tmp_path, 0) == []
-    good = (tmp_path / "checkpoint_epoch_6.pt").read_bytes()  # the newest file
-    (tmp_path / "checkpoint_epoch_6.pt").write_bytes(b"damaged")
+    assert run_folder.retain(tmp_path, 0) == run_folder.retain(tmp_path, 3) == []
+    newest = tmp_path / "checkpoint_epoch_10.pt"
+    good = newest.read_bytes()
+    newest.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
     assert run_folder.retain(tmp_path, 1) == []
-    (tmp_path / "checkpoint_epoch_6.pt").write_bytes(good)
+    newest.write_bytes(good)
     run_folder.retain(tmp_path, 2)
-    assert sorted(p.name for p in tmp_path.glob("*.pt")) == [
-        "checkpoint_epoch_10.pt",
-        "checkpoint_epoch_6.pt",
-        "last.pt",
-    ]
+    assert names(tmp_path) == ["checkpoint_epoch_10.pt", "checkpoint_epoch_6.pt", "last.pt"]
+    (tmp_path / "checkpoint_epoch_6.pt").write_bytes(b"unreadable")
+    run_folder.retain(tmp_path, 1)
+    assert names(tmp_path) == ["checkpoint_epoch_10.pt", "last.pt"]
+
+
+def test_a_clock_that_was_set_back_costs_no_new_save(tmp_path):
+    for epoch in (2, 4, 6):
+        save(tmp_path, f"checkpoint_epoch_{epoch}.pt", epoch, epoch)
+        os.utime(tmp_path / f"checkpoint_epoch_{epoch}.pt", (1e9 - epoch, 1e9 - epoch))
+    run_folder.retain(tmp_path, 1)
+    assert names(tmp_path) == ["checkpoint_epoch_6.pt"]
 
 
 # --- figures -------------------------------------------------------------------------------------------------------

@@ -132,6 +132,25 @@ def test_a_worker_does_not_outlive_its_launcher(start):
     pytest.fail("the worker outlived its launcher")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the system call is Linux's")
+def test_a_worker_whose_launcher_is_dead_already_ends_at_once(start):
+    worker = (
+        "import os, sys, time\n"
+        "while os.getppid() == int(sys.argv[1]): time.sleep(0.01)\n"
+        "from runtime import signals\n"
+        "print('adopted by', os.getppid(), flush=True); signals.end_with_parent(); print('lives', flush=True)\n"
+    )
+    launcher = start(
+        "import os, subprocess, sys\n"
+        "print('ready', flush=True)\n"
+        f"subprocess.Popen([sys.executable, '-c', {worker!r}, str(os.getpid())]); os._exit(0)\n"
+    )
+    said = launcher.stdout.read()
+    if "adopted by 1\n" not in said:
+        pytest.skip("orphans here are not adopted by process 1")
+    assert "lives" not in said
+
+
 def _alive(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]

@@ -1,10 +1,13 @@
 """Out of memory is one sentence, with a batch that would fit."""
 
+import errno
+
 import pytest
 import torch
 from training_parts import ALONE, tiny_config
 
 import train_simple_worker
+from runtime.memory import is_out_of_memory
 from training.out_of_memory import sentence, smaller_batch
 
 
@@ -22,14 +25,20 @@ def test_the_sentence_names_the_option_that_was_given():
     assert "--crop_seconds" in sentence(tiny_config(batch_size=1), 1, "a GPU")
 
 
-FULL = [
-    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
-    RuntimeError("MPS backend out of memory (MPS allocated: 17.9 GB). Tried to allocate 20.00 GB on private pool."),
-]
+FULL = {
+    "cuda": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+    "mps": RuntimeError(
+        "MPS backend out of memory (MPS allocated: 17.9 GB). Tried to allocate 20.00 GB on private pool."
+    ),
+    "python": MemoryError(),
+    "system": OSError(errno.ENOMEM, "Cannot allocate memory"),
+    "host": RuntimeError("[enforce fail at alloc_cpu.cpp:130] . DefaultCPUAllocator: can't allocate memory"),
+    "library": ImportError("libx.so: failed to map segment from shared object"),
+}
 
 
-@pytest.mark.parametrize("error", FULL, ids=["cuda", "mps"])
-def test_the_worker_says_it_and_ends_with_2(error, monkeypatch, capsys):
+@pytest.mark.parametrize("error", FULL.values(), ids=FULL)
+def test_the_worker_says_it_and_ends_with_2(monkeypatch, capsys, error):
     def starved(*_):
         raise error
 
@@ -46,3 +55,10 @@ def test_the_worker_says_it_and_ends_with_2(error, monkeypatch, capsys):
     assert train_simple_worker.main(tiny_config(batch_size=6)) == 2
     complaint = capsys.readouterr().err
     assert complaint.count("\n") == 1 and "--batch_size 3 would probably fit" in complaint
+
+
+def test_memory_that_torch_cannot_get_is_recognised():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 50, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
+    assert not is_out_of_memory(RuntimeError("shapes do not fit")) and not is_out_of_memory(OSError(errno.ENOSPC, ""))

@@ -18,6 +18,7 @@ from audio_codecs.options import CODECS, DECODERS
 from errors import UserError, reports_user_errors
 from kinds.audio.files import SAMPLE_RATE
 from runtime.console import outlive_readers
+from runtime.cores import sleep_while_waiting
 
 ROWS = {  # figure -> label, decimals
     "latents_per_s": ("latents a second", 0),
@@ -182,4 +183,5 @@ def main(argv: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     outlive_readers()
+    sleep_while_waiting()
     sys.exit(main())
