@@ -1,0 +1,72 @@
+"""A network from log-mel latents to waveforms: blocks at frame rate, then one inverse short-time Fourier transform.
+
+As Vocos (Siuzdak 2023, arXiv 2306.00814) with two carriers. From latents alone a network that is the same at every frame
+cannot know where in its period a held tone is, and gives it the same phase in each frame: the sum then repeats with the
+frames. So phases go on from frame to frame along the partials (`audio_codecs.phases`), which needs nothing learned,
+and white noise is the other carrier; the network says the magnitude of each bin, how much of it is noise, and by which
+angle its phase differs from the tracked one.
+
+Shapes: B batch, T frames (75/s), D mel bands (128), F frequency bins (1025), H audio samples of a frame (320),
+N audio samples.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from audio_codecs.noise_filling import noise_spectrum
+from audio_codecs.phases import tracked_phases
+from audio_codecs.spectrum_decoder import SpectrumDecoder
+from audio_codecs.stft import HOP, Stft
+
+
+class Predicted(NamedTuple):
+    """What the network says of each bin, [B, T, F] each: natural logarithm of the magnitude, angle to the tracked phase
+    in radians, logit of the share of energy that is noise."""
+
+    log_BTF: Tensor
+    angle_BTF: Tensor
+    noisiness_BTF: Tensor
+
+    def spectrum(self, phase_BTF: Tensor, noise_BTF: Tensor) -> Tensor:
+        """Complex [B, T, F], of phases as unit complex numbers and noise of mean power 1."""
+        tone_BTF = torch.polar((0.5 * functional.logsigmoid(-self.noisiness_BTF)).exp(), self.angle_BTF) * phase_BTF
+        noise_BTF = (0.5 * functional.logsigmoid(self.noisiness_BTF)).exp() * noise_BTF
+        return self.log_BTF.exp() * (tone_BTF + noise_BTF)
+
+
+class Vocoder(SpectrumDecoder):
+    """forward(latents_BDT, _) -> waveforms folded into frames, [B, H, T]; latents normalised by LOG_CENTRE, LOG_SCALE.
+
+    At first it makes the latents, spread over the bins, half of tones and half of noise.
+    """
+
+    heads = 3
+
+    def forward(self, latents_BDT: Tensor, _: Tensor | None = None) -> Tensor:
+        predicted = self.predictions(latents_BDT)
+        stft = Stft(latents_BDT.device)
+        with torch.no_grad():
+            phase_BTF = tracked_phases(predicted.log_BTF.exp())
+            noise_1TF = noise_spectrum(stft, 0, latents_BDT.shape[2])
+        with torch.autocast(latents_BDT.device.type, enabled=False):
+            wav_BN = stft.to_audio(predicted.spectrum(phase_BTF, noise_1TF))
+        return folded(wav_BN)
+
+    def predictions(self, latents_BDT: Tensor) -> Predicted:
+        """Of normalised latents, float32."""
+        change_BTF, angle_BTF, noisiness_BTF = self.predicted(latents_BDT).chunk(3, dim=-1)
+        with torch.autocast(latents_BDT.device.type, enabled=False):
+            return Predicted(self.log_magnitudes(latents_BDT, change_BTF), angle_BTF, noisiness_BTF)
+
+
+def folded(wav_BN: Tensor) -> Tensor:
+    """Audio of whole frames as [B, H, T]: what a sample of a waveform is in training."""
+    return wav_BN.unflatten(1, (-1, HOP)).transpose(1, 2)
+
+
+def unfolded(wav_BHT: Tensor) -> Tensor:
+    """The inverse of `folded`, [B, N]."""
+    return wav_BHT.transpose(1, 2).flatten(1)
