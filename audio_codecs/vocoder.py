@@ -1,10 +1,10 @@
 """A network from log-mel latents to waveforms: blocks at frame rate, then one inverse short-time Fourier transform.
 
-As Vocos (Siuzdak 2023, arXiv 2306.00814) with two carriers. From latents alone a network that is the same at every frame
-cannot know where in its period a held tone is, and gives it the same phase in each frame: the sum then repeats with the
-frames. So phases go on from frame to frame along the partials (`audio_codecs.phases`), which needs nothing learned,
-and white noise is the other carrier; the network says the magnitude of each bin, how much of it is noise, and by which
-angle its phase differs from the tracked one.
+As Vocos (Siuzdak 2023, arXiv 2306.00814), with two carriers. From latents alone, a network that is the same at every
+frame cannot know where in its period a held tone is; it gives the tone the same phase in each frame, and the sum
+repeats with the frames. So phases go on from frame to frame along the partials (`audio_codecs.phases`), which needs
+nothing learned, and white noise is the other carrier. The network says the magnitude of each bin, how much of it is
+noise, and by which angle its phase differs from the tracked one.
 
 Shapes: B batch, T frames (75/s), D mel bands (128), F frequency bins (1025), H audio samples of a frame (320),
 N audio samples.

@@ -76,8 +76,8 @@ class MultiPeriodDiscriminator(WaveformDiscriminator):
 
 
 class MultiResolutionDiscriminator(WaveformDiscriminator):
-    """Complex spectra at three resolutions, magnitudes compressed (UnivNet, Jang et al. 2021, section 2.3; complex as by
-    Defossez et al. 2022, section 3.4): 2-D convolutions 2 -> w (5x5) -> 2w -> 4w -> 4w (3x3), strides 2."""
+    """Complex spectra at three resolutions, magnitudes compressed (UnivNet, Jang et al. 2021, section 2.3; complex as
+    by Defossez et al. 2022, section 3.4): 2-D convolutions 2 -> w (5x5) -> 2w -> 4w -> 4w (3x3), strides 2."""
 
     def __init__(
         self, width: int = 8, dropout: float = 0.0, spectral_norm: bool = False, final_bias: bool = True
@@ -106,8 +106,8 @@ def by_period(wav_BN: Tensor, period: int) -> Tensor:
 
 
 def compressed_spectrum(wav_BN: Tensor, n_fft: int) -> Tensor:
-    """Real and imaginary part of the spectrum, [B, 2, K, S], magnitudes to the power of COMPRESSION: Hann window of unit
-    energy, hop n_fft / 4, zeros beyond the ends. Computed in float32 at least."""
+    """Real and imaginary part of the spectrum, [B, 2, K, S], magnitudes to the power of COMPRESSION: Hann window of
+    unit energy, hop n_fft / 4, zeros beyond the ends. Computed in float32 at least."""
     wav_BN = wav_BN.float() if wav_BN.dtype.itemsize < 4 else wav_BN
     window = torch.hann_window(n_fft, dtype=wav_BN.dtype, device=wav_BN.device)
     window = window / window.square().sum().sqrt()

@@ -43,7 +43,11 @@ def _parser() -> argparse.ArgumentParser:
     add("music", nargs="+", metavar="MUSIC", help="audio files, or folders that hold them")
     add("--codec", nargs="+", default=["mel"], metavar="NAME", help="codecs, one column each (default: mel)")
     add(
-        "--decoder", choices=DECODERS, nargs="+", help="decoders of log-mel latents, one column each (default: learned)"
+        "--decoder",
+        nargs="+",
+        metavar="DECODER",
+        help=f"decoders of log-mel latents, one column each: {', '.join(DECODERS)}, or folders of trained ones "
+        "(default: learned)",
     )
     add("--codec_weights", help="EnCodec weights, or an exported decoder, if they are not where they usually are")
     add("--num", type=int, default=128, help="clips that are encoded, and as many for reference (default: 128)")
