@@ -23,8 +23,8 @@ class DecoderOptions(KindOptions):
 class VocoderOptions(DecoderOptions):
     """vocoder"""
 
-    loss_weight_spectral: float = opt(1.0, "weight of the multi-resolution STFT loss on waveforms", ge=0)
-    loss_weight_mel: float = opt(1.0, "weight of the multi-resolution log-mel loss on waveforms", ge=0)
+    loss_weight_spectral: float = opt(0.0, "weight of the multi-resolution STFT loss on decoded audio", ge=0)
+    loss_weight_mel: float = opt(0.0, "weight of the log-mel loss on decoded audio", ge=0)
 
     @property
     def makes(self) -> str:

@@ -114,9 +114,10 @@ def _opened(args: argparse.Namespace) -> dict:
     from audio_codecs import codec_options, open_codec
 
     codecs = {}
+    have_choice = [name for name in args.codec if name in CODECS and CODECS[name].facts.get("has_decoders")]
     for name in dict.fromkeys(args.codec):
-        has_choice = name in CODECS and CODECS[name].facts.get("has_decoders")
-        for decoder in dict.fromkeys(args.decoder or [None]) if has_choice else [None]:
+        # Where no codec has a choice, the first of them says so.
+        for decoder in dict.fromkeys(args.decoder or [None]) if name in have_choice or not have_choice else [None]:
             title = name if decoder is None else f"{name}, {decoder}"
             codecs[title] = open_codec(name, args.codec_weights, args.device, codec_options(name, decoder))
     return codecs
