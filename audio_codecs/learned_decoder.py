@@ -23,40 +23,43 @@ VOCODER = SHIPPED.with_name("vocoder")
 WEIGHTS, DESCRIPTION = "generator.safetensors", "config.json"
 PREFIX = "generator."
 PIECE = 1500  # frames (20 s) decoded at once; memory does not grow with the length
-ROUND_REACH = HOPS_PER_WINDOW  # frames on which one frame of a transform and its inverse depends, to either side
+ROUND_REACH = HOPS_PER_WINDOW  # frames on which one frame of a round of Griffin-Lim depends, to either side
 
 
 class PiecewiseDecoder(ABC):
     """Called with log-mel magnitudes [B, T, D], it gives audio [B, T * 320].
 
     Long signals are decoded in pieces with enough context on either side, and with phases that go on from the piece
-    before: the audio is that of the whole signal, without seams. The gradient reaches the latents; tracked phases and
-    noise are constant.
+    before: the audio is that of the whole signal, without seams. The gradient reaches the latents through the
+    magnitudes; phases are constant.
     """
 
     streams = True
-    context = ROUND_REACH  # frames of a spectrum on which the audio of one frame depends, to either side
 
-    def __init__(self, network: SpectrumDecoder, device: str | torch.device = "cpu") -> None:
+    def __init__(self, network: SpectrumDecoder, device: str | torch.device, rounds: int) -> None:
         self.network = network.to(device).eval().requires_grad_(False)
-        self._stft = Stft(device)
+        self.rounds, self._stft = rounds, Stft(device)
 
     def __call__(self, log_mel_BTD: Tensor) -> Tensor:
         frames, tracker, pieces = log_mel_BTD.shape[1], PhaseTracker(), []
+        context = (self.rounds + 1) * ROUND_REACH
         for start in range(0, frames, PIECE):
             stop = min(frames, start + PIECE)
-            left, right = max(0, start - self.context), min(frames, stop + self.context)
-            next_left = max(0, stop - self.context)
-            spectrum_BTF = self.spectrum(log_mel_BTD, left, right, tracker, next_left - left or None)
-            wav_BN = self._stft.to_audio(spectrum_BTF)
+            left, right = max(0, start - context), min(frames, stop + context)
+            next_piece = max(0, stop - context) - left or None
+            magnitude_BTF, phase_BTF = self.spectrum(log_mel_BTD, left, right, tracker, next_piece)
+            with torch.no_grad():
+                phase_BTF = griffin_lim(self._stft, magnitude_BTF, phase_BTF, self.rounds)
+            wav_BN = self._stft.to_audio(magnitude_BTF * phase_BTF)
             pieces.append(wav_BN[:, (start - left) * HOP : (stop - left) * HOP])
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
 
     @abstractmethod
     def spectrum(
         self, log_mel_BTD: Tensor, start: int, stop: int, tracker: PhaseTracker, next_piece: int | None
-    ) -> Tensor:
-        """Complex [B, stop - start, F], for the inverse transform; next_piece as in `PhaseTracker.phases`."""
+    ) -> tuple[Tensor, Tensor]:
+        """Magnitudes and first phases (unit complex numbers) [B, stop - start, F]; next_piece as in
+        `PhaseTracker.phases`."""
 
     def around(self, log_mel_BTD: Tensor, start: int, stop: int) -> tuple[Tensor, slice]:
         """Normalised latents [B, D, T'] on which the network's output for these frames depends, and where in them these
@@ -66,39 +69,34 @@ class PiecewiseDecoder(ABC):
 
 
 class LearnedDecoder(PiecewiseDecoder):
-    """Sharp magnitudes by the network, then phases: tracked, mixed with noise, and refined by Griffin-Lim."""
+    """Sharp magnitudes by the network; phases are tracked and mixed with noise."""
 
     def __init__(self, network: SpectrumDecoder, device: str | torch.device = "cpu", rounds: int = FEW_ROUNDS) -> None:
-        super().__init__(network, device)
-        self.rounds, self.context = rounds, (rounds + 1) * ROUND_REACH
+        super().__init__(network, device, rounds)
 
     def spectrum(self, log_mel_BTD, start, stop, tracker, next_piece):
         latents_BDT, inner = self.around(log_mel_BTD, start, stop)
         log_BTF = self.network(latents_BDT).transpose(1, 2)[:, inner] * LOG_SCALE + LOG_CENTRE
         magnitude_BTF = log_BTF.exp()
         with torch.no_grad():
-            factor_BTF = filled(
-                tracker.phases(magnitude_BTF, next_piece),
-                noise_share(log_BTF),
-                noise_spectrum(self._stft, start, stop),
-            )
-            weight_BTF = factor_BTF.abs()
-        magnitude_BTF = magnitude_BTF * weight_BTF
-        with torch.no_grad():
-            phase_BTF = griffin_lim(self._stft, magnitude_BTF, torch.sgn(factor_BTF), self.rounds)
-        return magnitude_BTF * phase_BTF
+            noise_1TF = noise_spectrum(self._stft, start, stop)
+            factor_BTF = filled(tracker.phases(magnitude_BTF, next_piece), noise_share(log_BTF), noise_1TF)
+        return magnitude_BTF * factor_BTF.abs(), torch.sgn(factor_BTF)
 
 
 class VocoderDecoder(PiecewiseDecoder):
-    """The whole spectrum by the network: see `audio_codecs.vocoder`."""
+    """Magnitudes and first phases by the network, whose spectrum one round of Griffin-Lim makes more consistent."""
+
+    def __init__(self, network: Vocoder, device: str | torch.device = "cpu", rounds: int = 1) -> None:
+        super().__init__(network, device, rounds)
 
     def spectrum(self, log_mel_BTD, start, stop, tracker, next_piece):
         latents_BDT, inner = self.around(log_mel_BTD, start, stop)
         predicted = Predicted(*(value_BTF[:, inner] for value_BTF in self.network.predictions(latents_BDT)))
         with torch.no_grad():
             phase_BTF = tracker.phases(predicted.log_BTF.exp(), next_piece)
-            noise_1TF = noise_spectrum(self._stft, start, stop)
-        return predicted.spectrum(phase_BTF, noise_1TF)
+        spectrum_BTF = predicted.spectrum(phase_BTF, noise_spectrum(self._stft, start, stop))
+        return spectrum_BTF.abs(), torch.sgn(spectrum_BTF.detach())
 
 
 # By the generator that was trained.

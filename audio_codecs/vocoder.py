@@ -2,9 +2,9 @@
 
 As Vocos (Siuzdak 2023, arXiv 2306.00814), with two carriers. From latents alone, a network that is the same at every
 frame cannot know where in its period a held tone is; it gives the tone the same phase in each frame, and the sum
-repeats with the frames. So phases go on from frame to frame along the partials (`audio_codecs.phases`), which needs
-nothing learned, and white noise is the other carrier. The network says the magnitude of each bin, how much of it is
-noise, and by which angle its phase differs from the tracked one.
+repeats with the frames. So phases go on from frame to frame along the partials (`audio_codecs.phases`), and where the
+magnitudes are smooth there is white noise (`audio_codecs.noise_filling`); neither needs anything learned. The network
+says the magnitude of each bin, and by which angle its phase differs from the tracked one.
 
 Shapes: B batch, T frames (75/s), D mel bands (128), F frequency bins (1025), H audio samples of a frame (320),
 N audio samples.
@@ -14,36 +14,34 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from audio_codecs.noise_filling import noise_spectrum
+from audio_codecs.noise_filling import filled, noise_share, noise_spectrum
 from audio_codecs.phases import tracked_phases
 from audio_codecs.spectrum_decoder import SpectrumDecoder
 from audio_codecs.stft import HOP, Stft
 
 
 class Predicted(NamedTuple):
-    """What the network says of each bin, [B, T, F] each: natural logarithm of the magnitude, angle to the tracked phase
-    in radians, logit of the share of energy that is noise."""
+    """What the network says of each bin, [B, T, F] each: natural logarithm of the magnitude, and angle to the tracked
+    phase in radians."""
 
     log_BTF: Tensor
     angle_BTF: Tensor
-    noisiness_BTF: Tensor
 
     def spectrum(self, phase_BTF: Tensor, noise_BTF: Tensor) -> Tensor:
-        """Complex [B, T, F], of phases as unit complex numbers and noise of mean power 1."""
-        tone_BTF = torch.polar((0.5 * functional.logsigmoid(-self.noisiness_BTF)).exp(), self.angle_BTF) * phase_BTF
-        noise_BTF = (0.5 * functional.logsigmoid(self.noisiness_BTF)).exp() * noise_BTF
-        return self.log_BTF.exp() * (tone_BTF + noise_BTF)
+        """Complex [B, T, F], of tracked phases as unit complex numbers and noise of mean power 1."""
+        share_BTF = noise_share(self.log_BTF.detach())
+        turned_BTF = torch.complex(self.angle_BTF.cos(), self.angle_BTF.sin()) * phase_BTF
+        return self.log_BTF.exp() * filled(turned_BTF, share_BTF, noise_BTF)
 
 
 class Vocoder(SpectrumDecoder):
     """forward(latents_BDT, _) -> waveforms folded into frames, [B, H, T]; latents normalised by LOG_CENTRE, LOG_SCALE.
 
-    At first it makes the latents, spread over the bins, half of tones and half of noise.
+    At first it makes the latents, spread over the bins.
     """
 
-    heads = 3
+    heads = 2
 
     def forward(self, latents_BDT: Tensor, _: Tensor | None = None) -> Tensor:
         predicted = self.predictions(latents_BDT)
@@ -57,9 +55,9 @@ class Vocoder(SpectrumDecoder):
 
     def predictions(self, latents_BDT: Tensor) -> Predicted:
         """Of normalised latents, float32."""
-        change_BTF, angle_BTF, noisiness_BTF = self.predicted(latents_BDT).chunk(3, dim=-1)
+        change_BTF, angle_BTF = self.predicted(latents_BDT).chunk(2, dim=-1)
         with torch.autocast(latents_BDT.device.type, enabled=False):
-            return Predicted(self.log_magnitudes(latents_BDT, change_BTF), angle_BTF, noisiness_BTF)
+            return Predicted(self.log_magnitudes(latents_BDT, change_BTF), angle_BTF)
 
 
 def folded(wav_BN: Tensor) -> Tensor:
