@@ -76,7 +76,7 @@ class LearnedDecoder(PiecewiseDecoder):
 
     def spectrum(self, log_mel_BTD, start, stop, tracker, next_piece):
         latents_BDT, inner = self.around(log_mel_BTD, start, stop)
-        log_BTF = self.network(latents_BDT).transpose(1, 2)[:, inner] * LOG_SCALE + LOG_CENTRE
+        log_BTF = self.network.log_magnitudes(latents_BDT, self.network.predicted(latents_BDT))[:, inner]
         magnitude_BTF = log_BTF.exp()
         with torch.no_grad():
             noise_1TF = noise_spectrum(self._stft, start, stop)

@@ -94,6 +94,6 @@ def _nearest_peaks(magnitude_BTF: Tensor) -> tuple[Tensor, Tensor]:
     above_BTF = torch.where(is_peak_BTF, k_F, 2 * bins).flip(-1).cummin(-1).values.flip(-1)
     peak_BTF = torch.where(below_BTF + above_BTF >= 2 * k_F, below_BTF, above_BTF).clamp_(0, bins - 1)
     at_BTF = peak_BTF.to(magnitude_BTF.dtype)
-    # The window is centred, so neighbouring bins of one tone have opposite signs: half a turn from bin to bin.
+    # The window is centred, so neighbouring bins of one tone have opposite signs: their phases differ by pi.
     hops_BTF = (at_BTF + offset_BTF.gather(-1, peak_BTF)) * (HOP / N_FFT) + 0.5 * (k_F - at_BTF)
     return peak_BTF, 2 * math.pi * (hops_BTF - hops_BTF.floor())

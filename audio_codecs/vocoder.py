@@ -31,8 +31,8 @@ class Predicted(NamedTuple):
     def spectrum(self, phase_BTF: Tensor, noise_BTF: Tensor) -> Tensor:
         """Complex [B, T, F], of tracked phases as unit complex numbers and noise of mean power 1."""
         share_BTF = noise_share(self.log_BTF.detach())
-        turned_BTF = torch.complex(self.angle_BTF.cos(), self.angle_BTF.sin()) * phase_BTF
-        return self.log_BTF.exp() * filled(turned_BTF, share_BTF, noise_BTF)
+        rotated_BTF = torch.complex(self.angle_BTF.cos(), self.angle_BTF.sin()) * phase_BTF
+        return self.log_BTF.exp() * filled(rotated_BTF, share_BTF, noise_BTF)
 
 
 class Vocoder(SpectrumDecoder):
