@@ -209,7 +209,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=int, default=100, help="bootstrap draws for the intervals (default: 100)")
     add("--seed", type=int, default=0, help="random seed of crops, noise and bootstrap (default: 0)")
     add("--codec", help="codec of the round trip and the Gaussian (default: the first checkpoint's, else mel)")
-    add("--decoder", choices=DECODERS, help="from log-mel latents to sound (default: learned)")
+    add(
+        "--decoder",
+        help=f"from log-mel latents to sound: {', '.join(DECODERS)}, or a trained decoder's folder (default: learned)",
+    )
     add("--codec_weights", help="EnCodec weights, if their path differs from that in training")
     add("--rulers", help="descriptors to measure by: clips, notes or clips,notes (default: all that are installed)")
     add("--device", help="cpu, cuda or mps (default: the best that is there)")

@@ -97,7 +97,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FIRST:END",
         help="add noise to these latent channels only, e.g. 0:64 (default: as in training)",
     )
-    add("--decoder", choices=DECODERS, help="from log-mel latents to sound (default: learned)")
+    add(
+        "--decoder",
+        help=f"from log-mel latents to sound: {', '.join(DECODERS)}, or a trained decoder's folder (default: learned)",
+    )
     add("--codec_weights", help="EnCodec weights, if their path differs from that in training")
     add("--device", help="cpu, cuda or mps (default: the best that is there)")
     return parser

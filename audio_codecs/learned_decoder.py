@@ -1,10 +1,11 @@
-"""The learned decoder of the log-mel codec: its weights on disk, and audio of any length from latents.
+"""The learned decoders of the log-mel codec: their weights on disk, and audio of any length from latents.
 
 Shapes: B batch, T frames (75/s), D mel bands (128), F frequency bins (1025).
 """
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import torch
@@ -14,16 +15,18 @@ from audio_codecs.noise_filling import filled, noise_share, noise_spectrum
 from audio_codecs.phases import FEW_ROUNDS, PhaseTracker, griffin_lim
 from audio_codecs.spectrum_decoder import LOG_CENTRE, LOG_SCALE, SpectrumDecoder
 from audio_codecs.stft import HOP, HOPS_PER_WINDOW, Stft
+from audio_codecs.vocoder import Predicted, Vocoder
 from errors import UserError
 
 SHIPPED = Path(__file__).parents[1] / "pretrained" / "decoder"
+VOCODER = SHIPPED.with_name("vocoder")
 WEIGHTS, DESCRIPTION = "generator.safetensors", "config.json"
 PREFIX = "generator."
 PIECE = 1500  # frames (20 s) decoded at once; memory does not grow with the length
 ROUND_REACH = HOPS_PER_WINDOW  # frames on which one frame of a round of Griffin-Lim depends, to either side
 
 
-class LearnedDecoder:
+class PiecewiseDecoder(ABC):
     """Called with log-mel magnitudes [B, T, D], it gives audio [B, T * 320].
 
     Long signals are decoded in pieces with enough context on either side, and with phases that go on from the piece
@@ -33,41 +36,74 @@ class LearnedDecoder:
 
     streams = True
 
-    def __init__(self, network: SpectrumDecoder, device: str | torch.device = "cpu", rounds: int = FEW_ROUNDS) -> None:
+    def __init__(self, network: SpectrumDecoder, device: str | torch.device, rounds: int) -> None:
         self.network = network.to(device).eval().requires_grad_(False)
         self.rounds, self._stft = rounds, Stft(device)
 
     def __call__(self, log_mel_BTD: Tensor) -> Tensor:
         frames, tracker, pieces = log_mel_BTD.shape[1], PhaseTracker(), []
-        after = (self.rounds + 1) * ROUND_REACH
+        context = (self.rounds + 1) * ROUND_REACH
         for start in range(0, frames, PIECE):
             stop = min(frames, start + PIECE)
-            left, right = max(0, start - after), min(frames, stop + after)
-            log_BTF = self._log_magnitudes(log_mel_BTD, left, right)
+            left, right = max(0, start - context), min(frames, stop + context)
+            next_piece = max(0, stop - context) - left or None
+            magnitude_BTF, phase_BTF = self.spectrum(log_mel_BTD, left, right, tracker, next_piece)
             with torch.no_grad():
-                next_piece = max(0, stop - after) - left or None
-                factor_BTF = filled(
-                    tracker.phases(log_BTF.exp(), next_piece),
-                    noise_share(log_BTF),
-                    noise_spectrum(self._stft, left, right),
-                )
-                weight_BTF = factor_BTF.abs()
-            magnitude_BTF = log_BTF.exp() * weight_BTF
-            with torch.no_grad():
-                phase_BTF = griffin_lim(self._stft, magnitude_BTF, torch.sgn(factor_BTF), self.rounds)
+                phase_BTF = griffin_lim(self._stft, magnitude_BTF, phase_BTF, self.rounds)
             wav_BN = self._stft.to_audio(magnitude_BTF * phase_BTF)
             pieces.append(wav_BN[:, (start - left) * HOP : (stop - left) * HOP])
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
 
-    def _log_magnitudes(self, log_mel_BTD: Tensor, start: int, stop: int) -> Tensor:
-        """Log magnitudes [B, stop - start, F] as in the whole signal."""
-        reach = self.network.reach
-        left, right = max(0, start - reach), min(log_mel_BTD.shape[1], stop + reach)
-        latents_BDT = (log_mel_BTD[:, left:right].transpose(1, 2) - LOG_CENTRE) / LOG_SCALE
-        return self.network(latents_BDT).transpose(1, 2)[:, start - left : stop - left] * LOG_SCALE + LOG_CENTRE
+    @abstractmethod
+    def spectrum(
+        self, log_mel_BTD: Tensor, start: int, stop: int, tracker: PhaseTracker, next_piece: int | None
+    ) -> tuple[Tensor, Tensor]:
+        """Magnitudes and first phases (unit complex numbers) [B, stop - start, F]; next_piece as in
+        `PhaseTracker.phases`."""
+
+    def around(self, log_mel_BTD: Tensor, start: int, stop: int) -> tuple[Tensor, slice]:
+        """Normalised latents [B, D, T'] on which the network's output for these frames depends, and where in them these
+        frames are."""
+        left, right = max(0, start - self.network.reach), min(log_mel_BTD.shape[1], stop + self.network.reach)
+        return (log_mel_BTD[:, left:right].transpose(1, 2) - LOG_CENTRE) / LOG_SCALE, slice(start - left, stop - left)
 
 
-def open_decoder(folder: str | Path, identity: str, device: str) -> LearnedDecoder:
+class LearnedDecoder(PiecewiseDecoder):
+    """Sharp magnitudes by the network; phases are tracked and mixed with noise."""
+
+    def __init__(self, network: SpectrumDecoder, device: str | torch.device = "cpu", rounds: int = FEW_ROUNDS) -> None:
+        super().__init__(network, device, rounds)
+
+    def spectrum(self, log_mel_BTD, start, stop, tracker, next_piece):
+        latents_BDT, inner = self.around(log_mel_BTD, start, stop)
+        log_BTF = self.network.log_magnitudes(latents_BDT, self.network.predicted(latents_BDT))[:, inner]
+        magnitude_BTF = log_BTF.exp()
+        with torch.no_grad():
+            noise_1TF = noise_spectrum(self._stft, start, stop)
+            factor_BTF = filled(tracker.phases(magnitude_BTF, next_piece), noise_share(log_BTF), noise_1TF)
+        return magnitude_BTF * factor_BTF.abs(), torch.sgn(factor_BTF)
+
+
+class VocoderDecoder(PiecewiseDecoder):
+    """Magnitudes and first phases by the network, whose spectrum one round of Griffin-Lim makes more consistent."""
+
+    def __init__(self, network: Vocoder, device: str | torch.device = "cpu", rounds: int = 1) -> None:
+        super().__init__(network, device, rounds)
+
+    def spectrum(self, log_mel_BTD, start, stop, tracker, next_piece):
+        latents_BDT, inner = self.around(log_mel_BTD, start, stop)
+        predicted = Predicted(*(value_BTF[:, inner] for value_BTF in self.network.predictions(latents_BDT)))
+        with torch.no_grad():
+            phase_BTF = tracker.phases(predicted.log_BTF.exp(), next_piece)
+        spectrum_BTF = predicted.spectrum(phase_BTF, noise_spectrum(self._stft, start, stop))
+        return spectrum_BTF.abs(), torch.sgn(spectrum_BTF.detach())
+
+
+# By the generator that was trained.
+_NETWORKS = {"spectrum": (SpectrumDecoder, LearnedDecoder), "vocoder": (Vocoder, VocoderDecoder)}
+
+
+def open_decoder(folder: str | Path, identity: str, device: str) -> PiecewiseDecoder:
     """The decoder exported to a folder.
 
     identity: of the codec whose latents it is to decode.
@@ -82,18 +118,19 @@ def open_decoder(folder: str | Path, identity: str, device: str) -> LearnedDecod
     if decodes != identity:
         raise UserError(
             f"The decoder in {folder} is for latents {decodes or 'of no codec'}, not for {identity}; leave "
-            "--codec_weights out, or give a decoder that was trained with this codec."
+            "it out, or give a decoder that was trained with this codec."
         )
     try:
         options = described["config"]
-        network = SpectrumDecoder(len(tensors["enter.weight"][0]), options["width"], 3 * options["width"],
-                                  options["num_layers"])  # fmt: skip
+        network_class, decoder_class = _NETWORKS[options["generator"]]
+        network = network_class(len(tensors["enter.weight"][0]), options["width"], 3 * options["width"],
+                                options["num_layers"])  # fmt: skip
         network.load_state_dict({name: value.float() for name, value in tensors.items()})
     except (KeyError, TypeError, IndexError, RuntimeError) as error:
         raise UserError(f"{folder} holds no decoder of this program: {str(error).splitlines()[0]}.") from None
     if not all(weight.isfinite().all() for weight in network.parameters()):
         raise UserError(f"The decoder in {folder} holds NaN or infinite weights; give another one.")
-    return LearnedDecoder(network, device)
+    return decoder_class(network, device)
 
 
 def _read(folder: Path) -> tuple[dict, dict[str, Tensor]]:
@@ -110,7 +147,7 @@ def _read(folder: Path) -> tuple[dict, dict[str, Tensor]]:
     except (OSError, ValueError, AttributeError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"The decoder's weights in {folder} cannot be used ({reason}); give others as --codec_weights, or decode "
-            "without them (--decoder griffin_lim)."
+            f"The decoder's weights in {folder} cannot be used ({reason}); give another folder as --decoder, or "
+            "decode without weights (--decoder griffin_lim)."
         ) from None
     return described, {name.removeprefix(PREFIX): t for name, t in tensors.items() if name.startswith(PREFIX)}

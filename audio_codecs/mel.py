@@ -14,8 +14,8 @@ from torch import Tensor
 
 from audio_codecs.filters import fine_filters, slaney_filters
 from audio_codecs.griffin_lim import ROUNDS, GriffinLimDecoder
-from audio_codecs.learned_decoder import SHIPPED, LearnedDecoder, open_decoder
-from audio_codecs.options import MelOptions
+from audio_codecs.learned_decoder import SHIPPED, VOCODER, PiecewiseDecoder, open_decoder
+from audio_codecs.options import DECODERS, MelOptions
 from audio_codecs.stft import HOP, N_FFT, SAMPLE_RATE, Stft
 from errors import UserError
 from registry import Options
@@ -49,7 +49,7 @@ class MelCodec:
     frame_rate = SAMPLE_RATE // HOP
 
     def __init__(
-        self, device: str | torch.device = "cpu", rounds: int = ROUNDS, learned: LearnedDecoder | None = None
+        self, device: str | torch.device = "cpu", rounds: int = ROUNDS, learned: PiecewiseDecoder | None = None
     ) -> None:
         self.identity = self.identify()
         self._stft = Stft(device)
@@ -65,17 +65,18 @@ class MelCodec:
 
     @classmethod
     def open(cls, weights: str | Path | None = None, device: str = "cpu", options: Options | None = None) -> "MelCodec":
-        """Build the codec. `weights`: an exported decoder; without it, the one that comes with the program.
+        """Build the codec. `weights`: an exported decoder; without it, the one that comes with the program. A decoder
+        that the options name goes before it.
 
         Raises:
-            UserError: the decoder's weights are damaged, missing or of another codec.
+            UserError: there is no such decoder, or its weights are damaged, missing or of another codec.
         """
         options = options if isinstance(options, MelOptions) else MelOptions()
         if options.decoder == "griffin_lim":
             return cls(device)
         if weights is None and options.decoder is None and not SHIPPED.is_dir():
             return cls(device)
-        return cls(device, learned=open_decoder(weights or SHIPPED, cls.identify(), device))
+        return cls(device, learned=open_decoder(_decoder_folder(options.decoder, weights), cls.identify(), device))
 
     @classmethod
     def identify(cls, weights: str | Path | None = None, options: Options | None = None) -> str:
@@ -107,6 +108,16 @@ class MelCodec:
         with torch.autocast(latents_BDT.device.type, enabled=False):
             log_mel_BTD = latents_BDT.float().clamp(LOG_FLOOR, LOG_CEILING).transpose(1, 2)
             return self._decoder(log_mel_BTD)[:, None]
+
+
+def _decoder_folder(decoder: str | None, weights: str | Path | None) -> Path:
+    """Where the weights are of a decoder that is named, or of the one that `weights` gives."""
+    shipped = {"learned": weights or SHIPPED, "vocoder": VOCODER}
+    folder = Path(shipped.get(decoder or "learned", decoder)).expanduser()
+    if decoder not in (None, *shipped) and not folder.exists():
+        names = ", ".join(DECODERS)
+        raise UserError(f"There is no decoder {decoder!r}; give {names}, or the folder of one that was trained.")
+    return folder
 
 
 class SlaneyMelCodec(MelCodec):

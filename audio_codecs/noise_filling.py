@@ -6,6 +6,8 @@ noise is read off how rough the spectrum is around a bin, and that share gets ma
 Shapes: B batch, T frames (75/s), F frequency bins (1025), N audio samples.
 """
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -23,9 +25,8 @@ SEED = 0
 
 def noise_share(log_BTF: Tensor) -> Tensor:
     """The share of a bin's energy that is noise, 0 to 1, [B, T, F], from log magnitudes."""
-    flat_N1F = log_BTF.flatten(0, 1)[:, None]
-    roughness_N1F = _mean_around((flat_N1F - _mean_around(flat_N1F)).square()).sqrt()
-    return ((TONAL - roughness_N1F) / (TONAL - NOISY)).clamp(0, 1)[:, 0].unflatten(0, log_BTF.shape[:2])
+    roughness_BTF = _mean_around((log_BTF - _mean_around(log_BTF)).square()).sqrt()
+    return ((TONAL - roughness_BTF) / (TONAL - NOISY)).clamp(0, 1)
 
 
 def filled(phase_BTF: Tensor, share_BTF: Tensor, noise_BTF: Tensor) -> Tensor:
@@ -42,10 +43,21 @@ def noise_spectrum(stft: Stft, start: int, stop: int) -> Tensor:
     return stft.of_audio(wav_1N) / stft.noise_level
 
 
+@lru_cache(2)  # two megabytes each; clips begin with the same one, and pieces of a long signal share one
 def _block(number: int) -> Tensor:
     generator = torch.Generator().manual_seed(SEED + number)
     return torch.randn(BLOCK * HOP, generator=generator)
 
 
-def _mean_around(x_N1F: Tensor) -> Tensor:
-    return functional.avg_pool1d(x_N1F, AROUND, 1, AROUND // 2, count_include_pad=False)
+def _mean_around(x_BTF: Tensor) -> Tensor:
+    """Mean of the AROUND bins around each, of those that there are; sums of 2, 4 and 8 bins are shared, which on a CPU
+    takes a tenth of the time of pooling."""
+    bins = x_BTF.shape[-1]
+    one = functional.pad(x_BTF, (AROUND // 2, AROUND // 2))
+    two = one[..., :-1] + one[..., 1:]
+    four = two[..., :-2] + two[..., 2:]
+    eight = four[..., :-4] + four[..., 4:]
+    sum_BTF = eight[..., :bins] + four[..., 8 : 8 + bins] + two[..., 12 : 12 + bins] + one[..., 14 : 14 + bins]
+    k_F = torch.arange(bins, device=x_BTF.device)
+    first_F, last_F = (k_F - AROUND // 2).clamp(min=0), (k_F + AROUND // 2).clamp(max=bins - 1)
+    return sum_BTF / (last_F - first_F + 1)

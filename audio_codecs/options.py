@@ -3,12 +3,10 @@
 A codec's definition is its class: see `audio_codecs.base.Codec`.
 """
 
-from typing import Literal
-
 from registry import Options, Registry, opt
 
 CODECS = Registry("audio codec")
-DECODERS = ("learned", "griffin_lim")  # of log-mel latents
+DECODERS = ("learned", "vocoder", "griffin_lim")  # of log-mel latents
 
 
 class EncodecOptions(Options):
@@ -25,8 +23,11 @@ class EncodecOptions(Options):
 class MelOptions(Options):
     """log-mel"""
 
-    decoder: Literal["learned", "griffin_lim"] | None = opt(
-        None, "from latents to sound; default: learned, where its weights are there", per_call=True
+    decoder: str | None = opt(
+        None,
+        "from latents to sound: learned, vocoder, griffin_lim, or the folder of a decoder that was trained; default: "
+        "learned, where its weights are there",
+        per_call=True,
     )
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional
 from audio_codecs.stft import HOP, N_FFT, Stft
 
 MOMENTUM = 0.99  # of fast Griffin-Lim
+MOMENTUM_SHARE = MOMENTUM / (1 + MOMENTUM)
 PHASE_SEED = 0
 FEW_ROUNDS = 3  # after tracked phases; from random ones 32 are needed
 
@@ -31,11 +32,11 @@ def griffin_lim(stft: Stft, magnitude_BTF: Tensor, phase_BTF: Tensor, rounds: in
 
     Perraudin, Balazs, Sondergaard: A fast Griffin-Lim algorithm (WASPAA 2013), algorithm 2.
     """
-    previous_BTF = torch.zeros_like(phase_BTF)
+    previous_BTF = None
     for _ in range(rounds):
         consistent_BTF = stft.forward(stft.inverse(magnitude_BTF * phase_BTF))
-        phase_BTF = torch.sgn(consistent_BTF - MOMENTUM / (1 + MOMENTUM) * previous_BTF)
-        previous_BTF = consistent_BTF
+        ahead_BTF = consistent_BTF if previous_BTF is None else consistent_BTF.sub(previous_BTF, alpha=MOMENTUM_SHARE)
+        phase_BTF, previous_BTF = torch.sgn(ahead_BTF), consistent_BTF
     return phase_BTF
 
 
@@ -77,7 +78,7 @@ class PhaseTracker:
         if next_piece is not None:
             self._angle_BF = angles[next_piece - 1] % (2 * math.pi)
         angle_BTF = torch.stack(angles, 1)
-        return torch.polar(torch.ones_like(angle_BTF), angle_BTF)
+        return torch.complex(angle_BTF.cos(), angle_BTF.sin())
 
 
 def _nearest_peaks(magnitude_BTF: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,8 +92,8 @@ def _nearest_peaks(magnitude_BTF: Tensor) -> tuple[Tensor, Tensor]:
     k_F = torch.arange(bins, device=magnitude_BTF.device)
     below_BTF = torch.where(is_peak_BTF, k_F, -bins).cummax(-1).values
     above_BTF = torch.where(is_peak_BTF, k_F, 2 * bins).flip(-1).cummin(-1).values.flip(-1)
-    peak_BTF = torch.where(k_F - below_BTF <= above_BTF - k_F, below_BTF, above_BTF).clamp_(0, bins - 1)
-    # The window is centred, so neighbouring bins of one tone have opposite signs.
-    half_turns_BTF = (k_F - peak_BTF).bitwise_and_(1)
-    hops_BTF = (peak_BTF + offset_BTF.gather(-1, peak_BTF)) * (HOP / N_FFT) + 0.5 * half_turns_BTF
+    peak_BTF = torch.where(below_BTF + above_BTF >= 2 * k_F, below_BTF, above_BTF).clamp_(0, bins - 1)
+    at_BTF = peak_BTF.to(magnitude_BTF.dtype)
+    # The window is centred, so neighbouring bins of one tone have opposite signs: their phases differ by pi.
+    hops_BTF = (at_BTF + offset_BTF.gather(-1, peak_BTF)) * (HOP / N_FFT) + 0.5 * (k_F - at_BTF)
     return peak_BTF, 2 * math.pi * (hops_BTF - hops_BTF.floor())

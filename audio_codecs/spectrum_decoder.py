@@ -42,6 +42,8 @@ class SpectrumDecoder(nn.Module):
     their bands nearly have the energy that the latents say.
     """
 
+    heads = 1  # values that the network gives for each bin
+
     def __init__(self, channels: int = 128, width: int = 256, hidden: int = 768, blocks: int = 6) -> None:
         super().__init__()
         filters_DF = fine_filters(bands=channels).float()
@@ -51,7 +53,7 @@ class SpectrumDecoder(nn.Module):
         self.enter = nn.Conv1d(channels, width, KERNEL, padding=KERNEL // 2)
         self.blocks = nn.ModuleList(Block(width, hidden) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
-        self.leave = nn.Linear(width, BINS)
+        self.leave = nn.Linear(width, self.heads * BINS)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
         self.reach = KERNEL // 2 * (blocks + 1)  # frames on which one frame depends, to either side
@@ -62,15 +64,24 @@ class SpectrumDecoder(nn.Module):
         return cls(channels, options.width, 3 * options.width, options.num_layers)
 
     def forward(self, latents_BDT: Tensor, _: Tensor | None = None) -> Tensor:
+        change_BTF = self.predicted(latents_BDT)
+        with torch.autocast(latents_BDT.device.type, enabled=False):
+            log_BTF = self.log_magnitudes(latents_BDT, change_BTF)
+            return ((log_BTF - LOG_CENTRE) / LOG_SCALE).transpose(1, 2)
+
+    def predicted(self, latents_BDT: Tensor) -> Tensor:
+        """What the network gives for each bin, float32 [B, T, heads * F]."""
         x_BTC = self.enter(latents_BDT).transpose(1, 2)
         for block in self.blocks:
             x_BTC = block(x_BTC)
-        change_BTF = self.leave(self.norm(x_BTC))
-        with torch.autocast(latents_BDT.device.type, enabled=False):
-            log_mel_BTD = latents_BDT.float().transpose(1, 2) * LOG_SCALE + LOG_CENTRE
-            start_BTF = (log_mel_BTD - self.level_D) @ self.spread_DF
-            log_BTF = self.agreeing(start_BTF + LOG_SCALE * change_BTF.float(), log_mel_BTD)
-            return ((log_BTF - LOG_CENTRE) / LOG_SCALE).transpose(1, 2)
+        return self.leave(self.norm(x_BTC)).float()
+
+    def log_magnitudes(self, latents_BDT: Tensor, change_BTF: Tensor) -> Tensor:
+        """Natural logarithms [B, T, F] of magnitudes that agree with normalised latents, from the change predicted to
+        what these say of the bins."""
+        log_mel_BTD = latents_BDT.float().transpose(1, 2) * LOG_SCALE + LOG_CENTRE
+        start_BTF = (log_mel_BTD - self.level_D) @ self.spread_DF
+        return self.agreeing(start_BTF + LOG_SCALE * change_BTF, log_mel_BTD)
 
     def agreeing(self, log_BTF: Tensor, log_mel_BTD: Tensor) -> Tensor:
         """Log magnitudes rescaled by what the energy of their bands lacks: one multiplicative step towards the latents

@@ -20,6 +20,7 @@ class Stft:
     def __init__(self, device: str | torch.device = "cpu") -> None:
         self.device = torch.device(device)
         self._window_W = torch.hann_window(N_FFT, device=device)
+        self._kept_energy: tuple[int, Tensor] | None = None
         self.noise_level = float(self._window_W.square().sum().sqrt())  # root mean square magnitude of white noise
 
     def of_audio(self, wav_BN: Tensor) -> Tensor:
@@ -38,9 +39,19 @@ class Stft:
     def inverse(self, spectrum_BTF: Tensor) -> Tensor:
         """Padded signal [B, L]. Least-squares inverse (Griffin, Lim 1984, equation 6): windowed overlap-add over the
         windows' energy."""
-        wav_BL = overlap_add(torch.fft.irfft(spectrum_BTF, n=N_FFT) * self._window_W)
-        energy_L = overlap_add((self._window_W**2).expand(1, spectrum_BTF.shape[1], N_FFT))
-        return wav_BL / energy_L.clamp(min=1e-6)  # only the outermost samples, which are dropped, are that small
+        return overlap_add(torch.fft.irfft(spectrum_BTF, n=N_FFT) * self._window_W) / self._energy(
+            spectrum_BTF.shape[1]
+        )
+
+    def _energy(self, frames: int) -> Tensor:
+        """Of the windows over each sample, [1, L]; the last one is kept, as a decoder needs it several times."""
+        kept = self._kept_energy
+        if kept is None or kept[0] != frames:
+            with torch.inference_mode(False):  # so that it can be used where gradients are needed, too
+                energy_1L = overlap_add((self._window_W**2).expand(1, frames, N_FFT))
+                # Only the outermost samples, which are dropped, have less.
+                kept = self._kept_energy = frames, energy_1L.clamp(min=1e-6)
+        return kept[1]
 
 
 def mirror_ends(wav_BN: Tensor) -> Tensor:
@@ -54,8 +65,8 @@ def mirror_ends(wav_BN: Tensor) -> Tensor:
 def overlap_add(frames_BTW: Tensor) -> Tensor:
     """Sum of windows, each one hop after the previous one: [B, T, W] -> [B, L]; adds whole hops at a time."""
     batch, frames, window = frames_BTW.shape
-    rows = functional.pad(frames_BTW, (0, HOPS_PER_WINDOW * HOP - window)).view(batch, frames, HOPS_PER_WINDOW, HOP)
-    total = rows.new_zeros(batch, frames + HOPS_PER_WINDOW - 1, HOP)
+    total = frames_BTW.new_zeros(batch, frames + HOPS_PER_WINDOW - 1, HOP)
     for k in range(HOPS_PER_WINDOW):
-        total[:, k : k + frames] += rows[:, :, k]
+        part = frames_BTW[..., k * HOP : (k + 1) * HOP]  # the last one is shorter
+        total[:, k : k + frames, : part.shape[-1]] += part
     return total.flatten(1)[:, : (frames - 1) * HOP + window]

@@ -13,6 +13,12 @@ class KindOptions(Options):
         return None
 
     @property
+    def makes(self) -> str | None:
+        """What the generator makes if it is neither what the files hold nor latents of it: equal to the generator's
+        fact `makes`, and to a discriminator's fact `of` if that has one."""
+        return None
+
+    @property
     def loss_weight(self) -> float:
         """Sum of the weights of the kind's own losses that alone would suffice to train a generator."""
         return 0.0

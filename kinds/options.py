@@ -11,7 +11,7 @@ programs use in place of their own for audio: `prepares` (prepare_dataset.py), `
 """
 
 from kinds.audio.options import AudioOptions
-from kinds.decoder.options import DecoderOptions
+from kinds.decoder.options import DecoderOptions, VocoderOptions
 from kinds.images.options import ImagesOptions
 from registry import Options, Registry, opt
 
@@ -43,8 +43,12 @@ class DataOptions(Options):
                 f"--generator {generator.name} starts from {start}, which --kind {kind.name} does not make with these "
                 "options"
             )
-        if not fits or start != kind.options.observed:
+        if not fits or start != kind.options.observed or generator.facts.get("makes") != kind.options.makes:
             raise ValueError(f"--generator {generator.name} does not make what --kind {kind.name} needs")
+        for part, _ in config.chosen("discriminator").members:
+            of = part.facts.get("of")
+            if of not in (None, kind.options.makes):
+                raise ValueError(f"--discriminator {part.name} is for {of}, not for what --kind {kind.name} holds")
         if axes not in (None, 2) and (config.model.agent or config.chosen("mask_type").part.facts.get("hides")):
             raise ValueError(f"mask_type and the agents do not work with --kind {kind.name}: leave them out")
 
@@ -68,6 +72,7 @@ _OWN_PROGRAMS = {
 }
 KINDS.add("audio", "kinds.audio.kind:AudioKind", AudioOptions, axes=2)
 KINDS.add("decoder", "kinds.decoder.kind:DecoderKind", DecoderOptions, axes=2)
+KINDS.add("vocoder", "kinds.decoder.vocoder:VocoderKind", VocoderOptions, axes=2)
 KINDS.add("images", "kinds.images.kind:ImagesKind", ImagesOptions, axes=3, **_OWN_PROGRAMS)
 CONDITIONS.add("alpha", "synthesis.conditions:noise_level")
 CONDITIONS.add("labels", "synthesis.conditions:encoded_labels", LabelOptions, labelled=True)

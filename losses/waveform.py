@@ -4,6 +4,8 @@ Shapes: B batch, N audio samples, F frequency bins, S spectral frames, M mel ban
 are [B, 1, N] in [-1, 1], of any length; every loss returns one value per sample.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -43,9 +45,10 @@ def multi_resolution_stft(output_B1N: Tensor, target_B1N: Tensor, fft_sizes: tup
     return torch.stack(per_size).mean(0)
 
 
-def _log_mel(wav_B1N: Tensor, mel_filters_MF: Tensor, n_fft: int) -> Tensor:
-    spectrum_BFS = magnitudes(wav_B1N, n_fft)
-    return (mel_filters_MF.to(spectrum_BFS) @ spectrum_BFS).clamp(min=_TINY_MEL).log()
+def _mel_loss(output_BFS: Tensor, target_BFS: Tensor, mel_filters_MF: Tensor) -> Tensor:
+    filters_MF = mel_filters_MF.to(output_BFS)
+    output_BMS, target_BMS = ((filters_MF @ x_BFS).clamp(min=_TINY_MEL).log() for x_BFS in (output_BFS, target_BFS))
+    return (output_BMS - target_BMS).abs().mean(dim=(1, 2))
 
 
 def log_mel_l1(output_B1N: Tensor, target_B1N: Tensor, mel_filters_MF: Tensor) -> Tensor:
@@ -54,8 +57,19 @@ def log_mel_l1(output_B1N: Tensor, target_B1N: Tensor, mel_filters_MF: Tensor) -
     mel_filters_MF: the filter bank, [bands, n_fft / 2 + 1]; its width determines n_fft, the hop is n_fft / 4.
     """
     n_fft = 2 * (mel_filters_MF.shape[1] - 1)
-    output_BMS, target_BMS = (_log_mel(wav_B1N, mel_filters_MF, n_fft) for wav_B1N in (output_B1N, target_B1N))
-    return (output_BMS - target_BMS).abs().mean(dim=(1, 2))
+    return _mel_loss(magnitudes(output_B1N, n_fft), magnitudes(target_B1N, n_fft), mel_filters_MF)
+
+
+def stft_and_mel(output_B1N: Tensor, target_B1N: Tensor, mel_filters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """`multi_resolution_stft` and the mean of `log_mel_l1` over the resolutions of these filter banks, [B] each; every
+    spectrum is computed once."""
+    spectral, mel = [], []
+    for filters_MF in mel_filters:
+        n_fft = 2 * (filters_MF.shape[1] - 1)
+        spectra = magnitudes(output_B1N, n_fft), magnitudes(target_B1N, n_fft)
+        spectral.append(_stft_loss(*spectra))
+        mel.append(_mel_loss(*spectra, filters_MF))
+    return torch.stack(spectral).mean(0), torch.stack(mel).mean(0)
 
 
 def envelope(wav_B1N: Tensor, parts: int = ENVELOPE_PARTS) -> Tensor:

@@ -6,7 +6,9 @@ those with the fact `conditioned` get `conditions=`, the widths of the run's con
 Discriminators with the fact `of_generator` also get `generator=`, the network whose blocks they use; it has the fact
 `gives_features`. Further facts: `axes`, the numbers of axes of a sample that a network takes (without it: any);
 `noise_size(options)`, for a generator that starts from a vector of that many numbers of noise; `starts_from`, for one
-that starts from something else that a kind of data computes (see `kinds.base_options.KindOptions.observed`).
+that starts from something else that a kind of data computes (see `kinds.base_options.KindOptions.observed`); `makes`,
+for one that makes something else than samples as most kinds hold them, and `of`, for a discriminator of nothing but
+that (see `kinds.base_options.KindOptions.makes`).
 
 A classifier is built as `definition(options, columns, shape)`: the number of categories of each column of labels by its
 name, and the shape of a sample. A mask is called as
@@ -140,7 +142,7 @@ class PatchOptions(TransformerOptions):
 
 
 class SpectrumOptions(Options):
-    """spectrum"""
+    """spectrum, vocoder"""
 
     width: int = opt(192, "token width", ge=8, shapes_run=True)
     num_layers: int = opt(4, "transformer blocks per stage", ge=1, shapes_run=True)
@@ -261,6 +263,14 @@ GENERATORS.add(
     starts_from="latents",
 )
 GENERATORS.add(
+    "vocoder",
+    "audio_codecs.vocoder:Vocoder.from_options",
+    SpectrumOptions,
+    axes=(2,),
+    starts_from="latents",
+    makes="waveforms",
+)
+GENERATORS.add(
     "dcgan",
     "models.dcgan:DcganGenerator.from_options",
     DcganOptions,
@@ -289,6 +299,14 @@ DISCRIMINATORS.add(
 )
 DISCRIMINATORS.add(
     "dcgan", "models.dcgan:DcganDiscriminator.from_options", DiscriminatorOptions, axes=(2, 3), needs_shape=True
+)
+
+_OF_WAVEFORMS = {"options": DiscriminatorOptions, "axes": (2,), "of": "waveforms"}
+DISCRIMINATORS.add(
+    "multi_period", "models.waveform_discriminators:MultiPeriodDiscriminator.from_options", **_OF_WAVEFORMS
+)
+DISCRIMINATORS.add(
+    "multi_resolution", "models.waveform_discriminators:MultiResolutionDiscriminator.from_options", **_OF_WAVEFORMS
 )
 
 CLASSIFIERS.add(NONE, "models.classifiers:ConvClassifier.from_options")

@@ -49,12 +49,19 @@ class DecoderKind:
 
     def observe(self, x_BHT: Tensor) -> tuple[Tensor, Tensor]:
         """Waveforms -> latents [B, D, T], and log magnitudes [B, F, T], both normalised."""
+        magnitude_BTF = self.magnitudes(x_BHT)
+        return self.normalised_latents(magnitude_BTF), normalised_log(magnitude_BTF).transpose(1, 2)
+
+    def magnitudes(self, x_BHT: Tensor) -> Tensor:
+        """Waveforms -> magnitudes [B, T, F], constants."""
         if self._codec is None:
             self._codec = MelCodec(x_BHT.device)
         with torch.no_grad():
-            magnitude_BTF = self._codec.magnitudes(x_BHT.transpose(1, 2).flatten(1))
-            latents_BDT = self._codec.latents_of(magnitude_BTF)
-        return (latents_BDT - LOG_CENTRE) / LOG_SCALE, normalised_log(magnitude_BTF).transpose(1, 2)
+            return self._codec.magnitudes(x_BHT.transpose(1, 2).flatten(1))
+
+    def normalised_latents(self, magnitude_BTF: Tensor) -> Tensor:
+        """Magnitudes [B, T, F] -> latents [B, D, T] as the network starts from them."""
+        return (self._codec.latents_of(magnitude_BTF) - LOG_CENTRE) / LOG_SCALE
 
     def features(self, x_BFT: Tensor) -> Tensor:
         """[B, 2 F]: mean and deviation over time."""

@@ -6,7 +6,12 @@ from fault_runs import ROOT, TINY, assert_same_state, lines, run
 STEPS, KILLED = 4, 3
 # The discriminator joins early, so that both updates are among the few steps.
 JOINS = {"g_pretrain_steps": 1, "adv_ramp_steps": 2, "penalty_every": 2}
-RECIPES = {"classic": {}, "demo": JOINS, "decoder": {"global_batch_size": 4}}
+RECIPES = {
+    "classic": {},
+    "demo": JOINS,
+    "decoder": {"global_batch_size": 4},
+    "vocoder": {"global_batch_size": 4, "g_pretrain_steps": 1, "adv_ramp_steps": 2},
+}
 
 
 @pytest.fixture(scope="module")

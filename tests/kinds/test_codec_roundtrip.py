@@ -77,7 +77,9 @@ def test_a_codec_is_measured_on_recordings(tmp_path, monkeypatch, capsys):
         (["{}/short.wav", "--rulers", "feet"], "no ruler"),
         (["{}/short.wav", "--json", "{}/none/a.json"], "its folder does not exist"),
         (["{}/short.wav", "--picture", "{}/none/a.png"], "its folder does not exist"),
-        (["{}/short.wav", "--codec", "mel_slaney", "--decoder", "learnt"], "learnt"),
+        (["{}/short.wav", "--codec", "mel_slaney", "--decoder", "learned"], "--decoder learned has no effect"),
+        (["{}/short.wav", "--decoder", "learnt"], "no decoder 'learnt'; give learned, vocoder, griffin_lim"),
+        (["{}/short.wav", "--decoder", "{}"], "cannot be used"),
     ],
 )
 def test_a_wrong_input_is_one_sentence_and_exit_code_2(tmp_path, capsys, given, said):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from decoder_clips import RATE, clip, make_clips
 
 from audio_codecs.mel import MelCodec
 from audio_codecs.spectrum_decoder import LOG_CENTRE, LOG_SCALE
@@ -17,23 +18,10 @@ from kinds.decoder.options import DecoderOptions
 from monitoring.log import RunLog
 from synthesis.loading import load_generator
 
-RATE, SAMPLES = 24_000, 12_000
-
-
-def clip(seed: int) -> np.ndarray:
-    return (0.1 * np.random.default_rng(seed).standard_normal(SAMPLES)).astype(np.float32)
-
 
 @pytest.fixture
 def dataset(tmp_path):
-    """Three training pairs of consecutive clips and one validation pair: five distinct clips in all."""
-    for split, count in (("train", 3), ("val", 1)):
-        (tmp_path / split).mkdir()
-        for number in range(count):
-            paths = pair_paths(tmp_path / split, number)
-            for k, path in enumerate(paths):
-                write_wav(path, clip(number + k + 100 * (split == "val")), RATE)
-    return tmp_path
+    return make_clips(tmp_path)
 
 
 def opened(folder, **options):

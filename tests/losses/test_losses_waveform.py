@@ -12,6 +12,7 @@ from losses.waveform import (
     log_mel_l1,
     magnitudes,
     multi_resolution_stft,
+    stft_and_mel,
 )
 
 RATE = 24_000
@@ -162,3 +163,12 @@ def test_no_nan_gradient_at_zero_error_or_in_silence(output):
 def test_clips_shorter_than_a_window_work():
     wav = noise(2, 1, 100)
     assert torch.isfinite(multi_resolution_stft(wav, 0.5 * wav)).all()
+
+
+def test_both_losses_at_once_equal_each_by_itself():
+    output_B1N, target_B1N = 0.1 * noise(2, 1, 6144), 0.1 * noise(2, 1, 6144, seed=1)
+    filters = [bands(20, n_fft) for n_fft in (512, 2048)]
+    spectral_B, mel_B = stft_and_mel(output_B1N, target_B1N, filters)
+    torch.testing.assert_close(spectral_B, multi_resolution_stft(output_B1N, target_B1N, (512, 2048)))
+    apart = [log_mel_l1(output_B1N, target_B1N, filters_MF) for filters_MF in filters]
+    torch.testing.assert_close(mel_B, (apart[0] + apart[1]) / 2)

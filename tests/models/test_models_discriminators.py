@@ -10,12 +10,14 @@ from models import DISCRIMINATORS, ConvDiscriminator, build_discriminator
 # Those that can be built by themselves; the denoiser has its own tests.
 SPECIAL = ("needs_shape", "of_generator")
 OF_LATENTS = [name for name, part in DISCRIMINATORS.items() if not any(map(part.facts.get, SPECIAL))]
+OF_WAVEFORMS = [name for name, part in DISCRIMINATORS.items() if part.facts.get("of")]
 NAMES = [*OF_LATENTS, "conv+spectrogram"]
 
 
 def small(name: str, final_bias: bool = True, **options) -> torch.nn.Module:
     torch.manual_seed(0)
-    chosen = make_config({"discriminator": name, "disc_width": 8} | options).chosen("discriminator")
+    made = {"kind": "vocoder", "generator": "vocoder", "loss_weight_mel": 1.0} if name in OF_WAVEFORMS else {}
+    chosen = make_config({"discriminator": name, "disc_width": 8} | made | options).chosen("discriminator")
     return build_discriminator(chosen, 32, final_bias, seed=0)
 
 
@@ -148,7 +150,10 @@ def test_options_reach_every_member_of_an_ensemble():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"discriminator": "convv"}, "'conv', 'spectrogram', 'denoiser' or 'dcgan', or some of them joined by"),
+        (
+            {"discriminator": "convv"},
+            "'conv', .*'dcgan', 'multi_period' or 'multi_resolution', or some of them joined by",
+        ),
         ({"discriminator": "conv+none"}, "none is not one of them"),
         ({"discriminator": "conv+conv"}, "different names"),
         ({"disc_scales": 2}, "unknown option disc_scales"),

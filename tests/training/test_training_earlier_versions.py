@@ -242,7 +242,7 @@ def test_an_option_that_had_no_effect_is_no_obstacle(name, without_effect, origi
 
 def test_a_discriminator_that_is_gone_is_refused(original):
     saved = {"config": original["config"] | {"discriminator": "multiscale"}}
-    with pytest.raises(UserError, match="multiscale.*must be 'conv', 'spectrogram', 'denoiser' or 'dcgan'"):
+    with pytest.raises(UserError, match="multiscale.*must be 'conv', .*'multi_period' or 'multi_resolution'"):
         resumed_config(make_config({}), saved, "last.pt")
 
 

@@ -27,9 +27,7 @@ def test_the_sentence_names_the_option_that_was_given():
 
 FULL = {
     "cuda": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
-    "mps": RuntimeError(
-        "MPS backend out of memory (MPS allocated: 17.9 GB). Tried to allocate 20.00 GB on private pool."
-    ),
+    "mps": RuntimeError("MPS backend out of memory (MPS allocated: 17.9 GB). Tried to allocate 20 GB on private pool."),
     "python": MemoryError(),
     "system": OSError(errno.ENOMEM, "Cannot allocate memory"),
     "host": RuntimeError("[enforce fail at alloc_cpu.cpp:130] . DefaultCPUAllocator: can't allocate memory"),

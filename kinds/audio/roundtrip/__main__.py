@@ -44,7 +44,11 @@ def _parser() -> argparse.ArgumentParser:
     add("music", nargs="+", metavar="MUSIC", help="audio files, or folders that hold them")
     add("--codec", nargs="+", default=["mel"], metavar="NAME", help="codecs, one column each (default: mel)")
     add(
-        "--decoder", choices=DECODERS, nargs="+", help="decoders of log-mel latents, one column each (default: learned)"
+        "--decoder",
+        nargs="+",
+        metavar="DECODER",
+        help=f"decoders of log-mel latents, one column each: {', '.join(DECODERS)}, or folders of trained ones "
+        "(default: learned)",
     )
     add("--codec_weights", help="EnCodec weights, or an exported decoder, if they are not where they usually are")
     add("--num", type=int, default=128, help="clips that are encoded, and as many for reference (default: 128)")
@@ -111,9 +115,10 @@ def _opened(args: argparse.Namespace) -> dict:
     from audio_codecs import codec_options, open_codec
 
     codecs = {}
+    have_choice = [name for name in args.codec if name in CODECS and CODECS[name].facts.get("has_decoders")]
     for name in dict.fromkeys(args.codec):
-        has_choice = name in CODECS and CODECS[name].facts.get("has_decoders")
-        for decoder in dict.fromkeys(args.decoder or [None]) if has_choice else [None]:
+        # Where no codec has a choice, the first of them says so.
+        for decoder in dict.fromkeys(args.decoder or [None]) if name in have_choice or not have_choice else [None]:
             title = name if decoder is None else f"{name}, {decoder}"
             codecs[title] = open_codec(name, args.codec_weights, args.device, codec_options(name, decoder))
     return codecs
