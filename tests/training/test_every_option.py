@@ -88,7 +88,7 @@ ROWS = [
     Row("shuffle_targets", True, see.steps, {"unity_test": False}, off={"unity_test": True}),
     Row("unity_test", True, see.steps),
     Row("num_workers", 1, see.reading),
-    Row("conditions", "alpha", see.networks, PATCH),
+    Row("conditions", "alpha", see.networks),  # of the discriminator, too
     Row("label_dropout", 0.9, see.labels_left, GUIDED),
     Row("grid", 9, see.pictures, {"kind": "images"}, IMAGES),
     Row("loss_weight_angle", 0.5, see.pictures, {"kind": "images"}, IMAGES),
@@ -215,9 +215,7 @@ def test_without_what_it_needs_an_option_is_reported(row):
     setting = {} if row.setting == IMAGES else row.setting
     off = row.off or {name: 0.0 for name in row.needs if name == "gan_weight"}
     try:
-        config = make_config(TINY | setting | off | {row.option: row.value})
-        said = " ".join(config.remarks())
-        see.networks(config)
+        said = " ".join(make_config(TINY | setting | off | {row.option: row.value}).remarks())
     except UserError as error:
         said = str(error)
     assert row.option in said and any(name in said for name in row.needs), said
