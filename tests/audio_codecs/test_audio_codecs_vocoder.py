@@ -86,7 +86,8 @@ def test_the_network_in_training_makes_what_the_decoder_makes(codec, network):
     alone = MelCodec(learned=VocoderDecoder(network, rounds=0))
     torch.testing.assert_close(unfolded(made_BHT), alone.decode(latents_BDT)[:, 0])
     refined = codec.decode(latents_BDT)[:, 0]  # the same but for its phases
-    assert (refined - unfolded(made_BHT)).abs().max() > 1e-4 and refined.std() == pytest.approx(made_BHT.std(), rel=0.2)
+    assert (refined - unfolded(made_BHT)).abs().max() > 1e-3
+    assert refined.std().item() == pytest.approx(made_BHT.std().item(), rel=0.1)
 
 
 def test_the_untrained_network_agrees_with_the_latents():
