@@ -19,7 +19,6 @@ from audio_codecs.vocoder import Predicted, Vocoder
 from errors import UserError
 
 SHIPPED = Path(__file__).parents[1] / "pretrained" / "decoder"
-VOCODER = SHIPPED.with_name("vocoder")
 WEIGHTS, DESCRIPTION = "generator.safetensors", "config.json"
 PREFIX = "generator."
 PIECE = 1500  # frames (20 s) decoded at once; memory does not grow with the length

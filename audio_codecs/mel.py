@@ -14,7 +14,7 @@ from torch import Tensor
 
 from audio_codecs.filters import fine_filters, slaney_filters
 from audio_codecs.griffin_lim import ROUNDS, GriffinLimDecoder
-from audio_codecs.learned_decoder import SHIPPED, VOCODER, PiecewiseDecoder, open_decoder
+from audio_codecs.learned_decoder import SHIPPED, PiecewiseDecoder, open_decoder
 from audio_codecs.options import DECODERS, MelOptions
 from audio_codecs.stft import HOP, N_FFT, SAMPLE_RATE, Stft
 from errors import UserError
@@ -112,9 +112,9 @@ class MelCodec:
 
 def _decoder_folder(decoder: str | None, weights: str | Path | None) -> Path:
     """Where the weights are of a decoder that is named, or of the one that `weights` gives."""
-    shipped = {"learned": weights or SHIPPED, "vocoder": VOCODER}
-    folder = Path(shipped.get(decoder or "learned", decoder)).expanduser()
-    if decoder not in (None, *shipped) and not folder.exists():
+    named = decoder in (None, "learned")
+    folder = Path((weights or SHIPPED) if named else decoder).expanduser()
+    if not named and not folder.exists():
         names = ", ".join(DECODERS)
         raise UserError(f"There is no decoder {decoder!r}; give {names}, or the folder of one that was trained.")
     return folder

@@ -6,7 +6,7 @@ A codec's definition is its class: see `audio_codecs.base.Codec`.
 from registry import Options, Registry, opt
 
 CODECS = Registry("audio codec")
-DECODERS = ("learned", "vocoder", "griffin_lim")  # of log-mel latents
+DECODERS = ("learned", "griffin_lim")  # of log-mel latents
 
 
 class EncodecOptions(Options):
@@ -25,8 +25,8 @@ class MelOptions(Options):
 
     decoder: str | None = opt(
         None,
-        "from latents to sound: learned, vocoder, griffin_lim, or the folder of a decoder that was trained; default: "
-        "learned, where its weights are there",
+        "from latents to sound: learned, griffin_lim, or the folder of a decoder that was trained; default: learned, "
+        "where its weights are there",
         per_call=True,
     )
 

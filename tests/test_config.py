@@ -214,7 +214,7 @@ def test_choices_are_named():
         ("--use_creative_agent --use_compositional_agent", "exclude each other"),
         ("--use_creative_agent --mask_type hybrid", "exclude each other"),
         ("--use_compositional_agent --mask_type energy", "exclude each other"),
-        ("--width 64", "width is an option of --generator patch or spectrum, not of cascade"),
+        ("--width 64", "width is an option of --generator patch or spectrum or vocoder, not of cascade"),
         ("--generator patch --anti_cheating 0.1", "anti_cheating is an option of --generator cascade, not of patch"),
         ("--gan_loss hinge --label_smoothing 0.9", "an option of --gan_loss bce or lsgan, not of hinge"),
         ("--gp_weight 1", "an option of --gan_loss wgan-gp, not of bce"),

@@ -113,7 +113,9 @@ def test_options_beside_resume_wait_for_the_checkpoint():
     """Which parts are chosen only the checkpoint knows, unless the command line chooses them."""
     config = parse(["--resume", "auto", "--width", "64", "--lr", "0.5"])
     assert config.deferred == {"width": 64}
-    with pytest.raises(UserError, match="width is an option of --generator patch or spectrum, not of cascade"):
+    with pytest.raises(
+        UserError, match="width is an option of --generator patch or spectrum or vocoder, not of cascade"
+    ):
         config.for_a_new_run()
     assert parse(["--resume", "auto", "--lr", "0.5"]).for_a_new_run().optimizer.lr == 0.5
     assert "width is an option" in refused("--resume", "auto", "--generator", "cascade", "--width", "64")

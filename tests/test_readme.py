@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from command_line import parse
+from command_line import FLAGS, parse
 from config import known_options
 from training.builder import build_networks
 
@@ -50,7 +50,7 @@ def test_the_commands_for_own_music_are_those_of_the_best_recipe():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_have_options_that_exist(command):
-    known = {*known_options(), "config", "size"}
+    known = {*known_options(), *FLAGS, "config", "size"}
     words = shlex.split(command.split("train_simple_ddp.py", 1)[1].replace("&", ""))
     assert {word.lstrip("-") for word in words if word.startswith("--")} <= known
 

@@ -174,14 +174,6 @@ def test_a_named_decoder_goes_before_weights(folder):
     )
 
 
-def test_the_vocoder_by_name(folder, monkeypatch):
-    monkeypatch.setattr("audio_codecs.mel.VOCODER", folder)
-    assert isinstance(open_codec("mel", options=codec_options("mel", "vocoder"))._decoder, VocoderDecoder)
-    monkeypatch.setattr("audio_codecs.mel.VOCODER", folder / "none")
-    with pytest.raises(UserError, match="none cannot be used .*another folder"):
-        open_codec("mel", options=codec_options("mel", "vocoder"))
-
-
 def truncated(folder):
     path = folder / "generator.safetensors"
     path.write_bytes(path.read_bytes()[:-1000])

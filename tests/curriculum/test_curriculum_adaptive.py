@@ -76,7 +76,7 @@ def test_alpha_itself_is_multiplied():
     factors = [1.1, 1.1, 0.9, 0.9, 1, 1, 1.1]
     expected = [0.2]
     for factor in factors:
-        expected.append(expected[-1] * factor)
+        expected.append(max(0.2, expected[-1] * factor))  # the first step is the floor
     assert level_over(losses) == pytest.approx(expected)
     assert level_over([9.0] * 4, rate=0.5, floor=0.1) == pytest.approx([0.5, 0.45, 0.405, 0.3645])
 

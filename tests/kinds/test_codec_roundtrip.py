@@ -78,7 +78,7 @@ def test_a_codec_is_measured_on_recordings(tmp_path, monkeypatch, capsys):
         (["{}/short.wav", "--json", "{}/none/a.json"], "its folder does not exist"),
         (["{}/short.wav", "--picture", "{}/none/a.png"], "its folder does not exist"),
         (["{}/short.wav", "--codec", "mel_slaney", "--decoder", "learned"], "--decoder learned has no effect"),
-        (["{}/short.wav", "--decoder", "learnt"], "no decoder 'learnt'; give learned, vocoder, griffin_lim"),
+        (["{}/short.wav", "--decoder", "learnt"], "no decoder 'learnt'; give learned, griffin_lim"),
         (["{}/short.wav", "--decoder", "{}"], "cannot be used"),
     ],
 )

@@ -18,7 +18,8 @@ OBJECTIVES = {name: part.load()(part.options()) for name, part in options.OBJECT
 
 
 def config(health=None, **options) -> RunConfig:
-    return make_config({"health": {"window": WINDOW} | (health or {}), "gan_loss": "bce"} | options)
+    more = {"conditions": "alpha"} if options.get("gan_loss") == "arc" else {}
+    return make_config({"health": {"window": WINDOW} | (health or {}), "gan_loss": "bce"} | options | more)
 
 
 def doctor_of(c: RunConfig) -> Doctor:
@@ -70,6 +71,7 @@ WON = {
     "hinge": {"loss__d": 0.05, "d__accuracy": 0.99},
     "lsgan": {"loss__d": 0.02, "d__accuracy": 1.0},
     "rpgan": {"loss__d": 0.05, "d__pair_accuracy": 0.99, "d__accuracy": 0.5},
+    "arc": {"loss__d": 0.05, "d__pair_accuracy": 0.99, "d__accuracy": 0.5},
     "wgan-gp": {"loss__d": lambda i: -1 - i / 5, "d__gap": lambda i: 1 + i / 5, "d__pair_accuracy": 1.0},
 }
 LOST = {
