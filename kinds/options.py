@@ -72,7 +72,7 @@ _OWN_PROGRAMS = {
 }
 KINDS.add("audio", "kinds.audio.kind:AudioKind", AudioOptions, axes=2)
 KINDS.add("decoder", "kinds.decoder.kind:DecoderKind", DecoderOptions, axes=2)
-KINDS.add("waveforms", "kinds.decoder.vocoder:VocoderKind", VocoderOptions, axes=2)
+KINDS.add("vocoding", "kinds.decoder.vocoder:VocoderKind", VocoderOptions, axes=2)
 KINDS.add("images", "kinds.images.kind:ImagesKind", ImagesOptions, axes=3, **_OWN_PROGRAMS)
 CONDITIONS.add("alpha", "synthesis.conditions:noise_level")
 CONDITIONS.add("labels", "synthesis.conditions:encoded_labels", LabelOptions, labelled=True)

@@ -21,7 +21,7 @@ class DecoderOptions(KindOptions):
 
 
 class VocoderOptions(DecoderOptions):
-    """waveforms"""
+    """vocoding"""
 
     loss_weight_spectral: float = opt(0.0, "weight of the multi-resolution STFT loss on decoded audio", ge=0)
     loss_weight_mel: float = opt(0.0, "weight of the log-mel loss on decoded audio", ge=0)

@@ -218,5 +218,5 @@ def test_wrong_weights_are_one_sentence(folder, damage, message):
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(UserError, match="no decoder 'learnt'; give learned, vocoder, griffin_lim, or the folder"):
+    with pytest.raises(UserError, match="no decoder 'learnt'; give learned, griffin_lim, or the folder"):
         open_codec("mel", options=codec_options("mel", "learnt"))

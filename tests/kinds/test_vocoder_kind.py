@@ -23,7 +23,7 @@ from monitoring.log import RunLog
 from synthesis.loading import export_generator
 from synthesis.space import Space
 
-VOCODER = {"kind": "waveforms", "generator": "vocoder", "loss_weight_mel": 1.0}
+VOCODER = {"kind": "vocoding", "generator": "vocoder", "loss_weight_mel": 1.0}
 
 
 @pytest.fixture
@@ -76,13 +76,13 @@ def test_losses_are_weighted_and_named():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (VOCODER | {"generator": "spectrum"}, "--generator spectrum does not make what --kind waveforms needs"),
+        (VOCODER | {"generator": "spectrum"}, "--generator spectrum does not make what --kind vocoding needs"),
         ({"kind": "decoder", "generator": "vocoder"}, "--generator vocoder does not make what --kind decoder needs"),
         ({"discriminator": "conv+multi_period"}, "--discriminator multi_period is for waveforms, not for .*kind audio"),
-        (VOCODER | {"pure_gan_mode": 0.1}, "without noise: leave pure_gan_mode at 0 with --kind waveforms"),
+        (VOCODER | {"pure_gan_mode": 0.1}, "without noise: leave pure_gan_mode at 0 with --kind vocoding"),
         (
             {
-                "kind": "waveforms",
+                "kind": "vocoding",
                 "generator": "vocoder",
                 "gan_weight": 0,
                 "loss_weight_input": 0,
@@ -113,12 +113,14 @@ def test_what_is_packed_decodes(tmp_path):
     network = build_generator(config.chosen("generator"), None, 128, seed=3)
     one = torch.ones(1)
     about = {"sample_rate": 24_000, "decodes": MelCodec.identify()}
-    space = Space("waveforms", MelCodec.identify(), (320, 48), 75.0, 0 * one, one, torch.ones(1, 2), about=about)
+    space = Space("vocoding", MelCodec.identify(), (320, 48), 75.0, 0 * one, one, torch.ones(1, 2), about=about)
     (tmp_path / "run").mkdir()
     export_generator(tmp_path / "run", config, network.state_dict(), space, "epoch 1")
     ship(tmp_path / "run", tmp_path / "packed")
     codec = open_codec("mel", options=codec_options("mel", str(tmp_path / "packed")))
     latents_BDT = codec.encode(torch.from_numpy(clip(0))[None, None])
-    rounded = network.generator.half().float()
+    rounded = network.generator
+    for weight in rounded.parameters():
+        weight.data = weight.data.half().float()
     expected = MelCodec(learned=VocoderDecoder(rounded)).decode(latents_BDT)
     torch.testing.assert_close(codec.decode(latents_BDT), expected)
