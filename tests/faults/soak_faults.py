@@ -205,24 +205,25 @@ def early_s(fault: Fault) -> float:
 # --- what befalls files between two starts: (setting, fault) --------------------------------------------------------
 
 
-def _damage(setting: Setting, change) -> None:
-    """Changes the newest good save, if there is another one."""
+def _damage(setting: Setting, change) -> bool:
+    """Changes the newest good save, if there is another one; whether there is."""
     saves = sorted(setting.folder.glob("*.pt"), key=lambda path: path.stat().st_mtime)
     good = [path for path in saves if checkpoint.is_whole(path)]
     if len(good) > 1:
         change(good[-1])
+    return len(good) > 1
 
 
-def truncate(setting: Setting, fault: Fault) -> None:
-    _damage(setting, lambda path: os.truncate(path, fault.pick % 5000))
+def truncate(setting: Setting, fault: Fault) -> bool:
+    return _damage(setting, lambda path: os.truncate(path, fault.pick % 5000))
 
 
-def flip(setting: Setting, fault: Fault) -> None:
-    _damage(setting, lambda path: _flip_a_bit(path, fault.pick))
+def flip(setting: Setting, fault: Fault) -> bool:
+    return _damage(setting, lambda path: _flip_a_bit(path, fault.pick))
 
 
-def delete(setting: Setting, fault: Fault) -> None:
-    _damage(setting, Path.unlink)
+def delete(setting: Setting, fault: Fault) -> bool:
+    return _damage(setting, Path.unlink)
 
 
 def wrong_times(setting: Setting, fault: Fault) -> None:

@@ -126,9 +126,10 @@ class Trial:
 
     def _start(self, number: int) -> int:
         """A start of the program and what it suffers; its exit code."""
-        while self.waiting and self.waiting[0].name in ON_DISK:
+        while self.outputs and self.waiting and self.waiting[0].name in ON_DISK:
             fault = self._next()
-            ON_DISK[fault.name](self.setting, fault)
+            if ON_DISK[fault.name](self.setting, fault) is False:
+                self.record.faults[fault.name] -= 1  # there was nothing to be changed
         first = self._next() if self.waiting and self.waiting[0].name in AT_START else None
         os.environ[check.MARK] = mark = f"{os.getpid()}.{time.monotonic_ns()}"
         began = time.monotonic()
