@@ -102,7 +102,7 @@ class ArcOptions(CentringOptions):
         1.0, "weight of the loss that compares right with shuffled labels, where labels are conditions", ge=0
     )
     adversarial_easy_share: float | None = opt(
-        None, "easy_share once the discriminator has joined; default: no other", ge=0, le=1
+        None, "easy_share once the discriminator has joined; default: no other", ge=0, le=1, needs="pure_gan_mode"
     )
 
     def check(self, config) -> None:
@@ -111,6 +111,12 @@ class ArcOptions(CentringOptions):
             raise ValueError("gan_loss arc needs --conditions alpha, so that both networks know the level of the noise")
         if "noise_size" in config.chosen("generator").part.facts:
             raise ValueError("gan_loss arc compares a sample with the one it was made from: give a generator with such")
+
+    def remarks(self, config) -> list[str]:
+        labelled = "labels" in (config.data.conditions or "").split("+")
+        if labelled or "contrastive_weight" not in config.given:
+            return super().remarks(config)
+        return [*super().remarks(config), "note: contrastive_weight has no effect without labels among the --conditions"]
 
 
 class WassersteinOptions(CentringOptions):

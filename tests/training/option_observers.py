@@ -18,6 +18,8 @@ from training_parts import (
     PAIRS,
     WholePairs,
     go_on,
+    plan_for,
+    take_batches,
     tiny_gauge,
     tiny_run,
     tiny_space,
@@ -34,9 +36,11 @@ from kinds.images.decoder import PictureDecoder
 from monitoring.log import read_metrics
 from runtime import distributed
 from training.builder import build_classifier, build_networks, build_trainer
+from training.samples import shown
 from training.step_plan import Schedules
 
 STEPS = 4
+NUMBERS = {"mean": 3.0, "std": 2.0}  # of the label of fake pairs
 RECIPES = Path(__file__).parents[2] / "recipes"
 
 
@@ -132,12 +136,25 @@ def opened(config: RunConfig) -> list:
     return [asked, cropped]
 
 
+def contrast(config: RunConfig) -> float:
+    """The discriminator's total loss in a step, for samples with labels."""
+    space = tiny_space(tiny_stream(config))
+    trainer = build_trainer(config, ALONE, replace(space, about=space.about | {"labels": {"number": NUMBERS}}))
+    (batch,) = take_batches(config, 1)
+    return float(trainer.step(batch, plan_for(config, batch))["loss/d_total"])
+
+
+def samples(config: RunConfig) -> int:
+    """How many samples a grid has."""
+    return shown(tiny_run(config))
+
+
 def pictures(config: RunConfig) -> list:
-    """The losses on decoded images, and how many images a grid has."""
+    """The losses on decoded images."""
     options = config.chosen("kind").options
     decoder, generator = PictureDecoder(options), torch.Generator().manual_seed(0)
     made, clean = (torch.rand(2, 3, 4, 4, generator=generator) for _ in range(2))
-    return [decoder.losses(config.regression, None)(made, clean, clean)[0].tolist(), decoder.count]
+    return decoder.losses(config.regression, None)(made, clean, clean)[0].tolist()
 
 
 def files(config: RunConfig, folder: Path, monkeypatch) -> list:
@@ -157,6 +174,14 @@ def again(config: RunConfig, folder: Path, monkeypatch) -> list:
     """A run of two steps in a folder that holds one already."""
     files(config.replace(resume=None), folder, monkeypatch)
     return files(config, folder, monkeypatch)
+
+
+def after_another(config: RunConfig, folder: Path, monkeypatch) -> list:
+    """A run beside another one, from whose weights it may begin."""
+    folder.mkdir(exist_ok=True)
+    monkeypatch.chdir(folder)
+    files(config.replace(init_from=None, checkpoint_dir="first", seed=9), Path(), monkeypatch)
+    return files(config.replace(checkpoint_dir="second"), Path(), monkeypatch)
 
 
 def processes(config: RunConfig, monkeypatch) -> list:

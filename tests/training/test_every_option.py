@@ -36,6 +36,8 @@ AGENT = {"use_creative_agent": True}
 QUICK = {"plateau_patience": 0}
 RUN = {"epochs": 4, "sample_every": 0, "save_every_minutes": 0.0, "num_threads": 1}
 GUIDED = PATCH | {"conditions": "alpha+labels"}
+ARC = PATCH | {"conditions": "alpha", "gan_loss": "arc", "width": 16, "num_layers": 2}
+CONV = {"discriminator": "conv"}
 DECODED = {"encoding_dim": 128, "nhead": 8, "batch_size": 2, "decode_every": 1}
 IMAGES = {"kind": "images", "generator": "dcgan", "discriminator": "dcgan", "encoding_dim": 3}
 LARGER = {"kind": "images", "generator": "super_resolution", "discriminator": "dcgan", "encoding_dim": 3}
@@ -73,6 +75,8 @@ ROWS = [
     Row("disc_dropout", 0.5, see.steps, {"gan_weight": 0.15}),
     Row("disc_spectral_norm", True, see.steps, {"gan_weight": 0.15}),
     Row("disc_width", 8, see.steps, {"gan_weight": 0.15}),
+    Row("backbone_share", 0.3, see.networks, {"discriminator": "denoiser"}, ARC, off=CONV),
+    Row("head_width", 8, see.networks, {"discriminator": "denoiser"}, ARC, off=CONV),
     Row("classifier_width", 8, see.classifier, {"classifier": "conv"}),
     Row("classifier_lr", 0.1, see.classifier, {"classifier": "conv"}),
     Row("classifier_labels", "mood", see.classifier, {"classifier": "conv"}),
@@ -90,7 +94,6 @@ ROWS = [
     Row("num_workers", 1, see.reading),
     Row("conditions", "alpha", see.networks),  # of the discriminator, too
     Row("label_dropout", 0.9, see.labels_left, GUIDED),
-    Row("grid", 9, see.pictures, {"kind": "images"}, IMAGES),
     Row("loss_weight_angle", 0.5, see.pictures, {"kind": "images"}, IMAGES),
     # training
     Row("epochs", 3, see.plans),
@@ -133,6 +136,9 @@ ROWS = [
     Row("centring_weight", 0.5, see.steps, {"gan_loss": "rpgan"}),
     Row("gp_weight", 1.0, see.steps, {"gan_loss": "wgan-gp"}),
     Row("gp_distance", "rms", see.steps, {"gan_loss": "wgan-gp"}),
+    Row("renoise", 0.5, see.steps, {"gan_loss": "arc"}, ARC, off={"gan_loss": "bce"}),
+    Row("contrastive_weight", 0.5, see.contrast, {"conditions": "alpha+labels"}, ARC, off={"conditions": "alpha"}),
+    Row("adversarial_easy_share", 0.2, see.steps, {"pure_gan_mode": 0.25}, ARC, off={"pure_gan_mode": 0.0}),
     Row("mask_reg_weight", 0.5, see.steps, AGENT),
     Row("balance_loss_weight", 15.0, see.steps, AGENT),
     # schedules
@@ -168,10 +174,11 @@ ROWS = [
     Row("save_every_minutes", 1.0, see.late_saves),
     Row("keep_last", 1, see.files, {}, RUN | {"save_every": 1}),
     Row("resume", "auto", see.again, {}, RUN | {"max_steps": 2}),
+    Row("init_from", "first/last.pt", see.after_another, {}, RUN | {"max_steps": 2}),
     Row("health", {"window": 4}, see.files, {}, RUN),
     Row("log_every", 3, see.files, {}, RUN),
     Row("sample_every", 2, see.files, {}, RUN),
-    Row("profile", True, see.files, {}, RUN | {"epochs": 6}),
+    Row("sample_num", 3, see.samples),
     Row("num_threads", 3, see.processes),
     Row("world_size", 3, see.processes),
     Row("timeout_minutes", 3.0, see.processes),
