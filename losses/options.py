@@ -116,7 +116,10 @@ class ArcOptions(CentringOptions):
         labelled = "labels" in (config.data.conditions or "").split("+")
         if labelled or "contrastive_weight" not in config.given:
             return super().remarks(config)
-        return [*super().remarks(config), "note: contrastive_weight has no effect without labels among the --conditions"]
+        return [
+            *super().remarks(config),
+            "note: contrastive_weight has no effect without labels among the --conditions",
+        ]
 
 
 class WassersteinOptions(CentringOptions):

@@ -207,7 +207,9 @@ def small(options: dict) -> dict:
     """The options with small networks; generators of images have other options."""
     own = {"disc_width", "disc_dropout", "batch_size", "lr"}
     of_images = options.get("generator") in ("dcgan", "super_resolution")
-    return {name: value for name, value in TINY.items() if name in own or not of_images} | options
+    foreign = {"disc_width", "disc_dropout"} if options.get("discriminator") == "denoiser" else set()
+    kept = {name: value for name, value in TINY.items() if name in own or not of_images}
+    return {name: value for name, value in kept.items() if name not in foreign} | options
 
 
 @pytest.mark.parametrize("row", ROWS, ids=NAMES)
@@ -232,7 +234,7 @@ def test_a_run_reports_what_has_no_effect():
     config = tiny_config(r1_weight=1.0, disc_lr=1e-3, gan_weight=0.0, easy_share=0.5, mask_reg_weight=0.5)
     assert sorted(config.remarks()) == [
         "note: disc_dropout and disc_width have no effect without gan_weight",
-        "note: disc_lr has no effect without gan_weight",
+        "note: disc_lr and disc_grad_clip have no effect without gan_weight",
         "note: easy_share has no effect without pure_gan_mode",
         "note: mask_reg_weight acts on learned masks only (--use_creative_agent)",
         "note: r1_weight has no effect without gan_weight",
