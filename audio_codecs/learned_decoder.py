@@ -43,7 +43,7 @@ class LearnedDecoder:
         for start in range(0, frames, PIECE):
             stop = min(frames, start + PIECE)
             left, right = max(0, start - after), min(frames, stop + after)
-            log_BTF = self._log_magnitudes(log_mel_BTD, left, right)
+            log_BTF = self._piece_of_magnitudes(log_mel_BTD, left, right)
             with torch.no_grad():
                 next_piece = max(0, stop - after) - left or None
                 factor_BTF = filled(
@@ -59,12 +59,16 @@ class LearnedDecoder:
             pieces.append(wav_BN[:, (start - left) * HOP : (stop - left) * HOP])
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
 
-    def _log_magnitudes(self, log_mel_BTD: Tensor, start: int, stop: int) -> Tensor:
+    def _piece_of_magnitudes(self, log_mel_BTD: Tensor, start: int, stop: int) -> Tensor:
         """Log magnitudes [B, stop - start, F] as in the whole signal."""
         reach = self.network.reach
         left, right = max(0, start - reach), min(log_mel_BTD.shape[1], stop + reach)
-        latents_BDT = (log_mel_BTD[:, left:right].transpose(1, 2) - LOG_CENTRE) / LOG_SCALE
-        return self.network(latents_BDT).transpose(1, 2)[:, start - left : stop - left] * LOG_SCALE + LOG_CENTRE
+        return self.log_magnitudes(log_mel_BTD[:, left:right])[:, start - left : stop - left]
+
+    def log_magnitudes(self, log_mel_BTD: Tensor) -> Tensor:
+        """Log magnitudes [B, T, F] of log-mel magnitudes [B, T, D]."""
+        latents_BDT = (log_mel_BTD.transpose(1, 2) - LOG_CENTRE) / LOG_SCALE
+        return self.network(latents_BDT).transpose(1, 2) * LOG_SCALE + LOG_CENTRE
 
 
 def open_decoder(folder: str | Path, identity: str, device: str) -> LearnedDecoder:
