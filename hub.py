@@ -7,7 +7,7 @@ from pathlib import Path
 from errors import UserError
 
 PREFIX = "hf:"
-FILES = ["config.json", "generator.safetensors", "decoder/*", "README.md", "samples/*", "*.onnx", "onnx.json", "*.npz"]
+FILES = ["config.json", "generator.safetensors", "decoder/*", "README.md", "samples/*", "*.onnx", "onnx*"]
 FETCHED = ["config.json", "generator.safetensors", "decoder/*"]  # what generation needs
 _NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 

@@ -8,6 +8,7 @@ A run may be in training meanwhile: every request uses its newest save.
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -37,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _gradio():
-    """The package, with everything that would reach out turned off."""
+    """The package, with everything disabled that would ask other machines."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     try:
@@ -78,15 +79,15 @@ def run(args: argparse.Namespace) -> int:
         os.environ["GRADIO_TEMP_DIR"] = str(Path(work) / "cache")
         (Path(work) / "made").mkdir()
         listener = Listener(checkpoint, args.checkpoint, Path(work) / "made", args.codec_weights, args.decoder, device)
-        page, looks = build_page(gradio, listener, _name_of(args.checkpoint))
-        return _serve(page, looks, args.port)
+        page, style = build_page(gradio, listener, _name_of(args.checkpoint))
+        return _serve(page, style, args.port)
 
 
 def _name_of(checkpoint: str) -> str:
     return printable(Path(checkpoint).name or checkpoint)
 
 
-def _serve(page, looks: dict, port: int) -> int:
+def _serve(page, style: dict, port: int) -> int:
     """Until Ctrl-C or SIGTERM."""
     from starlette.middleware import Middleware
 
@@ -103,10 +104,11 @@ def _serve(page, looks: dict, port: int) -> int:
             prevent_thread_lock=True,
             footer_links=[],
             app_kwargs={"middleware": [Middleware(OnlyFromHere)]},
-            **looks,
+            **style,
         )
     except OSError:
         raise UserError(f"port {port} is in use: give another --port") from None
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that files are removed
     print(f"Listen at http://{HOST}:{port} (Ctrl-C ends it)", flush=True)
     try:
         page.block_thread()

@@ -62,6 +62,7 @@ class Listener:
         self._more, self._device = (codec_weights, decoder), device
         self._music: Music | None = None
         self._stamp: tuple = ()
+        self._read_from = checkpoint
         self._files: deque[Path] = deque()
         self._made = 0
 
@@ -70,8 +71,9 @@ class Listener:
         stamp = self._stamp_now()
         if self._music is None or stamp != self._stamp:
             try:
-                loaded = load_generator(newest_save(self._checkpoint), self._device)
-                self._music, self._stamp = Music.open(loaded, *self._more), stamp
+                path = newest_save(self._checkpoint)
+                self._music = Music.open(load_generator(path, self._device), *self._more)
+                self._stamp, self._read_from = stamp, path
             except UserError:
                 if self._music is None:
                     raise  # else a save that cannot be read: the one before it stays
@@ -110,8 +112,9 @@ class Listener:
         return shown, f"made by the generator at {music.trained_to}", self._command(request, names)
 
     def _command(self, request: Request, names: dict[str, str]) -> str:
-        words = request.with_names(names).command(self._shown_as)
-        return f"{words} --spectrogram"
+        is_export = self._read_from == self._checkpoint or self._read_from.name == WEIGHTS
+        checkpoint = self._shown_as if is_export else str(Path(self._shown_as) / self._read_from.name)
+        return f"{request.with_names(names).command(checkpoint)} --spectrogram"
 
     def _recordings(self, request: Request) -> list:
         for path in dict.fromkeys(path for path in (request.input_audio, request.target_audio) if path):

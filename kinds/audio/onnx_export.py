@@ -6,12 +6,15 @@ numpy: noise, sampling steps, windows, phases, the inverse Fourier transform.
 Legend: B clips, D latent channels, T frames, F frequency bins, L labels.
 """
 
+import copy
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from audio_codecs.learned_decoder import LearnedDecoder
 from audio_codecs.mel import LOG_CEILING, LOG_FLOOR
@@ -19,8 +22,8 @@ from audio_codecs.noise_filling import noise_share
 from errors import UserError
 from kinds.audio import onnx_player
 from kinds.audio.music import Music
-from models.conditions import conditions_for
 from runtime.files import atomic_path, write_bytes, write_text
+from synthesis.generation import one_pass
 from synthesis.loading import LoadedGenerator
 
 GENERATOR, DECODER, ABOUT = "generator.onnx", "decoder.onnx", "onnx.json"
@@ -32,13 +35,23 @@ class GeneratorGraph(nn.Module):
 
     def __init__(self, loaded: LoadedGenerator) -> None:
         super().__init__()
-        self.network, self._conditioning = loaded.network, loaded.conditioning
-        self._names = list(loaded.conditioning.known_labels)
+        self.network = plain_weights(loaded.network)
+        self._loaded = replace(loaded, network=self.network)
 
     def forward(self, input_BDT: Tensor, target_BDT: Tensor, alpha_B: Tensor, labels_BL: Tensor) -> Tensor:
-        labels = {name: labels_BL[:, k] for k, name in enumerate(self._names)}
-        conditions = self._conditioning(alpha_B, labels, input_BDT)
-        return self.network(input_BDT, target_BDT, **conditions_for(self.network, conditions)).output_BDT
+        conditioning = self._loaded.conditioning
+        labels = {name: labels_BL[:, k] for k, name in enumerate(conditioning.known_labels)}
+        return one_pass(self._loaded, (input_BDT, target_BDT), conditioning(alpha_B, labels, input_BDT))
+
+
+def plain_weights(network: nn.Module) -> nn.Module:
+    """A copy whose weights are constants, also those that are computed (spectral norm): ONNX lacks some operations."""
+    network = copy.deepcopy(network)
+    for module in list(network.modules()):
+        if parametrize.is_parametrized(module):
+            for name in list(module.parametrizations):
+                parametrize.remove_parametrizations(module, name)
+    return network
 
 
 class DecoderGraph(nn.Module):

@@ -40,7 +40,7 @@ class Slots:
 
 
 def build_page(gradio, listener: Listener, name: str) -> tuple[Any, dict[str, Any]]:
-    """The page, and how it looks (keyword arguments of its `launch`)."""
+    """The page, and its style (keyword arguments of its `launch`)."""
     fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # none from a server
     with gradio.Blocks(title=f"noise2music: {name}", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gradio.Markdown(f"# {_plain(name)}\n\n{_plain(_about(listener))}", elem_id="about")
@@ -60,7 +60,7 @@ def build_page(gradio, listener: Listener, name: str) -> tuple[Any, dict[str, An
 def _about(listener: Listener) -> str:
     with suppress(UserError):
         return f"Generator at {listener.music().trained_to}. Every request uses the newest save."
-    return "No save of the generator yet; every request looks for one."
+    return "No save of the generator yet; every request tries again."
 
 
 def _plain(text: str) -> str:

@@ -1,6 +1,7 @@
 """listen.py in a real browser: generate, listen, upload, a phone; and nothing leaves this machine."""
 
 import io
+import os
 import shutil
 import socket
 import subprocess
@@ -44,15 +45,17 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def address(folder):
+def address(folder, tmp_path_factory):
     port = free_port()
     command = [sys.executable, str(ROOT / "listen.py"), "--checkpoint", str(folder), "--port", str(port)]
-    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    env = os.environ | {"TMPDIR": str(tmp_path_factory.mktemp("work"))}
+    server = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     said = server.stdout.readline()
     assert f"http://127.0.0.1:{port}" in said, said + server.stdout.read()
     yield f"http://127.0.0.1:{port}"
     server.terminate()
-    assert server.wait(60) == -15 or server.returncode == 0
+    assert server.wait(60) == 143
+    assert list(Path(env["TMPDIR"]).glob("listen-*")) == []
 
 
 @pytest.fixture(scope="module")
