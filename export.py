@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         samples = write_samples(music, folder, Request(num=args.samples, duration=args.duration))
-        pack(music, folder, args.license, trained_on, figures, samples, args.onnx)
+        pack(music, folder, args.license, trained_on, figures, samples, args.onnx, *([args.push] if args.push else []))
         if args.onnx:
             from kinds.audio.onnx_export import write_onnx
 

@@ -81,6 +81,7 @@ def test_a_generator_goes_up_and_comes_down_again(hub, tmp_path, capsys):
     words = ["--checkpoint", str(folder), "--output", str(tmp_path / "out"), "--samples", "1", "--duration", "0.4"]
     assert export.main([*words, "--push", "hf:anna/tunes", "--private"]) == 0
     assert hub.asked == [("anna/tunes", True)]
+    assert 'load("hf:anna/tunes")' in (tmp_path / "out" / "README.md").read_text()
     assert "https://huggingface.co/anna/tunes" in capsys.readouterr().out
     fetched = load("hf:anna/tunes").generate(0.5, seed=3).wav_N
     assert (fetched == load(folder).generate(0.5, seed=3).wav_N).all()

@@ -18,6 +18,7 @@ from synthesis.loading import DECODER, DESCRIPTION, WEIGHTS, export_generator, p
 
 CARD, SAMPLES, ABOUT = "README.md", "samples", "about.json"
 METRICS = ("gap_closed", "frechet", "density", "coverage", "diversity", "nearest_train")
+ANYONES = "hf:user/name"  # where no name is known
 NON_COMMERCIAL = "EnCodec's weights, which are not part of this folder, are Meta's, for non-commercial use only."
 
 
@@ -29,11 +30,13 @@ def pack(
     figures: Mapping[str, Any],
     samples: Sequence[str],
     onnx: bool = False,
+    name: str = ANYONES,
 ) -> None:
     """Writes weights, description, the decoder's weights and the model card; options that belong to the machine of the
     training, such as paths, are left out. Raises OSError if the folder cannot be written.
 
-    trained_on: one or more sentences; figures: by ruler and set, see `read_figures`; samples: paths in the folder.
+    trained_on: one or more sentences; figures: by ruler and set, see `read_figures`; samples: paths in the folder;
+    name: of the model on the hub.
     """
     loaded = music.loaded
     if loaded.decoder is None or loaded.decoder.resolve() != (folder / DECODER).resolve():
@@ -42,7 +45,7 @@ def pack(
     described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
     described["config"] = portable_options(loaded.config)
     write_text(folder / DESCRIPTION, json.dumps(described, indent=1) + "\n")
-    write_text(folder / CARD, card(music, license, trained_on, figures, samples, onnx))
+    write_text(folder / CARD, card(music, license, trained_on, figures, samples, onnx, name))
 
 
 def _copy_decoder(music: Music, folder: Path) -> None:
@@ -110,6 +113,7 @@ def card(
     figures: Mapping[str, Any],
     samples: Sequence[str],
     onnx: bool = False,
+    name: str = ANYONES,
 ) -> str:
     """The model card, Markdown with the hub's header."""
     config, space = music.loaded.config, music.loaded.space
@@ -124,7 +128,7 @@ def card(
         f"codec `{space.about['codec']}`, trained to {music.trained_to} on clips of {space.length:.3g} s.",
         "", "## Trained on", "", trained_on,
         "", "## Licence", "", " ".join([terms, *_codec_terms(music)]),
-        "", "## Use", "", *_usage(music.labels, onnx),
+        "", "## Use", "", *_usage(music.labels, onnx, name),
     ]  # fmt: skip
     if figures:
         lines += ["", "## Figures", "", *_table(figures)]
@@ -137,8 +141,8 @@ def _codec_terms(music: Music) -> list[str]:
     return [NON_COMMERCIAL] if CODECS[music.codec.name].facts.get("non_commercial") else []
 
 
-def _usage(labels: Vocabulary, onnx: bool) -> list[str]:
-    lines = ["```python", "from noise2music import load", "", 'music = load("hf:user/name")  # or this folder']
+def _usage(labels: Vocabulary, onnx: bool, name: str) -> list[str]:
+    lines = ["```python", "from noise2music import load", "", f'music = load("{name}")  # or this folder']
     asked = ""
     if labels:
         name, known = next(iter(labels.items()))
