@@ -145,13 +145,13 @@ def _usage(labels: Vocabulary, onnx: bool, name: str) -> list[str]:
     lines = ["```python", "from noise2music import load", "", f'music = load("{name}")  # or this folder']
     asked = ""
     if labels:
-        name, known = next(iter(labels.items()))
+        label, known = next(iter(labels.items()))
         value = known["values"][0] if "values" in known else round(known["mean"])
-        asked = f", label={json.dumps({name: value})}"
+        asked = f", label={json.dumps({label: value})}"
     lines += [f'music.generate(seconds=10, seed=1{asked}).save("clip.wav")', "```"]
-    for name, known in labels.items():
+    for label, known in labels.items():
         said = ", ".join(known["values"]) if "values" in known else f"a number, {known['mean']:.4g} is usual"
-        lines += ["", f"Label `{name}`: {said}."]
+        lines += ["", f"Label `{label}`: {said}."]
     if onnx:
         lines += ["", "Without torch: `generator.onnx` and `decoder.onnx`, played by `onnx_player.py` in this folder",
                   "(numpy, onnxruntime): `from onnx_player import OnnxMusic`."]  # fmt: skip
