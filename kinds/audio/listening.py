@@ -102,6 +102,8 @@ class Listener:
         try:
             recordings = self._recordings(request)
             music, shown = self.music(), []
+            if request.passes == music.loaded.config.sampling.passes:
+                request = replace(request, passes=None)
             for k, clip in enumerate(music.clips(request, recordings)):
                 stem = self._new_stem(f"{request.stem}_{k:04d}")
                 wav, picture = clip.save(stem.with_suffix(".wav")), stem.with_suffix(".png")
@@ -197,10 +199,9 @@ def _without_folders(text: str, names: dict[str, str]) -> str:
     return printable(text)
 
 
-def label_request(names: Sequence[str], values: Sequence[object]) -> tuple[str, ...]:
+def label_request(names: Sequence[str], values: Sequence[str | None]) -> tuple[str, ...]:
     """Options for the values of the page's label fields; an empty field leaves its label open."""
-    given = [(name, value) for name, value in zip(names, values, strict=True) if value not in (None, "")]
-    return tuple(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in given)
+    return tuple(f"{name}={value}" for name, value in zip(names, values, strict=True) if value and value.strip())
 
 
 def whole(request: Request) -> Request:

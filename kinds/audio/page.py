@@ -60,7 +60,7 @@ def build_page(gradio, listener: Listener, name: str) -> tuple[Any, dict[str, An
 def _about(listener: Listener) -> str:
     with suppress(UserError):
         return f"Generator at {listener.music().trained_to}. Every request uses the newest save."
-    return "No save of the generator yet; every request tries again."
+    return "No save of the generator yet; every request tries again. Start the page again then for labels and steps."
 
 
 def _plain(text: str) -> str:
@@ -114,13 +114,12 @@ def _more(gradio, listener: Listener, options: dict[str, Any]) -> Fields:
     known = {} if music is None else music.labels
     with gradio.Accordion("More", open=bool(known)), gradio.Row():
         options = options | {"temperature": gradio.Slider(0.5, 1.5, 1.0, step=0.01, label="Temperature")}
-        if music is None or music.loaded.config.sampling.passes > 1:
-            recipe = 8 if music is None else music.loaded.config.sampling.passes
-            options["passes"] = gradio.Number(None, label=f"Sampling steps (empty: {recipe})", precision=0, minimum=1)
+        if music is not None and (recipe := music.loaded.config.sampling.passes) > 1:
+            options["passes"] = gradio.Slider(1, max(32, 2 * recipe), recipe, step=1, label="Sampling steps")
         labels = {
             name: gradio.Dropdown(["", *about["values"]], value="", label=_plain(name))
             if "values" in about
-            else gradio.Number(None, label=f"{_plain(name)} (about {about['mean']:.4g})")
+            else gradio.Textbox("", label=f"{_plain(name)} (a number)", placeholder=f"{about['mean']:.4g} is usual")
             for name, about in known.items()
         }
         if labels:

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from tiny_exports import STEPS, tiny_export
 import generate
 from errors import UserError
 from kinds.audio.files import write_wav
-from kinds.audio.listening import LONGEST_S, LONGEST_UPLOAD_S, MOST_CLIPS, Listener, newest_save
+from kinds.audio.listening import LONGEST_S, LONGEST_UPLOAD_S, MOST_CLIPS, Listener, label_request, newest_save, whole
 from kinds.audio.request import Request
 from runtime import checkpoint
 from synthesis.loading import load_generator
@@ -82,6 +83,14 @@ def test_clips_and_the_command_line_that_makes_the_same(run, listener, tmp_path)
         wav = soundfile.read(one.wav)[0]
         assert (wav == soundfile.read(tmp_path / "out" / one.wav.name)[0]).all() and wav.std() > 0
         assert one.picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_fields_that_are_empty_or_as_usual_are_not_in_the_command_line(listener):
+    assert label_request(["genre", "tempo", "mode"], ["jazz", "", None]) == ("genre=jazz",)
+    request = whole(Request(seed=1, num=1, duration=10.0, guidance=1.5, passes=3, temperature=1.0))
+    assert request == Request(seed=1, num=1, passes=3)
+    _, _, command = listener.make(replace(request, duration=0.3))
+    assert command.split("last.pt ")[1] == "--seed 1 --num 1 --duration 0.3 --spectrogram"
 
 
 def test_music_of_an_upload_is_named_without_its_place(listener, tmp_path):
