@@ -12,6 +12,7 @@ from kinds.audio.request import Request
 CSS = """
 .gradio-container { max-width: 1100px !important; margin: auto !important; }
 .clips .clip { min-width: min(320px, 100%) !important; }
+html, body, .tab-wrapper { overflow-x: hidden !important; }
 footer { display: none !important; }
 """
 
@@ -44,15 +45,15 @@ def build_page(gradio, listener: Listener, name: str) -> tuple[Any, dict[str, An
     fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # none from a server
     with gradio.Blocks(title=f"noise2music: {name}", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gradio.Markdown(f"# {_plain(name)}\n\n{_plain(_about(listener))}", elem_id="about")
-        with gradio.Tab("New clips"):
+        with gradio.Tab("New"):
             _new_clips(gradio, listener)
-        with gradio.Tab("Change music"):
+        with gradio.Tab("Music"):
             _from_music(gradio, listener)
-        with gradio.Tab("Between two"):
+        with gradio.Tab("Between"):
             _between(gradio, listener)
         with gradio.Tab("Variations"):
             _variations(gradio, listener)
-        with gradio.Tab("The run's samples"):
+        with gradio.Tab("The run"):
             _samples(gradio, listener)
     return page, {"theme": gradio.themes.Default(**fonts), "css": CSS}
 

@@ -112,7 +112,7 @@ def test_upload_music_and_what_is_none(page, tmp_path):
     song, text = tmp_path / "song.wav", tmp_path / "notes.txt"
     write_wav(song, 0.1 * np.random.default_rng(1).standard_normal(24000).astype(np.float32))
     text.write_text("no audio")
-    page.click("button[role=tab]:has-text('Change music')")
+    page.click("button[role=tab]:has-text('Music')")
     page.click("#make-music")
     page.wait_for_selector("#message-music:has-text('choose a file first')")
     page.set_input_files("#upload input[type=file]", str(song))
@@ -129,7 +129,7 @@ def test_upload_music_and_what_is_none(page, tmp_path):
 
 
 def test_samples_of_the_run(page):
-    page.click("button[role=tab]:has-text('samples')")
+    page.click("button[role=tab]:has-text('The run')")
     page.click("#make-samples")
     assert [len(wav) for wav in heard(page, 2)] == [12_000] * 2
     page.wait_for_selector(".clip:has-text('epoch 5')")
