@@ -27,6 +27,12 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	  || echo "optional, not installed: the notes ruler of evaluate.py (onnxruntime, basic-pitch)"
 	@$(OPTIONAL) -e '.[roundtrip]' $(QUIET) \
 	  || echo "optional, not installed: the Zimtohrli rating of kinds.audio.roundtrip (zimtohrli)"
+	@$(OPTIONAL) -e '.[listen]' $(QUIET) \
+	  || echo "optional, not installed: the page of listen.py (gradio)"
+	@$(OPTIONAL) -e '.[hub,onnx]' $(QUIET) \
+	  || echo "optional, not installed: models of the Hugging Face hub, export.py --onnx (huggingface_hub, onnx)"
+	@$(OPTIONAL) -e '.[browser]' $(QUIET) \
+	  || echo "optional, not installed: the browser test of listen.py (playwright)"
 	@touch $@
 
 demo-data: setup ## make a demo dataset if dataset_pairs_wav/ is empty

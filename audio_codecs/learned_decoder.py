@@ -75,12 +75,16 @@ class LearnedDecoder(PiecewiseDecoder):
 
     def spectrum(self, log_mel_BTD, start, stop, tracker, next_piece):
         latents_BDT, inner = self.around(log_mel_BTD, start, stop)
-        log_BTF = self.network.log_magnitudes(latents_BDT, self.network.predicted(latents_BDT))[:, inner]
+        log_BTF = self.log_magnitudes(latents_BDT)[:, inner]
         magnitude_BTF = log_BTF.exp()
         with torch.no_grad():
             noise_1TF = noise_spectrum(self._stft, start, stop)
             factor_BTF = filled(tracker.phases(magnitude_BTF, next_piece), noise_share(log_BTF), noise_1TF)
         return magnitude_BTF * factor_BTF.abs(), torch.sgn(factor_BTF)
+
+    def log_magnitudes(self, latents_BDT: Tensor) -> Tensor:
+        """Log magnitudes [B, T, F] of normalised latents."""
+        return self.network.log_magnitudes(latents_BDT, self.network.predicted(latents_BDT))
 
 
 class VocoderDecoder(PiecewiseDecoder):

@@ -54,8 +54,8 @@ class MelCodec:
         self.identity = self.identify()
         self._stft = Stft(device)
         self._filters_FD = self.filters().T.float().contiguous().to(device)
-        self._decoder = learned or GriffinLimDecoder(self.filters(), device, rounds)
-        self.streams = self._decoder.streams
+        self.decoder = learned or GriffinLimDecoder(self.filters(), device, rounds)
+        self.streams = self.decoder.streams
 
     @classmethod
     def filters(cls) -> Tensor:
@@ -107,7 +107,7 @@ class MelCodec:
         assert latents_BDT.ndim == 3 and latents_BDT.shape[1] == BANDS and latents_BDT.shape[2] > 0, latents_BDT.shape
         with torch.autocast(latents_BDT.device.type, enabled=False):
             log_mel_BTD = latents_BDT.float().clamp(LOG_FLOOR, LOG_CEILING).transpose(1, 2)
-            return self._decoder(log_mel_BTD)[:, None]
+            return self.decoder(log_mel_BTD)[:, None]
 
 
 def _decoder_folder(decoder: str | None, weights: str | Path | None) -> Path:

@@ -1,6 +1,7 @@
 """Audio codecs by name, and their options. Nothing here imports torch.
 
-A codec's definition is its class: see `audio_codecs.base.Codec`.
+A codec's definition is its class: see `audio_codecs.base.Codec`. Facts: `has_decoders`, it has a choice of decoders;
+`non_commercial`, the licence of its weights.
 """
 
 from registry import Options, Registry, opt
@@ -31,6 +32,6 @@ class MelOptions(Options):
     )
 
 
-CODECS.add("encodec_24khz", "audio_codecs.encodec:EncodecCodec", EncodecOptions)
+CODECS.add("encodec_24khz", "audio_codecs.encodec:EncodecCodec", EncodecOptions, non_commercial=True)
 CODECS.add("mel", "audio_codecs.mel:MelCodec", MelOptions, has_decoders=True)
 CODECS.add("mel_slaney", "audio_codecs.mel:SlaneyMelCodec")

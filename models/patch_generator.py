@@ -269,8 +269,9 @@ def clip_statistics(input_BDT: Tensor, target_BDT: Tensor) -> Tensor:
 
 
 def to_patches(x_BDT: Tensor, patch_frames: int) -> Tensor:
-    """[B, D, L * P] -> [B, L, D * P]."""
-    return x_BDT.unflatten(2, (-1, patch_frames)).permute(0, 2, 1, 3).flatten(2)
+    """[B, D, L * P] -> [B, L, D * P]. The number of patches is written out, so that an export to ONNX keeps it open."""
+    B, D, T = x_BDT.shape
+    return x_BDT.reshape(B, D, T // patch_frames, patch_frames).permute(0, 2, 1, 3).flatten(2)
 
 
 def from_patches(x_BLE: Tensor, patch_frames: int) -> Tensor:

@@ -110,11 +110,12 @@ def _guided(loaded: LoadedGenerator, wish: Wish, sources: tuple[Tensor, Tensor],
     """One pass of the generator, its labels emphasised as the guidance says."""
     source = sources[0]
     labels = {name: source.new_full((len(source),), value) for name, value in wish.labels.items()}
-    made_BDT = _made(loaded, sources, loaded.conditioning(alpha, labels, source))
+    made_BDT = one_pass(loaded, sources, loaded.conditioning(alpha, labels, source))
     if wish.guidance == 1 or not labels:
         return made_BDT
-    return torch.lerp(_made(loaded, sources, loaded.conditioning(alpha, {}, source)), made_BDT, wish.guidance)
+    return torch.lerp(one_pass(loaded, sources, loaded.conditioning(alpha, {}, source)), made_BDT, wish.guidance)
 
 
-def _made(loaded: LoadedGenerator, sources: tuple[Tensor, Tensor], conditions: Conditions) -> Tensor:
+def one_pass(loaded: LoadedGenerator, sources: tuple[Tensor, Tensor], conditions: Conditions) -> Tensor:
+    """The network's output [B, D, T] for two sources and the conditions that its `conditioning` gives."""
     return loaded.network(*sources, **conditions_for(loaded.network, conditions)).output_BDT.float()

@@ -1,7 +1,7 @@
 """A trained generator on disk: read from a checkpoint or an export, written as an export."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,22 @@ from synthesis.hub import local_folder
 
 WEIGHTS, DESCRIPTION = "generator.safetensors", "config.json"
 CHECKPOINT = "last.pt"  # of a run
+DECODER = "decoder"  # folder of the codec's decoder beside an export
 STATISTICS = "latents."  # prefix of the names of the space's tensors in an export
 
 
 @dataclass
 class LoadedGenerator:
-    """A generator ready for use, with the description of its training data."""
+    """A generator ready for use, with the description of its training data.
+
+    decoder: the folder of the codec's decoder that an export brings along; None if it has none.
+    """
 
     config: RunConfig
     network: object
     space: object
     trained_to: str
+    decoder: Path | None = None
 
     @property
     def device(self):
@@ -41,6 +46,13 @@ class LoadedGenerator:
     def conditioning(self):
         """Computes the generator's conditions."""
         return _conditioning(self.config, self.space)
+
+    def in_steps(self, passes: int, source: str = "this generator") -> "LoadedGenerator":
+        """The same with another number of sampling steps. UserError if it was trained for one only."""
+        try:
+            return replace(self, config=self.config.replace(passes=passes))
+        except UserError as error:
+            raise UserError(f"--passes {passes} is not possible with {source}: {error}") from None
 
 
 def load_generator(path: str | Path, device: str = "cpu", passes: int | None = None) -> LoadedGenerator:
@@ -69,14 +81,12 @@ def load_generator(path: str | Path, device: str = "cpu", passes: int | None = N
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} does not hold a generator of this program: {reason}") from None
-    if passes is not None:
-        try:
-            config = config.replace(passes=passes)
-        except UserError as error:
-            raise UserError(f"--passes {passes} is not possible with {path}: {error}") from None
     if not all(weight.isfinite().all() for weight in network.parameters()):
         raise UserError(f"{path} holds NaN or infinite weights, its training diverged: give an earlier checkpoint")
-    return LoadedGenerator(config, network.to(device).eval().requires_grad_(False), space, state["trained_to"])
+    network = network.to(device).eval().requires_grad_(False)
+    decoder = path.parent / DECODER if (path.parent / DECODER / WEIGHTS).is_file() else None
+    loaded = LoadedGenerator(config, network, space, state["trained_to"], decoder)
+    return loaded if passes is None else loaded.in_steps(passes, str(path))
 
 
 def _conditioning(config: RunConfig, space):
@@ -115,12 +125,17 @@ def options_of(saved: dict, source: str) -> RunConfig:
 
 def portable_options(config: RunConfig) -> dict[str, Any]:
     """The options of a generator without those that belong to the machine or the call of its training."""
+    return portable(config.flat())
+
+
+def portable(options: dict[str, Any]) -> dict[str, Any]:
+    """Options by name without those that belong to a machine or to a call, and without those that are gone."""
     known = known_options()
     marks = ("per_machine", "per_call")
     return {
         name: value
-        for name, value in config.flat().items()
-        if not any(mark_of(known[name].field, mark) for mark in marks)
+        for name, value in options.items()
+        if name in known and not any(mark_of(known[name].field, mark) for mark in marks)
     }
 
 

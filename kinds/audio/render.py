@@ -152,7 +152,8 @@ def open_generators_codec(loaded: LoadedGenerator, weights: str | None, device: 
     """
     if "codec" not in loaded.space.about:
         raise UserError(f"the generator of {loaded.trained_to} makes {loaded.space.kind}, not audio")
-    name, weights = loaded.space.about["codec"], weights or loaded.config.chosen("kind").options.codec_weights
+    name = loaded.space.about["codec"]
+    weights = weights or loaded.decoder or loaded.config.chosen("kind").options.codec_weights
     chosen = loaded.config.choices.get("codec")
     options = codec_options(name, decoder) if decoder or not chosen else chosen.options
     identity = codec_identity(name, weights, options)

@@ -12,6 +12,8 @@ import export
 from config import resolve
 from models.networks import build_discriminator
 from runtime import checkpoint
+from synthesis.exporting import add_discriminator, read_discriminator
+from synthesis.loading import DESCRIPTION, WEIGHTS
 from training.label_samples import askable
 from training.samples import write_samples
 from training.validation import FIGURES
@@ -113,27 +115,18 @@ def run_folder(tmp_path_factory):
     return folder
 
 
-def test_the_discriminators_last_weights_are_exported_on_request(run_folder, tmp_path, capsys):
-    given = ["--checkpoint", str(run_folder), "--output_dir"]
-    assert export.main([*given, str(tmp_path / "both"), "--discriminator"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "both" / "discriminator.safetensors")
+def test_the_discriminators_last_weights_are_exported_on_request(run_folder, tmp_path):
+    for name in (WEIGHTS, DESCRIPTION):
+        (tmp_path / name).write_bytes((run_folder / name).read_bytes())
     trained = checkpoint.load(run_folder / "last.pt")["trainer"]["discriminator"]
-    exported = load_file(tmp_path / "both" / "discriminator.safetensors")
+    exported = load_file(add_discriminator(*read_discriminator(run_folder), tmp_path))
     assert exported.keys() == trained.keys() and all(torch.equal(exported[name], trained[name]) for name in trained)
-    options = json.loads((tmp_path / "both" / "config.json").read_text())["config"]
+    options = json.loads((tmp_path / DESCRIPTION).read_text())["config"]
     config = resolve(options, frozenset(options))
     network = build_discriminator(config.chosen("discriminator"), config.model.encoding_dim, True, 0, (4, FRAMES), {})
     network.load_state_dict(exported)  # its options are there as well
-    generator = load_file(tmp_path / "both" / "generator.safetensors")
-    assert all(torch.equal(generator[k], v) for k, v in load_file(run_folder / "generator.safetensors").items())
 
 
-def test_without_the_request_there_is_no_discriminator(run_folder, tmp_path, capsys):
-    assert export.main(["--checkpoint", str(run_folder / "last.pt"), "--output_dir", str(tmp_path / "one")]) == 0
-    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["config.json", "generator.safetensors"]
-    given = ["--checkpoint", str(tmp_path / "one"), "--output_dir", str(tmp_path / "two"), "--discriminator"]
-    assert export.main(given) == 2 and not (tmp_path / "two").exists()
-    assert "holds no discriminator" in capsys.readouterr().err
-    (tmp_path / "file").write_text("")
-    assert export.main(["--checkpoint", str(run_folder), "--output_dir", str(tmp_path / "file" / "x")]) == 2
-    assert "cannot write to" in capsys.readouterr().err
+def test_an_export_holds_no_discriminator(run_folder, capsys):
+    given = ["--checkpoint", str(run_folder / WEIGHTS), "--output", "nowhere", "--discriminator"]
+    assert export.main(given) == 2 and "holds no discriminator" in capsys.readouterr().err

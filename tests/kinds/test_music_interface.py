@@ -1,0 +1,122 @@
+"""Music from Python: the same clips as generate.py's, asked for by the same options."""
+
+import shlex
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from tiny_exports import LABELS, STEPS, tiny_export
+
+import generate
+from errors import UserError
+from kinds.audio.files import write_wav
+from kinds.audio.request import Request, labels_given, request_of
+from noise2music import load
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny_export(tmp_path_factory.mktemp("tiny") / "labelled", labels=True, **STEPS)
+
+
+@pytest.fixture(scope="module")
+def music(folder):
+    return load(folder)
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    path = tmp_path_factory.mktemp("audio") / "song.wav"
+    write_wav(path, 0.1 * np.random.default_rng(0).standard_normal(24000).astype(np.float32))
+    return str(path)
+
+
+def by_program(tmp_path, command: str) -> list[np.ndarray]:
+    words = [*shlex.split(command)[2:], "--output_dir", str(tmp_path / "out")]
+    assert generate.main(words) == 0
+    return [soundfile.read(path)[0] for path in sorted((tmp_path / "out").glob("*.wav"))]
+
+
+def test_three_lines(music, folder, tmp_path):
+    path = music.generate(seconds=0.9, seed=4, label={"genre": "jazz"}).save(tmp_path / "clip.wav")
+    (wav,) = by_program(tmp_path, f"python generate.py --checkpoint {folder} --num 1 --duration 0.9 --seed 4 "
+                                  "--label genre=jazz")  # fmt: skip
+    mine, rate = soundfile.read(path)
+    assert rate == music.sample_rate == 24000 and len(mine) == round(0.9 * 24000)
+    assert (mine == wav).all() and mine.std() > 0
+
+
+REQUESTS = {
+    "clips": {"num": 2, "duration": 0.5, "temperature": 0.9},
+    "interpolation": {"seed": 3, "interpolate": 5, "steps": 3, "duration": 0.5},
+    "variations": {"variations": 2, "variation_strength": 0.4, "duration": 0.5},
+    "labels": {"num": 1, "label": ("genre=folk", "tempo=90"), "guidance": 2.5, "passes": 2, "duration": 0.5},
+    "music": {"input_audio": "RECORDING", "noise_fraction": 0.3, "noise_channels": "0:64", "num": 2},
+}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_the_command_line_of_a_request_makes_its_clips(music, folder, recording, tmp_path, name):
+    options = {key: recording if value == "RECORDING" else value for key, value in REQUESTS[name].items()}
+    request = Request(**options)
+    command = request.command(str(folder))
+    assert request_of(vars(generate._parser().parse_args(shlex.split(command)[2:]))) == request
+    clips, files = list(music.clips(request)), by_program(tmp_path, command)
+    assert len(clips) == len(files) == len(request.draws()) > 0
+    for k, (clip, wav) in enumerate(zip(clips, files, strict=True)):
+        assert (soundfile.read(clip.save(tmp_path / f"{k}.wav"))[0] == wav).all()
+
+
+def test_labels_change_what_is_made_and_threads_are_left_as_they_were(music):
+    torch.set_num_threads(2)
+    try:
+        free, folk, jazz = (music.generate(0.5, label=label) for label in (None, "genre=folk", {"genre": "jazz"}))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert (folk.wav_N != jazz.wav_N).any() and (free.wav_N != jazz.wav_N).any()
+    assert music.labels == LABELS and music.trained_to == "epoch 1, step 1"
+
+
+def test_labels_may_be_given_in_three_ways():
+    assert labels_given({"genre": "jazz", "tempo": 120}) == ("genre=jazz", "tempo=120")
+    assert labels_given("genre=jazz") == labels_given(["genre=jazz"]) == ("genre=jazz",)
+    assert labels_given(None) == ()
+
+
+def test_music_to_music_is_as_long_as_the_recording(music, recording):
+    clip = music.generate(input_audio=recording, noise_fraction=0.2)
+    assert clip.seconds == 1.0
+    assert (clip.wav_N != music.generate(input_audio=recording, noise_fraction=0.2, seed=1).wav_N).any()
+
+
+def test_a_picture_is_written_too(music, tmp_path):
+    path = music.generate(0.4).save_spectrogram(tmp_path / "clip.png", "a clip")
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+WRONG = {
+    "--duration 0": {"seconds": 0},
+    "--temperature -1": {"temperature": -1},
+    "There is no label 'colour'": {"label": "colour=red"},
+    "--noise_fraction needs --input_audio": {"noise_fraction": 0.3},
+    "nowhere.wav": {"input_audio": "nowhere.wav"},
+    "exclude": {"interpolate": 2, "variations": 3},
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_wrong_wishes_are_one_sentence(music, message):
+    with pytest.raises(UserError) as caught:
+        music.generate(**WRONG[message])
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_what_does_not_exist_is_said(music, tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        load(tmp_path / "nowhere")
+    with pytest.raises(TypeError, match="tempo"):
+        music.generate(tempo=3)
+    with pytest.raises(UserError, match="cannot write"):
+        music.generate(0.3).save(tmp_path / "no" / "folder" / "clip.wav")

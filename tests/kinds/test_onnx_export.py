@@ -1,0 +1,99 @@
+"""Generators as ONNX: the same clips without torch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from tiny_exports import STEPS, tiny_export
+
+import export
+from kinds.audio import onnx_player
+from noise2music import load
+from runtime.seeding import Purpose, normal
+
+pytest.importorskip("onnx", reason="the export to ONNX needs the package onnx")
+pytest.importorskip("onnxruntime", reason="ONNX is run by onnxruntime")
+ROOT = Path(__file__).parents[2]
+CLOSE = 1e-3
+KINDS = {
+    "plain": {},
+    "steps, slow noise": STEPS | {"offset_noise": 0.4, "offset_seconds": 0.3, "patch_frames": 3},
+    "cascade": {"generator": "cascade"},
+    "labels": {"labels": True} | STEPS | {"offset_noise": 0.3},
+}
+
+
+def made(folder, tmp_path, *options):
+    out = tmp_path / "out"
+    words = ["--checkpoint", str(folder), "--output", str(out), "--samples", "0", "--onnx", *options]
+    assert export.main(words) == 0
+    return out
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def pair(request, tmp_path_factory):
+    """A generator with torch, and its export."""
+    home = tmp_path_factory.mktemp("onnx")
+    folder = tiny_export(home / "tiny", **KINDS[request.param])
+    return load(folder), onnx_player.OnnxMusic(made(folder, home))
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.64, 0.65, 2.17])
+def test_clips_are_the_same_at_any_length(pair, seconds):
+    music, player = pair
+    wav, other = music.generate(seconds, seed=5).wav_N, player.generate(seconds, seed=5)
+    assert other.shape == wav.shape and other.dtype == np.float32
+    assert np.abs(wav - other).max() < CLOSE < wav.std()
+
+
+def test_labels_guidance_and_steps_are_the_same(pair):
+    music, player = pair
+    if not music.labels:
+        with pytest.raises(ValueError, match="no label 'genre'"):
+            player.generate(0.5, label={"genre": "jazz"})
+        return
+    asked = {"label": {"genre": "jazz", "tempo": 95}, "guidance": 2.0, "passes": 2, "temperature": 0.8}
+    wav, other = music.generate(1.0, seed=2, **asked).wav_N, player.generate(1.0, seed=2, **asked)
+    assert np.abs(wav - other).max() < CLOSE
+    assert np.abs(wav - player.generate(1.0, seed=2)).max() > 10 * CLOSE
+
+
+@pytest.mark.parametrize("shape", [(128, 1), (3, 7), (128, 50), (16, 1)])
+def test_noise_is_torchs(shape):
+    for seed in (0, 2**31 + 5, 2**62 + 11):
+        theirs = normal(seed, Purpose.TARGET_NOISE, [3], shape, "cpu")[0].numpy()
+        mine = onnx_player.normal(onnx_player.mix_seed(seed, Purpose.TARGET_NOISE, 3), shape)
+        np.testing.assert_allclose(mine, theirs, atol=2e-6)
+
+
+def test_long_clips_are_decoded_in_pieces_without_seams(tmp_path):
+    folder = tiny_export(tmp_path / "tiny")
+    music, player = load(folder), onnx_player.OnnxMusic(made(folder, tmp_path))
+    t = torch.arange(1700) / 75
+    loudness_N = (0.2 + 0.1 * torch.sin(t)).repeat_interleave(320)
+    wav_N = loudness_N * torch.sin(2 * np.pi * 440 / 24_000 * torch.arange(1700 * 320))
+    latents = music.codec.encode(wav_N[None, None])
+    theirs, mine = music.codec.decode(latents)[0, 0].numpy(), player.decode(latents[0].numpy())
+    assert np.abs(theirs - mine).max() < CLOSE
+
+
+def test_the_script_in_docs_needs_no_torch(tmp_path):
+    folder, clip = made(tiny_export(tmp_path / "tiny"), tmp_path), tmp_path / "clip.wav"
+    blocked = "import sys; sys.modules['torch'] = None; import runpy; runpy.run_path(sys.argv.pop(1))"
+    script = str(ROOT / "docs" / "onnx_without_torch.py")
+    code = [sys.executable, "-c", blocked, script, str(folder), str(clip)]
+    subprocess.run(code, check=True, cwd=tmp_path, env={"PYTHONPATH": ":".join(sys.path)})
+    wav, rate = soundfile.read(clip)
+    assert rate == 24_000 and len(wav) == 240_000 and wav.std() > 1e-4
+
+
+def test_what_cannot_be_exported_is_one_sentence(tmp_path, capsys):
+    folder = tiny_export(tmp_path / "tiny", mask_type="temporal")
+    words = ["--checkpoint", str(folder), "--output", str(tmp_path / "out"), "--samples", "0", "--onnx"]
+    assert export.main(words) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "--mask_type" in error
