@@ -58,7 +58,8 @@ class Stack(torch.nn.Module):
 
 
 def test_blocks_that_a_network_repeats_are_compiled_once(records):
-    """Four blocks cost one graph of a block; without repeated blocks the network is one graph."""
+    """Four blocks cost two graphs of a block: for the network's input, which needs no gradient, and for what the blocks
+    pass on. Without repeated blocks the network is one graph."""
     graphs = []
 
     def counting(graph, _inputs):
@@ -66,7 +67,7 @@ def test_blocks_that_a_network_repeats_are_compiled_once(records):
         return graph.forward
 
     x = torch.ones(3, 4)
-    for count, linears in ((4, [1]), (1, [3])):
+    for count, linears in ((4, [1, 1]), (1, [3])):
         network = Stack(count)
         assert len(repeated_blocks(network)) == (count if count > 1 else 0)
         expected = network(x)
