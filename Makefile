@@ -31,8 +31,6 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	  || echo "optional, not installed: the page of listen.py (gradio)"
 	@$(OPTIONAL) -e '.[hub,onnx]' $(QUIET) \
 	  || echo "optional, not installed: models of the Hugging Face hub, export.py --onnx (huggingface_hub, onnx)"
-	@$(OPTIONAL) -e '.[browser]' $(QUIET) \
-	  || echo "optional, not installed: the browser test of listen.py (playwright)"
 	@touch $@
 
 demo-data: setup ## make a demo dataset if dataset_pairs_wav/ is empty
