@@ -39,7 +39,7 @@ def write_samples(run: Run, epoch: int) -> None:
     made_BDT = sample(make, *sources, alpha, run.config.sampling.passes, channels, space.within)
     samples_BDT, stem = space.denormalise(made_BDT), run.folder / "samples" / f"epoch_{epoch:04d}"
     run.progress.guard(lambda: run.decoder.write(run.log, "generated", samples_BDT, run.counters.step, stem))
-    if not trainer.observe:
+    if not trainer.observe and channels is None:  # by label they are made of noise alone
         run.progress.guard(lambda: write_by_label(run, epoch))
 
 
