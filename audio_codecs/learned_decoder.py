@@ -100,7 +100,7 @@ class VocoderDecoder(PiecewiseDecoder):
 
 
 # By the generator that was trained.
-_NETWORKS = {"spectrum": (SpectrumDecoder, LearnedDecoder), "vocoder": (Vocoder, VocoderDecoder)}
+_NETWORKS = {"spectrum": (SpectrumDecoder, LearnedDecoder), "waveform": (Vocoder, VocoderDecoder)}
 
 
 def open_decoder(folder: str | Path, identity: str, device: str) -> PiecewiseDecoder:

@@ -140,7 +140,7 @@ class PatchOptions(TransformerOptions):
 
 
 class SpectrumOptions(Options):
-    """spectrum, vocoder"""
+    """spectrum, waveform"""
 
     width: int = opt(192, "token width", ge=8, shapes_run=True)
     num_layers: int = opt(4, "transformer blocks per stage", ge=1, shapes_run=True)
@@ -228,7 +228,7 @@ GENERATORS.add(
     starts_from="latents",
 )
 GENERATORS.add(
-    "vocoder",
+    "waveform",
     "audio_codecs.vocoder:Vocoder.from_options",
     SpectrumOptions,
     axes=(2,),

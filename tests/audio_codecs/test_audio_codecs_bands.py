@@ -8,7 +8,6 @@ import torch
 from audio_codecs import CODECS, codec_identity, codec_options, open_codec
 from audio_codecs.filters import fine_filters
 from audio_codecs.mel import MelCodec
-from audio_codecs.options import DECODERS
 
 RATE, FFT = 24_000, 2048
 
@@ -60,7 +59,7 @@ def test_two_neighbouring_notes_stay_apart():
     assert depth_between("mel", 440.0, 493.9) > 2 * max(0.5, depth_between("mel_slaney", 440.0, 493.9))
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("decoder", ["learned", "griffin_lim"])
 def test_a_round_trip_keeps_pitch_and_level(decoder):
     codec, wav = open_codec("mel", options=codec_options("mel", decoder)), tones(330.0)
     again = codec.decode(codec.encode(wav))

@@ -147,7 +147,7 @@ def folder(tmp_path, network):
     save_file({f"generator.{name}": value for name, value in network.state_dict().items()},
               tmp_path / "generator.safetensors")  # fmt: skip
     described = {
-        "config": {"generator": "vocoder", "width": WIDTH, "num_layers": LAYERS},
+        "config": {"generator": "waveform", "width": WIDTH, "num_layers": LAYERS},
         "space": {"about": {"decodes": MelCodec.identify()}},
     }
     (tmp_path / "config.json").write_text(json.dumps(described))
@@ -196,7 +196,7 @@ def of_other_latents(folder):
 
 
 def of_another_width(folder):
-    described(folder, config={"generator": "vocoder", "width": 24, "num_layers": LAYERS})
+    described(folder, config={"generator": "waveform", "width": 24, "num_layers": LAYERS})
 
 
 def of_another_network(folder):

@@ -23,7 +23,7 @@ from monitoring.log import RunLog
 from synthesis.loading import export_generator
 from synthesis.space import Space
 
-VOCODER = {"kind": "vocoder", "generator": "vocoder", "loss_weight_mel": 1.0}
+VOCODER = {"kind": "vocoder", "generator": "waveform", "loss_weight_mel": 1.0}
 
 
 @pytest.fixture
@@ -77,13 +77,13 @@ def test_losses_are_weighted_and_named():
     ("options", "message"),
     [
         (VOCODER | {"generator": "spectrum"}, "--generator spectrum does not make what --kind vocoder needs"),
-        ({"kind": "decoder", "generator": "vocoder"}, "--generator vocoder does not make what --kind decoder needs"),
+        ({"kind": "decoder", "generator": "waveform"}, "--generator waveform does not make what --kind decoder needs"),
         ({"discriminator": "conv+multi_period"}, "--discriminator multi_period is for waveforms, not for .*kind audio"),
         (VOCODER | {"pure_gan_mode": 0.1}, "without noise: leave pure_gan_mode at 0 with --kind vocoder"),
         (
             {
                 "kind": "vocoder",
-                "generator": "vocoder",
+                "generator": "waveform",
                 "gan_weight": 0,
                 "loss_weight_input": 0,
                 "loss_weight_target": 0,

@@ -14,7 +14,7 @@ NAMES = [*OF_LATENTS, "conv+spectrogram"]
 
 def small(name: str, final_bias: bool = True, **options) -> torch.nn.Module:
     torch.manual_seed(0)
-    made = {"kind": "vocoder", "generator": "vocoder", "loss_weight_mel": 1.0} if name in OF_WAVEFORMS else {}
+    made = {"kind": "vocoder", "generator": "waveform", "loss_weight_mel": 1.0} if name in OF_WAVEFORMS else {}
     chosen = make_config({"discriminator": name, "disc_width": 8} | made | options).chosen("discriminator")
     return build_discriminator(chosen, 32, final_bias, seed=0)
 

@@ -38,7 +38,7 @@ def dropouts(network: torch.nn.Module) -> set[float]:
 
 
 def test_the_registries_list_these_networks():
-    assert list(GENERATORS) == ["cascade", "patch", "spectrum", "vocoder", "dcgan", "super_resolution"]
+    assert list(GENERATORS) == ["cascade", "patch", "spectrum", "waveform", "dcgan", "super_resolution"]
     assert list(DISCRIMINATORS) == ["conv", "spectrogram", "dcgan", "multi_period", "multi_resolution"]
     assert list(CLASSIFIERS) == ["none", "conv"]
     assert list(AGENTS) == ["creative", "compositional"]
@@ -158,7 +158,7 @@ def test_the_agents_have_the_sizes_of_the_reference():
         ({"generator": "cascde"}, "generator cascde .* 'cascade', 'patch', .* or 'super_resolution'"),
         ({"generator": "cascade+patch"}, "generator cascade.patch .* 'cascade', 'patch', .* or 'super_resolution'"),
         ({"mask_type": "spectrum"}, "mask_type spectrum .* 'none', 'temporal', 'frequency', .* or 'hybrid'"),
-        ({"width": 256}, "width is an option of --generator patch, spectrum or vocoder, not of cascade"),
+        ({"width": 256}, "width is an option of --generator patch or spectrum or waveform, not of cascade"),
         (
             {"generator": "patch", "anti_cheating": 0.1},
             "anti_cheating is an option of --generator cascade, not of patch",
