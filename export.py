@@ -13,6 +13,7 @@ from command_line import OneSentenceParser
 from errors import UserError, reports_user_errors
 from kinds.audio.request import Request
 from runtime.console import outlive_readers
+from runtime.cores import sleep_while_waiting
 from synthesis.hub import local_folder, push
 
 RANGES = {"samples": (0, 100), "duration": (0.05, 600.0)}
@@ -77,4 +78,5 @@ def main(argv: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     outlive_readers()
+    sleep_while_waiting()
     sys.exit(main())

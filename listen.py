@@ -17,6 +17,7 @@ from audio_codecs.options import DECODERS
 from command_line import OneSentenceParser
 from errors import UserError, printable, reports_user_errors
 from runtime.console import outlive_readers
+from runtime.cores import sleep_while_waiting
 from synthesis.hub import local_folder
 from synthesis.loading import find_generator
 
@@ -124,4 +125,5 @@ def main(argv: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     outlive_readers()
+    sleep_while_waiting()
     sys.exit(main())

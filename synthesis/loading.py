@@ -13,7 +13,7 @@ from synthesis.hub import local_folder
 
 WEIGHTS, DESCRIPTION = "generator.safetensors", "config.json"
 CHECKPOINT = "last.pt"  # of a run
-DECODER = "decoder"  # folder of the codec's decoder beside an export
+DECODER = "decoder/"  # folder of the codec's decoder beside an export
 STATISTICS = "latents."  # prefix of the names of the space's tensors in an export
 
 

@@ -108,9 +108,9 @@ def described(folder, **changes):
 
 def test_the_shipped_decoder_is_the_default_and_small():
     codec = open_codec("mel")
-    assert isinstance(codec._decoder, LearnedDecoder) and codec.streams
+    assert isinstance(codec.decoder, LearnedDecoder) and codec.streams
     assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 8e6
-    assert not isinstance(open_codec("mel", options=codec_options("mel", "griffin_lim"))._decoder, LearnedDecoder)
+    assert not isinstance(open_codec("mel", options=codec_options("mel", "griffin_lim")).decoder, LearnedDecoder)
 
 
 def test_weights_can_be_given(copy):

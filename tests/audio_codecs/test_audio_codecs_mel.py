@@ -68,17 +68,17 @@ def test_a_sine_in_the_middle_has_the_closed_form_magnitude(codec):
 
 def test_magnitudes_explain_the_mel(codec):
     mel_BTD = codec.encode(music(1.0)).exp().transpose(1, 2)
-    magnitude_BTF = codec._decoder.rescale(codec._decoder.invert_filters(mel_BTD), mel_BTD)
+    magnitude_BTF = codec.decoder.rescale(codec.decoder.invert_filters(mel_BTD), mel_BTD)
     assert magnitude_BTF.min() >= 0
     error = (magnitude_BTF @ codec._filters_FD).log() - mel_BTD.log()
     assert error.abs().mean() < 0.02
-    clamped = ((mel_BTD @ codec._decoder._inverse_DF).clamp(min=0) @ codec._filters_FD).log() - mel_BTD.log()
+    clamped = ((mel_BTD @ codec.decoder._inverse_DF).clamp(min=0) @ codec._filters_FD).log() - mel_BTD.log()
     assert error.abs().mean() < 0.3 * clamped.abs().mean()
 
 
 def test_the_inverse_is_the_pseudo_inverse(codec):
     torch.testing.assert_close(
-        codec._decoder._inverse_DF.T, torch.linalg.pinv(slaney_filters()).float(), atol=1e-5, rtol=1e-5
+        codec.decoder._inverse_DF.T, torch.linalg.pinv(slaney_filters()).float(), atol=1e-5, rtol=1e-5
     )
 
 

@@ -164,14 +164,12 @@ def test_a_folder_decodes_as_what_it_holds(folder, codec, given):
     latents_BDT = codec.encode(noise(0.3))
     options = codec_options("mel", str(folder) if given["decoder"] else None)
     opened = open_codec("mel", folder if given["as_weights"] else None, options=options)
-    assert isinstance(opened._decoder, VocoderDecoder) and opened.streams
+    assert isinstance(opened.decoder, VocoderDecoder) and opened.streams
     assert torch.equal(opened.decode(latents_BDT), codec.decode(latents_BDT))
 
 
 def test_a_named_decoder_goes_before_weights(folder):
-    assert not isinstance(
-        open_codec("mel", folder, options=codec_options("mel", str(SHIPPED)))._decoder, VocoderDecoder
-    )
+    assert not isinstance(open_codec("mel", folder, options=codec_options("mel", str(SHIPPED))).decoder, VocoderDecoder)
 
 
 def truncated(folder):

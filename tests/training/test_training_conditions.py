@@ -222,12 +222,13 @@ def test_validation_gives_levels_and_labels_of_its_own_pairs():
     number = torch.arange(5.0)
     levels = [more["conditions"]["alpha"] for _, more in generator]
     assert all(torch.equal(more["conditions"]["number"], number) for _, more in generator)
-    expected = [0.0, None, 1.0, 0.8, 0.6]  # the losses, of which "current" is eased, then two steps from "current"
+    # The losses, of which "current" is eased, then two steps from "current", then two from the ceiling.
+    expected = [0.0, None, 1.0, 0.8, 0.6, 1.0, 0.75]
     for level_B, alpha in zip(levels, expected, strict=True):
         drawn = validation.eased(0.8, list(range(5)), torch.device("cpu"))
         torch.testing.assert_close(level_B, drawn if alpha is None else torch.full((5,), alpha))
-    ((_, more),) = discriminator
-    assert same(more["conditions"], alpha=torch.full((10,), 0.8), number=torch.cat([number, number]))
+    for (_, more), alpha in zip(discriminator, (0.8, 1.0), strict=True):
+        assert same(more["conditions"], alpha=torch.full((10,), alpha), number=torch.cat([number, number]))
 
 
 # --- labels that are dropped ---------------------------------------------------------------------------------------

@@ -19,9 +19,9 @@ class Copy(torch.nn.Module):
 
 def written(**options) -> tuple[torch.Tensor, torch.Tensor]:
     """What a generator that copies writes, and the held-out inputs."""
-    run, kept = tiny_run(tiny_config(**options)), []
+    run, kept = tiny_run(tiny_config(**options, sample_num=3)), []
     run.average = SimpleNamespace(module=Copy())
-    run.decoder = SimpleNamespace(count=3, write=lambda log, name, samples_BDT, step, stem: kept.append(samples_BDT))
+    run.decoder = SimpleNamespace(write=lambda log, name, samples_BDT, step, stem: kept.append(samples_BDT))
     write_samples(run, 1)
     (samples_BDT,) = kept
     return samples_BDT, torch.stack([torch.from_numpy(run.held_out.input(i)) for i in range(3)])
