@@ -3,6 +3,7 @@
 import json
 import socket
 import sys
+import time
 from pathlib import Path
 
 from bench.figures import Figure
@@ -65,7 +66,9 @@ def one(name: str, command: list, options: dict[str, object], until: float, envi
     words = [word for option, value in options.items() for word in (f"--{option}", value)]
     code = run_until([*command, "--config", ROOT / "recipes" / "demo.yaml", *words], until, environment)
     if code:
-        return failure(name, f"it ended with exit code {code}")
+        return failure(
+            name, "not done within its time" if time.monotonic() >= until else f"it ended with exit code {code}"
+        )
     lines = (Path(options["checkpoint_dir"]) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     about = json.loads((Path(options["checkpoint_dir"]) / "about.json").read_text(encoding="utf-8"))
     title = f"{name}: steps on {about['world']} ranks"
