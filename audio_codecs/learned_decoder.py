@@ -150,7 +150,7 @@ def _read(folder: Path) -> tuple[dict, dict[str, Tensor]]:
     except (OSError, ValueError, AttributeError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"The decoder's weights in {folder} cannot be used ({reason}); give another folder as --decoder, or "
-            "decode without weights (--decoder griffin_lim)."
+            f"The decoder's weights in {folder} cannot be used ({reason}); give another folder as --decoder or "
+            "--codec_weights, or decode without weights (--decoder griffin_lim)."
         ) from None
     return described, {name.removeprefix(PREFIX): t for name, t in tensors.items() if name.startswith(PREFIX)}

@@ -161,7 +161,7 @@ def _read_checkpoint(path: Path) -> dict:
         counters = state["counters"]
         trained_to = f"epoch {counters['finished_epochs']}, step {counters['step']}"
         facts = {k: state[k] for k in ("config", "space")} | {"weights": state["ema"], "trained_to": trained_to}
-        return facts | {"discriminator": state["trainer"]["discriminator"]}
+        return facts | {"discriminator": state.get("trainer", {}).get("discriminator")}
     except (KeyError, TypeError):
         raise UserError(f"{path} is no training checkpoint of this program") from None
 

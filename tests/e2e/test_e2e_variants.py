@@ -9,9 +9,19 @@ from registry import mark_of
 pytestmark = pytest.mark.e2e
 
 
+PATCH = "--generator patch --width 16"
+NEEDED = {"arc": f"{PATCH} --conditions alpha", "denoiser": PATCH}  # by part
+BESIDE = {"denoiser": "denoiser+conv"}  # options of a discriminator are given to all variants
+
+
 def each(name: str) -> list[str]:
-    """An option with each of its choices."""
-    return [f"--{name} {part}" for part in mark_of(known_options()[name].field, "registry")]
+    """An option with each of its choices, but for those of other kinds of data."""
+    parts = mark_of(known_options()[name].field, "registry").values()
+    return [
+        f"--{name} {BESIDE.get(part.name, part.name)} {NEEDED.get(part.name, '')}".strip()
+        for part in parts
+        if "of" not in part.facts
+    ]
 
 
 VARIANTS = [

@@ -32,6 +32,7 @@ def export(folder: Path, **more) -> Path:
         noise_scales_K2=torch.ones(3, 2),
         about={"codec": "mel", "sample_rate": 24_000},
     )
+    folder.mkdir(exist_ok=True)
     export_generator(folder, config, build_networks(config)[0].state_dict(), space, "epoch 1, step 1")
     return folder
 
