@@ -3,6 +3,7 @@
 Training waits for the copy only, and for the previous write if it is not finished: at most one write is in progress.
 """
 
+import queue
 import threading
 import time
 from collections.abc import Callable
@@ -54,6 +55,9 @@ class Saver:
         self.stalls: list[float] = []
         self._copy = HostCopy()
         self._thread: threading.Thread | None = None
+        self._jobs: queue.SimpleQueue[tuple] = queue.SimpleQueue()
+        self._idle = threading.Event()
+        self._idle.set()
         self._problems: list[str] = []
 
     def __call__(self, state: dict[str, Any], paths: list[Path], then: Callable[[], object] = lambda: None) -> None:
@@ -61,9 +65,22 @@ class Saver:
         began = time.perf_counter()
         self.wait()
         copied = self._copy(state)
-        self._thread = threading.Thread(target=self._write, args=(copied, paths, then), name="saver", daemon=True)
-        self._thread.start()
+        # One thread for all saves: where memory is short, Python can wait forever for a new one to begin.
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._work, name="saver", daemon=True)
+            self._thread.start()
+        self._idle.clear()
+        try:
+            self._jobs.put((copied, paths, then))
+        except BaseException:
+            self._idle.set()
+            raise
         self.stalls.append(time.perf_counter() - began)
+
+    def _work(self) -> None:
+        while True:
+            self._write(*self._jobs.get())
+            self._idle.set()
 
     def _write(self, state: dict[str, Any], paths: list[Path], then: Callable[[], object]) -> None:
         for path in paths:
@@ -74,13 +91,15 @@ class Saver:
                 self.failed.add(path.name)
                 self._problems.append(f"{path} could not be saved ({getattr(error, 'strerror', None) or error})")
         if not self.failed.intersection(path.name for path in paths):
-            then()
+            try:
+                then()
+            except Exception as error:
+                self._problems.append(f"older checkpoints could not be removed ({error})")
 
     def wait(self) -> None:
         """Waits until nothing is left to write."""
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        while not self._idle.wait(1.0) and self._thread.is_alive():
+            pass
 
     def problems(self) -> list[str]:
         """What went wrong since the last call, one sentence each."""

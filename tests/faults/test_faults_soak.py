@@ -3,8 +3,8 @@
 import pytest
 from soak import Soak
 from soak_checks import each_sample_once, no_traceback
-from soak_faults import AT_START, ON_DISK, ON_THE_WIRE, STRIKES
-from soak_trial import LAUNCHERS, Record, drawn
+from soak_faults import AT_START, ON_DISK, ON_THE_WIRE, STRIKES, Fault
+from soak_trial import LAUNCHERS, Record, Schedule, drawn
 
 
 @pytest.fixture(scope="module")
@@ -18,6 +18,13 @@ def test_a_random_schedule_ends_as_the_untouched_run(seed, soak):
     schedule, record = drawn(seed), Record()
     assert soak.attempt(schedule, record) is None
     assert sum(record.faults.values()) >= 1 and record.starts >= 1  # one that ends nothing lets the run come to its end
+
+
+@pytest.mark.timeout(900)
+def test_a_schedule_that_did_not_end_holds(soak):
+    """No memory for the thread of a save, for which Python then waited forever; shortest form of seed 2008."""
+    schedule = Schedule(2008, "dcgan", 1, "torchrun", (Fault("memory_limit", 9, 59822),))
+    assert soak.attempt(schedule, Record()) is None
 
 
 def test_schedules_are_functions_of_their_seed_and_use_all_faults():

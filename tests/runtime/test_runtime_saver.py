@@ -76,6 +76,29 @@ def test_a_failure_is_reported_once_and_mended_by_the_next_save(tmp_path):
     assert done == [2]
 
 
+def test_saves_need_no_further_thread(tmp_path, monkeypatch):
+    """Where no memory is left, Python waits forever for a new thread to begin."""
+    saver = Saver()
+    saver(state(1.0), [tmp_path / "last.pt"])
+    monkeypatch.setattr(threading.Thread, "start", lambda self: pytest.fail("a thread was started"))
+    saver(state(2.0), [tmp_path / "last.pt"])
+    saver.wait()
+    assert checkpoint.load(tmp_path / "last.pt")["weights"]["a"][0] == 2.0
+
+
+def test_what_follows_may_fail(tmp_path):
+    def refused() -> None:
+        raise OSError("no such folder")
+
+    saver = Saver()
+    saver(state(1.0), [tmp_path / "last.pt"], refused)
+    saver.wait()
+    assert saver.problems() == ["older checkpoints could not be removed (no such folder)"]
+    saver(state(2.0), [tmp_path / "last.pt"])
+    saver.wait()
+    assert checkpoint.load(tmp_path / "last.pt")["weights"]["a"][0] == 2.0 and not saver.failed
+
+
 def test_copies_reuse_their_memory():
     copy = HostCopy()
     first = copy(state(1.0))["weights"]["a"]
