@@ -12,10 +12,12 @@ from torch import Tensor
 
 from config import RunConfig
 from losses import penalties
+from models.conditions import takes_conditions
 from training.builder import build_networks
 from training.optimizers import build_optimizer
 
 BETA = 0.998
+LEVEL = 0.5  # of the noise
 
 
 def clips_in_memory(run) -> Tensor:
@@ -54,6 +56,7 @@ class HandLoop:
         self.objective = config.chosen("gan_loss").build()
         self.measure = config.chosen("loss_reconstruction").part.load()
         generator, critic = (network.to(clips.device) for network in build_networks(config))
+        self.conditioned = {"generator": takes_conditions(generator), "critic": takes_conditions(critic)}
         self.average = copy.deepcopy(generator).requires_grad_(False)
         self.averaged, self.live = list(self.average.parameters()), list(generator.parameters())
         o = config.optimizer
@@ -69,13 +72,22 @@ class HandLoop:
 
     def step(self) -> None:
         source, target, real = self.data()
-        fake = self.generator(self.noised(source), self.noised(target)).output_BDT
+        level = self.level("generator", len(source))
+        fake = self.generator(self.noised(source), self.noised(target), **level).output_BDT
         self.critic_update(real, fake.detach())
         self.generator_update(source, target, real, fake)
         torch._foreach_lerp_(self.averaged, self.live, 1 - BETA)
 
+    def level(self, network: str, count: int) -> dict:
+        """The noise level as a condition, for a network that takes it."""
+        alpha_B = torch.full((count,), LEVEL, device=self.clips.device)
+        return {"conditions": {"alpha": alpha_B}} if self.conditioned[network] else {}
+
+    def criticised(self, x_BDT: Tensor, **more) -> Tensor:
+        return self.critic(x_BDT, **more, **self.level("critic", len(x_BDT)))
+
     def noised(self, x_BDT: Tensor) -> Tensor:
-        return 0.5 * x_BDT + 0.5 * x_BDT.std(dim=(1, 2), keepdim=True) * torch.randn_like(x_BDT)
+        return (1 - LEVEL) * x_BDT + LEVEL * x_BDT.std(dim=(1, 2), keepdim=True) * torch.randn_like(x_BDT)
 
     def critic_update(self, real: Tensor, fake: Tensor) -> None:
         o = self.config.adversarial
@@ -83,16 +95,16 @@ class HandLoop:
             noise = torch.randn_like(real).repeat(2, 1, 1)
             joined = penalties.join_perturbed(real, fake, noise)
             real_B, fake_B, r1_B, r2_B = penalties.split_penalties(
-                self.critic(joined, copies=2), real.shape[-1] / self.rate
+                self.criticised(joined, copies=2), real.shape[-1] / self.rate
             )
             loss = 0.5 * o.r1_weight * r1_B.mean() + 0.5 * o.r2_weight * r2_B.mean()
         else:
-            real_B, fake_B = self.critic(torch.cat([real, fake])).chunk(2)
+            real_B, fake_B = self.criticised(torch.cat([real, fake])).chunk(2)
             loss = 0.0
         loss = loss + self.objective.discriminator(real_B, fake_B).mean()
         for own in self.objective.regularisers:
             if own.weight > 0:
-                loss = loss + own.weight * own.measure(self.critic, real, fake, real_B, fake_B, None).mean()
+                loss = loss + own.weight * own.measure(self.criticised, real, fake, real_B, fake_B, None).mean()
         self.update(loss, self.critic, self.optimizer_d, self.config.optimizer.disc_grad_clip)
 
     def generator_update(self, source: Tensor, target: Tensor, real: Tensor, fake: Tensor) -> None:
@@ -102,8 +114,8 @@ class HandLoop:
         real_B = None
         if self.objective.needs_real_in_generator:
             with torch.no_grad():
-                real_B = self.critic(real)
-        adversarial = self.objective.generator(real_B, self.critic(fake)).mean()
+                real_B = self.criticised(real)
+        adversarial = self.objective.generator(real_B, self.criticised(fake)).mean()
         loss = loss_B.mean() + self.config.adversarial.gan_weight * adversarial
         self.critic.requires_grad_(True)
         self.update(loss, self.generator, self.optimizer_g, self.config.optimizer.grad_clip)

@@ -56,7 +56,10 @@ class ConditionEmbedding(nn.Module):
             if name in self.maps:
                 x_BK = value.float() if value.ndim == 2 else value.float()[:, None]
                 parts.append(self.maps[name](fourier_features(x_BK) if self.widths[name] == 1 else x_BK))
-        return sum(parts) if parts else next(iter(self.maps.values())).weight.new_zeros(1, 1)
+        if parts:
+            return sum(parts)
+        weight = next(iter(self.maps.values())).weight
+        return weight.new_zeros(1, len(weight))
 
 
 class ConditionProjection(nn.Module):

@@ -19,6 +19,7 @@ from bench.timing import compare
 from bench.workloads import advance, open_run, work_folder
 from losses import penalties
 from losses.options import OBJECTIVES
+from models.conditions import conditions_for
 from models.ema import WeightAverage
 from runtime import distributed
 from runtime.distributed import Ranks
@@ -74,12 +75,13 @@ def one_rank_of_nccl(place: Place) -> list[Figure]:
     run = exact_run(place.ranks)
     x_BDT = normal(1, Purpose.SAMPLES, range(4), run.space.shape[:1] + (38,), place.device)
     network = run.trainer.discriminator
-    network(x_BDT).sum().backward()
+    more = conditions_for(network, run.trainer.conditioning(0.5, {}, x_BDT))
+    network(x_BDT, **more).sum().backward()
     expected = [p.grad.clone() for p in network.parameters()]
     network.zero_grad(set_to_none=True)
     dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
     try:
-        DistributedDataParallel(network, gradient_as_bucket_view=True)(x_BDT).sum().backward()
+        DistributedDataParallel(network, gradient_as_bucket_view=True)(x_BDT, **more).sum().backward()
         total = torch.ones(3, device=place.device)
         dist.all_reduce(total)
         largest = max(float(g.abs().max()) for g in expected)
