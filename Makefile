@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 OPTIONAL = $(BIN)/pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt
 QUIET := >/dev/null 2>&1
 
-.PHONY: help setup demo-data train sample results test test-faults soak bench gpu lint format clean
+.PHONY: help setup extras demo-data train sample results test test-faults soak bench gpu lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,11 +27,13 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	  || echo "optional, not installed: the notes ruler of evaluate.py (onnxruntime, basic-pitch)"
 	@$(OPTIONAL) -e '.[roundtrip]' $(QUIET) \
 	  || echo "optional, not installed: the Zimtohrli rating of kinds.audio.roundtrip (zimtohrli)"
+	@touch $@
+
+extras: setup ## what the page, the Hugging Face hub and ONNX need
 	@$(OPTIONAL) -e '.[listen]' $(QUIET) \
 	  || echo "optional, not installed: the page of listen.py (gradio)"
 	@$(OPTIONAL) -e '.[hub,onnx]' $(QUIET) \
 	  || echo "optional, not installed: models of the Hugging Face hub, export.py --onnx (huggingface_hub, onnx)"
-	@touch $@
 
 demo-data: setup ## make a demo dataset if dataset_pairs_wav/ is empty
 	@{ ls dataset_pairs_wav/train/*.wav && [ ! -e dataset_pairs_wav/.prepare ]; } >/dev/null 2>&1 \
@@ -49,7 +51,7 @@ sample: setup ## make wav files out of noise with the trained generator that com
 results: setup ## train and measure the demo beside `classic` at equal wall-clock: tables and pictures in results/
 	$(BIN)/python -m bench.quality
 
-test: setup ## run the whole test suite
+test: extras ## run the whole test suite
 	$(BIN)/python -m pytest -m 'not faults'
 
 test-faults: setup ## inject faults into real runs
