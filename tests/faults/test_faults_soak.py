@@ -1,6 +1,7 @@
 """Fixed seeds of the random schedules of soak.py; others: python tests/faults/soak.py --minutes 30 --seed 100."""
 
 import pytest
+from fault_runs import ROOT
 from soak import Soak
 from soak_checks import each_sample_once, no_traceback
 from soak_faults import AT_START, ON_DISK, ON_THE_WIRE, STRIKES, Fault
@@ -57,5 +58,6 @@ def test_samples_are_counted_by_the_last_attempt_of_each_step(tmp_path):
 def test_a_traceback_through_the_program_is_found_and_torchruns_own_is_not():
     summary = 'Traceback (most recent call last):\n  File "/lib/torch/run.py", line 1, in main\nChildFailedError: x\n'
     no_traceback(f"start\n{summary}train_simple_worker.py: a sentence\n")
+    no_traceback(summary.replace("/lib/torch", f"{ROOT}/.venv/lib/torch"))
     with pytest.raises(AssertionError):
         no_traceback(f"{summary}{summary.replace('/lib/torch/run.py', __file__)}")
