@@ -4,7 +4,7 @@ import os
 
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")  # environment variables: how OpenMP's threads wait
 
-SPINS = "10000"  # some 100,000 take a millisecond
+SPINS = "100000"  # some 100,000 take a millisecond
 
 
 def available_cores() -> int:
@@ -13,7 +13,7 @@ def available_cores() -> int:
 
 
 def sleep_while_waiting() -> None:
-    """Has OpenMP's threads spin for a tenth of a millisecond while they wait for each other, then sleep. They would
+    """Has OpenMP's threads spin for a millisecond while they wait for each other, then sleep. They would
     spin for three, and where another program needs one of their cores, most of a run's time is spent that way; where
     they sleep at once (OMP_WAIT_POLICY=passive) a step takes a seventh longer. For GNU's OpenMP, torch's on Linux.
 
