@@ -192,15 +192,15 @@ def relativistic(options: CentringOptions) -> Objective:
 
 
 def arc(options: ArcOptions) -> Objective:
-    """Adversarial relativistic-contrastive post-training (Novack et al. 2025, eq. 4 to 8): pairs of a generated sample
-    and the one that it was made from, both with new noise of the same level."""
+    """Adversarial relativistic-contrastive post-training (Novack et al. 2025, arXiv 2505.08175): pairs of a generated
+    sample and the one that it was made from, both with new noise of the same level."""
     return replace(
         relativistic(options), own_reals=True, renoise=options.renoise, contrastive=options.contrastive_weight
     )
 
 
 def contrastive(right_logits_B: Tensor, wrong_logits_B: Tensor) -> Tensor:
-    """[B]: reals with their own labels against the same reals with those of other samples (Novack et al. 2025, eq. 8).
+    """[B]: reals with their own labels against the same reals with those of other samples (Novack et al. 2025).
 
     Where both have the same labels the logits are the same too, and so there is no gradient.
     """

@@ -44,7 +44,7 @@ class View:
     """A batch as input of the networks: normalised; the generator's sources with noise and masks, the rest clean.
 
     conditions: of the generator; fake_conditions, real_conditions: of the discriminator, for generated samples and for
-    reals; other_conditions: those of the reals with another sample's labels.
+    reals; other_conditions: those of the reals with another sample's labels, where the objective compares them.
     """
 
     source_input_BDT: Tensor
@@ -130,7 +130,8 @@ class Trainer:
         real_labels = labels if self.own_reals else other
         level = self.shown.level(alpha, batch.indices, self.ranks.device)
         conditions = [self.conditioning(alpha, labels, clean[0])]
-        conditions += [self.conditioning(level, some, clean[0]) for some in (labels, real_labels, other)]
+        conditions += [self.conditioning(level, some, clean[0]) for some in (labels, real_labels)]
+        conditions += [self.conditioning(level, other, clean[0]) if self.objective.contrastive > 0 else {}]
         return View(*sources, *clean, batch.indices, *conditions, real_labels)
 
     def labels(self, labels: dict[str, Tensor], indices: list[int]) -> dict[str, Tensor]:

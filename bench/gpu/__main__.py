@@ -15,8 +15,8 @@ from pathlib import Path
 from bench.gpu.programs import run_until
 
 GROUPS = ("checks", "ranks", "launch", "speed", "recipe")
-# Seconds that a group may take at most, of nine minutes: a group that hangs must not cost the others theirs.
 TIMED = {"speed"}  # groups and parts that measure instead of checking
+# Seconds that a group may take at most, of nine minutes: a group that hangs must not cost the others theirs.
 LIMITS = {"checks": 150, "ranks": 75, "launch": 60, "speed": 180}
 LEAST_FOR_RECIPE = 150
 TOY_RANKS = 2

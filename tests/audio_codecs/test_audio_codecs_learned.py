@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from small_decoders import noise, with_random_output
 
 from audio_codecs import codec_options, learned_decoder, open_codec
 from audio_codecs.learned_decoder import SHIPPED, LearnedDecoder
@@ -15,22 +16,12 @@ from errors import UserError
 
 @pytest.fixture
 def network():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(4)
-        network = SpectrumDecoder(width=16, hidden=32, blocks=2)
-        torch.nn.init.normal_(network.leave.weight, std=0.05)
-    return network
+    return with_random_output(lambda: SpectrumDecoder(width=16, hidden=32, blocks=2))
 
 
 @pytest.fixture
 def codec(network):
     return MelCodec(learned=LearnedDecoder(network))
-
-
-def noise(seconds: float, batch: int = 1) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(7)
-    envelope = torch.linspace(0.01, 0.3, int(seconds * 24000))
-    return torch.randn(batch, 1, len(envelope), generator=generator) * envelope
 
 
 def test_the_untrained_network_already_agrees_with_the_latents():

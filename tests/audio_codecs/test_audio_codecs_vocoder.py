@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from safetensors.torch import save_file
+from small_decoders import noise, with_random_output
 
 from audio_codecs import codec_options, learned_decoder, open_codec
 from audio_codecs.learned_decoder import SHIPPED, VocoderDecoder
@@ -22,22 +23,12 @@ WIDTH, LAYERS = 16, 2
 
 @pytest.fixture
 def network():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(4)
-        network = Vocoder(width=WIDTH, hidden=3 * WIDTH, blocks=LAYERS)
-        torch.nn.init.normal_(network.leave.weight, std=0.05)
-    return network
+    return with_random_output(lambda: Vocoder(width=WIDTH, hidden=3 * WIDTH, blocks=LAYERS))
 
 
 @pytest.fixture
 def codec(network):
     return MelCodec(learned=VocoderDecoder(network))
-
-
-def noise(seconds: float, batch: int = 1) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(7)
-    envelope = torch.linspace(0.01, 0.3, int(seconds * 24000))
-    return torch.randn(batch, 1, len(envelope), generator=generator) * envelope
 
 
 def carried(wav_BN: torch.Tensor) -> torch.Tensor:
