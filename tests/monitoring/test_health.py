@@ -190,6 +190,16 @@ def test_divergence_by_growth_needs_gradients_and_losses():
     assert names(window(grad_norm__d=growing, loss__d_total=growing)) == ["divergence"]
 
 
+def test_a_loss_that_rises_from_nothing_with_alpha_is_no_divergence():
+    def easy_then_harder(i):
+        return 1e-12 if i < 12 else 0.004
+
+    rises = {"grad_norm__g": easy_then_harder, "loss__g_total": easy_then_harder}
+    assert names(window(**rises)) == ["balanced"]
+    high = {"grad_norm__g": easy_then_harder, "loss__g_total": lambda i: 1e-12 if i < 12 else 0.3}
+    assert names(window(**high)) == ["divergence"]
+
+
 def test_skipped_updates_are_divergence():
     assert names(window(skipped__g=lambda i: 10.0 * i)) == ["divergence"]
     assert names(window(skipped__g=3.0)) == ["balanced"]
