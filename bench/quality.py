@@ -1,11 +1,13 @@
 """Quality of the demo recipe compared with `classic`, the baseline recipe, at equal wall-clock time and equal data.
 
-python -m bench.quality                        about 24 minutes on two cores; results are written to results/
+python -m bench.quality                        about 45 minutes on two cores; results are written to results/
 
-Makes demo music for training and for evaluation, trains the demo with several seeds and `classic` for as long as the
-demo took, evaluates all of them in one table, and draws spectrograms of real music, its round trip, `classic` and the
-demo. After an interruption run the same command again. `classic` keeps its options except the number of epochs, which
-is chosen to fit the time: a quarter of them music, half transition, a quarter noise, as in its recipe.
+Makes demo music for training and for evaluation, trains the demo with several seeds (and the music's labels), the demo
+with adversarial post-training, and `classic` for as long as the demo took. Evaluates all of them in one table, the
+first two in one sampling step as well, measures whether clips are what their labels ask for, and draws spectrograms
+of real music, its round trip, `classic` and the demo. After an interruption run the same command again. `classic` keeps
+its options except the number of epochs, which is chosen to fit the time: a quarter of them music, half transition, a
+quarter noise, as in its recipe.
 """
 
 import argparse
@@ -18,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench import label_accuracy
 from bench.workloads import ROOT
 from errors import UserError
 
@@ -25,6 +28,8 @@ FINISHED = "generator.safetensors"
 SEED = 42  # of the demo's music
 REHEARSAL_STEPS = 6
 COLUMNS = 4  # of the picture
+POST = "post_training"
+LABELLED = ("--conditions", "alpha+labels")
 
 
 def program(name: str, *options: object) -> float:
@@ -39,11 +44,15 @@ def program(name: str, *options: object) -> float:
 
 
 def music(folder: Path, songs: int, held_out_songs: int) -> None:
-    """Makes the demo's songs, and others for evaluation."""
-    for name, number, seed in (("music", songs, SEED), ("held_out", held_out_songs, SEED + 1)):
+    """Makes the demo's songs, others for evaluation, and others again for a classifier of labels."""
+    for name, number, seed, held_out in (
+        ("music", songs, SEED, 0.1),
+        ("held_out", held_out_songs, SEED + 1, 0.1),
+        ("labelled", 2 * held_out_songs, SEED + 3, 0.35),
+    ):
         if not (folder / name / "dataset.yaml").exists():
-            options = ("--demo_songs", number, "--seed", seed, "--output_dir", folder / name)
-            program("prepare_dataset.py", "--demo", *options)
+            options = ("--demo_songs", number, "--seed", seed, "--val_fraction", held_out)
+            program("prepare_dataset.py", "--demo", *options, "--output_dir", folder / name)
 
 
 def train(folder: Path, name: str, recipe: str, *options: object) -> float:
@@ -107,16 +116,43 @@ METRICS = ("gap_closed", "frechet", "kernel", "density", "coverage", "diversity"
 HEARD = ("notes_per_s", "length_mean", "polyphony_mean")  # raw figures of the notes ruler
 
 
+def evaluate(folder: Path, file: str, runs: list[str], num: int, *options: object) -> None:
+    """Measures runs by both rulers into the folder's JSON file."""
+    given = ("--reference", folder / "held_out" / "train", "--train", folder / "music" / "train", "--num", num)
+    paths = [folder / name for name in runs]
+    program("evaluate.py", "--checkpoint", *paths, *given, *options, "--json", folder / file)
+
+
+def hear_labels(folder: Path, run: str, num: int) -> None:
+    """Label accuracy of a run into `labels.json`. Raises UserError where it fails."""
+    call = ["--checkpoint", folder / run, "--dataset_folder", folder / "labelled", "--num", num]
+    if label_accuracy.main([*map(str, call), "--json", str(folder / "labels.json")]):
+        raise UserError("label accuracy could not be measured; what was made so far is kept")
+
+
 def summary(folder: Path, runs: dict[str, float]) -> str:
-    """The Markdown tables of docs/results.md, one for each ruler: metrics of every set with intervals, and the runs'
-    wall-clock times."""
-    report = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
+    """The Markdown tables of docs/results.md, one for each ruler: metrics of every set with intervals, those of one
+    sampling step, label accuracy, and the runs' wall-clock times."""
     lines = []
-    for ruler, measured in report["rulers"].items():
-        lines += ["", f"{ruler}:", "", *_rows(measured["sets"])]
+    for file, steps in (("figures.json", "as many sampling steps as in the recipe"), ("one_step.json", "one step")):
+        report = json.loads((folder / file).read_text(encoding="utf-8"))
+        for ruler, measured in report["rulers"].items():
+            lines += ["", f"{ruler}, {steps}:", "", *_rows(measured["sets"])]
     wall = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in runs.items())
     about = ", ".join(f"{key} {report[key]}" for key in ("clips", "clip_seconds", "seed", "device_name", "torch"))
+    lines += ["", "labels:", "", *_label_rows(json.loads((folder / "labels.json").read_text(encoding="utf-8"))["rows"])]
     return "\n".join([*lines, "", f"Wall-clock: {wall}.", "", f"{about}", "", f"`{report['command']}`", ""])
+
+
+def _label_rows(rows: dict[str, dict]) -> list[str]:
+    """The table of label accuracy."""
+    columns = list(next(iter(rows.values()))["accuracy"])
+    lines = [f"| clips | {' | '.join(columns)} | diversity |", "|---" * (len(columns) + 2) + "|"]
+    for title, row in rows.items():
+        cells = [f"{row['accuracy'][name]:.2f}" if row["accuracy"] else "" for name in columns]
+        spread = "" if row["diversity"] is None else f"{row['diversity']:.2f}"
+        lines.append(f"| {title} | {' | '.join(cells)} | {spread} |")
+    return lines
 
 
 def _rows(sets: dict[str, dict]) -> list[str]:
@@ -127,6 +163,19 @@ def _rows(sets: dict[str, dict]) -> list[str]:
         cells = [f"{v['value']:.2f} ({v['low']:.2f} to {v['high']:.2f})" if v else "" for v in map(values.get, names)]
         lines.append(f"| {title} | {' | '.join(cells)} |")
     return lines
+
+
+def train_all(folder: Path, args: argparse.Namespace) -> dict[str, float]:
+    """The demo with every seed, post-training with the first of them, `classic` -> wall-clock seconds by name."""
+    seeds = args.seeds.split(",")
+    runs = {}
+    for seed in seeds:
+        runs[f"demo_{seed}"] = train(folder, f"demo_{seed}", "demo", *LABELLED, "--seed", seed, *args.options)
+    seconds, more = float(np.mean(list(runs.values()))), shlex.split(args.classic_options)
+    runs[POST] = train(folder, POST, POST, *LABELLED, "--seed", seeds[0], *args.options)
+    plan = classic_schedule(folder, seconds, more) if not (folder / "classic" / FINISHED).exists() else []
+    runs["classic"] = train(folder, "classic", "classic", *more, *plan)
+    return runs
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -144,17 +193,12 @@ def main(argv: list[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         music(folder, args.songs, args.held_out_songs)
-        runs = {}
-        for run_seed in args.seeds.split(","):
-            name = f"demo_{run_seed}"
-            runs[name] = train(folder, name, "demo", "--seed", run_seed, *args.options)
-        seconds, more = float(np.mean(list(runs.values()))), shlex.split(args.classic_options)
-        plan = classic_schedule(folder, seconds, more) if not (folder / "classic" / FINISHED).exists() else []
-        runs["classic"] = train(folder, "classic", "classic", *more, *plan)
-        given = ("--reference", folder / "held_out" / "train", "--train", folder / "music" / "train", "--num", args.num)
-        paths = [folder / name for name in runs]
-        program("evaluate.py", "--checkpoint", *paths, *given, "--json", folder / "figures.json")
-        draw(folder, [folder / "classic", paths[0]], 0)
+        runs = train_all(folder, args)
+        first = next(iter(runs))
+        evaluate(folder, "figures.json", list(runs), args.num)
+        evaluate(folder, "one_step.json", [first, POST], args.num, "--passes", 1)
+        hear_labels(folder, first, min(args.num, 128))
+        draw(folder, [folder / "classic", folder / first], 0)
         (folder / "summary.md").write_text(summary(folder, runs), encoding="utf-8")
     except UserError as error:
         print(f"bench.quality: {error}", file=sys.stderr)
