@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from audio_codecs.noise_filling import filled, noise_share, noise_spectrum
+from audio_codecs.noise_filling import NoiseSpectra, filled, noise_share
 from audio_codecs.phases import FEW_ROUNDS, PhaseTracker, griffin_lim
 from audio_codecs.spectrum_decoder import LOG_CENTRE, LOG_SCALE, SpectrumDecoder
 from audio_codecs.stft import HOP, HOPS_PER_WINDOW, Stft
@@ -38,6 +38,7 @@ class PiecewiseDecoder(ABC):
     def __init__(self, network: SpectrumDecoder, device: str | torch.device, rounds: int) -> None:
         self.network = network.to(device).eval().requires_grad_(False)
         self.rounds, self._stft = rounds, Stft(device)
+        self._noise = NoiseSpectra(self._stft)
 
     def __call__(self, log_mel_BTD: Tensor) -> Tensor:
         frames, tracker, pieces = log_mel_BTD.shape[1], PhaseTracker(), []
@@ -78,8 +79,8 @@ class LearnedDecoder(PiecewiseDecoder):
         log_BTF = self.log_magnitudes(latents_BDT)[:, inner]
         magnitude_BTF = log_BTF.exp()
         with torch.no_grad():
-            noise_1TF = noise_spectrum(self._stft, start, stop)
-            factor_BTF = filled(tracker.phases(magnitude_BTF, next_piece), noise_share(log_BTF), noise_1TF)
+            phase_BTF = tracker.phases(magnitude_BTF, next_piece)
+            factor_BTF = filled(phase_BTF, noise_share(log_BTF), self._noise(start, stop))
         return magnitude_BTF * factor_BTF.abs(), torch.sgn(factor_BTF)
 
     def log_magnitudes(self, latents_BDT: Tensor) -> Tensor:
@@ -98,7 +99,7 @@ class VocoderDecoder(PiecewiseDecoder):
         predicted = Predicted(*(value_BTF[:, inner] for value_BTF in self.network.predictions(latents_BDT)))
         with torch.no_grad():
             phase_BTF = tracker.phases(predicted.log_BTF.exp(), next_piece)
-        spectrum_BTF = predicted.spectrum(phase_BTF, noise_spectrum(self._stft, start, stop))
+        spectrum_BTF = predicted.spectrum(phase_BTF, self._noise(start, stop))
         return spectrum_BTF.abs(), torch.sgn(spectrum_BTF.detach())
 
 

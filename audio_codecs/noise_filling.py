@@ -43,6 +43,22 @@ def noise_spectrum(stft: Stft, start: int, stop: int) -> Tensor:
     return stft.of_audio(wav_1N) / stft.noise_level
 
 
+class NoiseSpectra:
+    """`noise_spectrum` for a decoder, which keeps the last one: clips are often of one length."""
+
+    def __init__(self, stft: Stft) -> None:
+        self._stft = stft
+        self._kept: tuple[tuple[int, int], Tensor] | None = None
+
+    def __call__(self, start: int, stop: int) -> Tensor:
+        """[1, stop - start, F]."""
+        kept = self._kept
+        if kept is None or kept[0] != (start, stop):
+            with torch.inference_mode(False):  # so that it can be used where gradients are needed, too
+                kept = self._kept = (start, stop), noise_spectrum(self._stft, start, stop)
+        return kept[1]
+
+
 @lru_cache(2)  # two megabytes each; clips begin with the same one, and pieces of a long signal share one
 def _block(number: int) -> Tensor:
     generator = torch.Generator().manual_seed(SEED + number)

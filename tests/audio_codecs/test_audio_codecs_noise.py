@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from audio_codecs import open_codec
-from audio_codecs.noise_filling import BLOCK, filled, noise_share, noise_spectrum
+from audio_codecs.noise_filling import BLOCK, NoiseSpectra, filled, noise_share, noise_spectrum
 from audio_codecs.stft import HOP, SAMPLE_RATE, Stft
 
 
@@ -58,3 +58,16 @@ def test_noise_is_a_function_of_the_frames_numbers():
     state = torch.get_rng_state()
     noise_spectrum(stft, 0, 3)
     assert torch.equal(torch.get_rng_state(), state) and HOP * 3 == 960
+
+
+def test_the_kept_noise_is_that_of_the_frames_asked_for_and_can_be_used_with_gradients():
+    stft = Stft()
+    noise = NoiseSpectra(stft)
+    with torch.inference_mode():
+        first = noise(0, 40)
+    assert noise(0, 40) is first and not first.is_inference()
+    for start, stop in ((10, 50), (0, 41), (0, 40)):
+        assert torch.equal(noise(start, stop), noise_spectrum(stft, start, stop))
+    magnitude_BTF = torch.ones(1, 40, 1025, requires_grad=True)
+    (magnitude_BTF * noise(0, 40).abs()).sum().backward()
+    assert magnitude_BTF.grad is not None
