@@ -23,6 +23,7 @@ from losses.options import AdversarialOptions, MaskLossOptions, RegressionOption
 from models.options import SIZES, ModelOptions
 from monitoring.options import HealthOptions, LoggingOptions
 from registry import Chosen, Options, Part, Registry, mark_of
+from runtime.files import at_home
 from runtime.options import CheckpointOptions, ProcessOptions
 from synthesis.options import SamplingOptions
 from training.options import OptimizerOptions, TrainingOptions
@@ -341,4 +342,4 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path} is not valid YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UserError(f"{path} must hold `option: value` lines")
-    return values
+    return {name: at_home(value) for name, value in values.items()}

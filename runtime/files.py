@@ -1,4 +1,4 @@
-"""Atomic writing of files, and locks against a second writer."""
+"""Paths as users write them, atomic writing of files, and locks against a second writer."""
 
 import contextlib
 import fcntl
@@ -7,9 +7,17 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 PARTIAL = ".partial"  # suffix of unfinished files
+
+
+def at_home(value: Any) -> Any:
+    """A path that begins with ~ in the home folder: shells do that neither behind `--option=` nor in files. Other
+    values are left as they are, lists are gone through."""
+    if isinstance(value, list):
+        return [at_home(one) for one in value]
+    return os.path.expanduser(value) if isinstance(value, str) else value
 
 
 @contextlib.contextmanager
