@@ -14,13 +14,12 @@ from config import (
     make_config,
     nearest,
     plain_value,
-    read_yaml,
     with_presets,
 )
 from earlier_versions import current_options
 from errors import UserError
 from registry import Options, mark_of
-from runtime.files import at_home
+from runtime.files import at_home, read_yaml
 
 FLAGS = {
     "estimate": "print how long the run would take and how much memory, from about twenty steps, and exit",
