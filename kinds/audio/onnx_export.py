@@ -99,8 +99,8 @@ def write_onnx(music: Music, folder: Path) -> None:
         OSError: the folder cannot be written.
     """
     loaded = music.loaded
-    decoder, decoded, about_decoder = _decoder(music)
     _check(loaded)
+    decoder, decoded, about_decoder = _decoder(music)
     D, window = loaded.space.shape
     labels = list(loaded.conditioning.known_labels)
     latents, alpha = torch.randn(1, D, window), torch.ones(1)

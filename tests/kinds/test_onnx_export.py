@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ import torch
 from tiny_exports import STEPS, tiny_export
 
 import export
+from errors import UserError
 from kinds.audio import onnx_player
+from kinds.audio.onnx_export import write_onnx
 from noise2music import load
 from runtime.seeding import Purpose, normal, uniform
 
@@ -99,8 +102,7 @@ def test_the_script_in_docs_needs_no_torch(tmp_path):
 
 CANNOT = {
     "masks.onnx": {"mask_type": "energy"},  # ONNX has no quantiles
-    "--noise_channels": {"noise_channels": "0:64"},
-    "start from vectors": {"generator": "soundgan"},
+    "--noise_channels": {"noise_channels": "0:64", "pure_gan_mode": 0.1},
 }
 
 
@@ -112,6 +114,12 @@ def test_what_cannot_be_exported_is_one_sentence(tmp_path, capsys, said):
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and said in error
     assert not list((tmp_path / "out").glob("*.partial"))
+
+
+def test_generators_that_start_from_vectors_are_refused(tmp_path):
+    loaded = SimpleNamespace(sources=SimpleNamespace(only_noise=True))
+    with pytest.raises(UserError, match="start from vectors cannot be exported"):
+        write_onnx(SimpleNamespace(loaded=loaded), tmp_path)
 
 
 def test_masks_of_an_earlier_export_do_not_stay(tmp_path):
