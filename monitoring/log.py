@@ -17,8 +17,6 @@ from typing import Any
 
 import numpy as np
 
-BOARD_SECONDS = 10  # until TensorBoard sees what was logged; its own default are two minutes
-
 
 class RunLog:
     """Writes the metrics of a step. With `folder=None` (ranks other than 0) it writes nothing.
@@ -139,7 +137,7 @@ class _Board:
                 from torch.utils.tensorboard import SummaryWriter
 
                 _keep_order(self._folder)
-                self._writer = SummaryWriter(str(self._folder), purge_step=self._purge_step, flush_secs=BOARD_SECONDS)
+                self._writer = SummaryWriter(str(self._folder), purge_step=self._purge_step)
                 self._purge_step = None
             action()
             self.problem = None
