@@ -36,7 +36,7 @@ def pair(weights, tmp_path_factory):
     return load(folder, codec_weights=str(weights)), onnx_player.OnnxMusic(out)
 
 
-@pytest.mark.parametrize("seconds", [0.01, 0.05, 0.64, 2.17])
+@pytest.mark.parametrize("seconds", [0.05, 0.64, 2.17])
 def test_clips_are_the_same_at_any_length(pair, seconds):
     music, player = pair
     wav, other = music.generate(seconds, seed=5).wav_N, player.generate(seconds, seed=5)
