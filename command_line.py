@@ -14,12 +14,12 @@ from config import (
     make_config,
     nearest,
     plain_value,
-    read_yaml,
     with_presets,
 )
 from earlier_versions import current_options
 from errors import UserError
 from registry import Options, mark_of
+from runtime.files import at_home, read_yaml
 
 FLAGS = {
     "estimate": "print how long the run would take and how much memory, from about twenty steps, and exit",
@@ -28,7 +28,13 @@ FLAGS = {
 
 
 class OneSentenceParser(argparse.ArgumentParser):
-    """An argparse parser whose errors are one sentence."""
+    """An argparse parser whose errors are one sentence; paths may begin with ~."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        given, unknown = super().parse_known_args(args, namespace)
+        for name, value in vars(given).items():
+            setattr(given, name, at_home(value))
+        return given, unknown
 
     def error(self, message: str) -> None:
         raise UserError(f"{message.replace('argument ', '', 1)}; --help lists all options")

@@ -28,7 +28,7 @@ from kinds.audio.clips import crops, halves, read_folder
 from kinds.audio.files import SAMPLE_RATE
 from kinds.audio.rulers import Measured
 from kinds.options import KINDS
-from runtime.console import outlive_readers
+from runtime.console import outlive_readers, plain_console
 from runtime.cores import sleep_while_waiting
 
 SHORTEST_S = 2.0  # what the descriptors need
@@ -157,13 +157,11 @@ def measure(material: Material, codec, args: argparse.Namespace, say) -> dict[st
 
 def show(console, name: str, measured: Measured, title: str) -> tuple[dict[str, list[str]], list[str]]:
     """Print one ruler's table -> its metrics that do not rank the ladder correctly, and remarks."""
-    from rich.console import Console
-
     from evaluation.table import broken_figures, render
 
     broken, raw = broken_figures(measured.sets), rulers.RULERS[name].raw
     table = render(measured.sets, f"{title}, ruler {name}", broken, raw)
-    Console(width=max(console.width, WIDTH)).print(table)
+    plain_console(width=max(console.width, WIDTH)).print(table)
     remarks = [f"{name}: {metric} !: {'; '.join(why)}" for metric, why in broken.items()]
     if raw:
         means = [f"{raw[key][0]} {entry['value']:.{raw[key][1]}f}" for key, entry in measured.reference.items()]
@@ -188,7 +186,13 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--kind", default="audio", choices=list(KINDS), help="kind of data of the checkpoints (default: audio)")
     add("--generated", nargs="+", default=[], metavar="DIR", help="folders of generated audio, one row each")
-    add("--checkpoint", nargs="+", default=[], metavar="PATH", help="checkpoints, exports or run folders, one row each")
+    add(
+        "--checkpoint",
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="checkpoints, exports, run folders or hf:user/name, one row each",
+    )
     add("--passes", type=int, help="sampling steps of the checkpoints' generators (default: as in their recipes)")
     add("--reference", metavar="DIR", help="held-out real music (default: val in --dataset_folder)")
     add("--train", metavar="DIR", help="the training music (default: train in --dataset_folder)")
@@ -248,8 +252,6 @@ def _settle(args: argparse.Namespace) -> None:
 
 def _run_own(args: argparse.Namespace, argv: list[str], own) -> int:
     """Measures a kind of data that is not audio; `own` is the module that its fact `evaluates` names."""
-    from rich.console import Console
-
     from evaluation.table import render
     from runtime.files import write_text
     from synthesis.loading import load_generator
@@ -263,13 +265,13 @@ def _run_own(args: argparse.Namespace, argv: list[str], own) -> int:
             raise UserError(f"{path} makes {loaded.space.kind}: leave --kind {args.kind} out")
     train, val = args.train or folder / "train", args.reference or folder / "val"
     measured = own.measure(generators, Path(train), Path(val), args.num, args.rounds, args.seed)
-    console = Console()
+    console = plain_console()
     title = f"{measured.count} {args.kind} in every set, seed {args.seed}"
     table = render(measured.sets, title, measured.broken, rungs=measured.rungs)
-    Console(width=max(console.width, WIDTH)).print(table)
+    plain_console(width=max(console.width, WIDTH)).print(table)
     remarks = [*measured.remarks, *(f"{metric} !: {'; '.join(why)}" for metric, why in measured.broken.items())]
     for remark in remarks:
-        console.print(f"- {remark}", highlight=False, soft_wrap=True)
+        console.print(f"- {remark}", soft_wrap=True)
     if args.json:
         report = {"command": shlex.join(["python", "evaluate.py", *argv]), "seed": args.seed, "remarks": remarks}
         report |= {"samples": measured.count, "misordered": measured.broken, "sets": measured.sets}
@@ -290,12 +292,10 @@ def run(args: argparse.Namespace, argv: list[str]) -> int:
 
 def _run_audio(args: argparse.Namespace, argv: list[str], started: float) -> int:
     """Measures audio; `started`: when the program did, by the monotonic clock."""
-    from rich.console import Console
-
     from audio_codecs import codec_options, open_codec
     from runtime.files import write_text
 
-    console = Console()
+    console = plain_console()
     remarks: list[str] = []
     sources = open_sources(args, remarks)
     codec = next((s.codec for s in sources if s.codec is not None), None) if args.codec is None else None
@@ -309,7 +309,7 @@ def _run_audio(args: argparse.Namespace, argv: list[str], started: float) -> int
     shown = {name: show(console, name, one, title) for name, one in measured.items()}
     remarks = material.remarks + args.without + [remark for _, said in shown.values() for remark in said]
     for remark in remarks:
-        console.print(f"- {remark}", highlight=False, soft_wrap=True)
+        console.print(f"- {remark}", soft_wrap=True)
     if args.json:
         by_ruler = {
             name: {"sets": one.sets, "misordered": shown[name][0], "reference": one.reference}

@@ -7,6 +7,7 @@ python export.py --checkpoint checkpoints --output my_model --push hf:user/name
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from command_line import OneSentenceParser
@@ -32,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--discriminator", action="store_true", help="write discriminator.safetensors, too: its weights as trained")
     add("--onnx", action="store_true", help="also write generator and decoder as ONNX, and what plays them with numpy")
     add("--push", metavar="hf:user/name", help="upload the folder to the Hugging Face hub")
+    add("--codec_weights", help="the codec's weights, if their path differs from that in training")
     add("--private", action="store_true", help="with --push: a new model is private")
     return parser
 
@@ -50,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
     checkpoint = local_folder(args.checkpoint)
     discriminator = read_discriminator(checkpoint) if args.discriminator else None
     figures = read_figures(args.figures)
-    music = Music.open(load_generator(checkpoint))
+    loaded = load_generator(checkpoint)
+    music = Music.open(replace(loaded, decoder=Path(args.codec_weights)) if args.codec_weights else loaded)
     trained_on = args.trained_on or about_training(find_generator(checkpoint).parent)
     folder = Path(args.output)
     try:

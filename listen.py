@@ -42,6 +42,8 @@ def _gradio():
     """The package, with everything disabled that would ask other machines."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    for name in ("no_proxy", "NO_PROXY"):  # it asks its own server whether it has started
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), HOST)))
     try:
         import gradio
     except ImportError:

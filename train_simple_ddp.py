@@ -152,6 +152,7 @@ def _run_agent(workers: int, argv: list[str], run_id: str) -> int:
         run_id=run_id,
         rdzv_backend="c10d",
         rdzv_endpoint="127.0.0.1:0",
+        local_addr="127.0.0.1",  # else the machine's own name, which in containers nobody may be able to resolve
         max_restarts=0,
         monitor_interval=0.2,
         **more,

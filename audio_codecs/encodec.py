@@ -55,6 +55,11 @@ class EncodecCodec:
         """'encodec_24khz-' and a digest of the weights' names, shapes and values, the same for both file formats."""
         return _identity(weights_digest(weights))
 
+    @property
+    def decoder_network(self) -> nn.Module:
+        """Latents [B, 128, T] -> audio [B, 1, N], N >= T * 320; for export."""
+        return self._decoder
+
     def encode(self, wav_B1N: Tensor) -> Tensor:
         """Audio [B, 1, N], N >= 1 -> latents [B, 128, ceil(N / 320)], float32, differentiable."""
         assert wav_B1N.ndim == 3 and wav_B1N.shape[1] == 1 and wav_B1N.shape[2] > 0, wav_B1N.shape

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
-from config import RunConfig, make_config, read_yaml, with_presets
+from config import RunConfig, make_config, with_presets
 from runtime import distributed
+from runtime.files import read_yaml
 from runtime.memory import keep_freed_memory
 from runtime.signals import StopRequest
 from training.builder import build

@@ -40,13 +40,13 @@ def temporal(options: TemporalOptions, input_BDT: Tensor, target_BDT: Tensor, un
 
 def frequency(options: SplitOptions, input_BDT: Tensor, target_BDT: Tensor, uniform_BK: Tensor) -> Masking:
     """The lowest `mask_freq_split` of the channels from the input, the others from the target."""
-    low_1D1 = _low_channels(input_BDT.shape[1], options.mask_freq_split, input_BDT.device)
+    low_1D1 = _low_channels(input_BDT, options.mask_freq_split)
     return _complementary(low_1D1, input_BDT, target_BDT)
 
 
 def spectral(options: KeepOptions, input_BDT: Tensor, target_BDT: Tensor, uniform_BK: Tensor) -> Masking:
     """A random `mask_channel_keep` of the channels from the input."""
-    D = input_BDT.shape[1]
+    D = int(input_BDT.shape[1])  # a constant where the mask is traced for an export
     assert uniform_BK.shape[1] >= D, f"{uniform_BK.shape[1]} uniform numbers for {D} channels"
     ranks_BD = uniform_BK[:, :D].argsort(dim=1).argsort(dim=1)
     return _complementary((ranks_BD < round(options.mask_channel_keep * D)).unsqueeze(2), input_BDT, target_BDT)
@@ -61,9 +61,9 @@ def energy(options: EnergyOptions, input_BDT: Tensor, target_BDT: Tensor, unifor
 
 def hybrid(options: HybridOptions, input_BDT: Tensor, target_BDT: Tensor, uniform_BK: Tensor) -> Masking:
     """Temporal x frequency: the two sides of the channel split are swapped in every other segment."""
-    _, D, T = input_BDT.shape
+    T = input_BDT.shape[2]
     segments_B1T = _segments(uniform_BK[:, 0], T, options.mask_temporal_segment)
-    low_1D1 = _low_channels(D, options.mask_freq_split, input_BDT.device)
+    low_1D1 = _low_channels(input_BDT, options.mask_freq_split)
     return _complementary(segments_B1T * low_1D1 + (1 - segments_B1T) * (1 - low_1D1), input_BDT, target_BDT)
 
 
@@ -84,6 +84,7 @@ def _segments(uniform_B: Tensor, frames: int, segment: int) -> Tensor:
     return (0.5 + signed_BT / min(FADE_FRAMES, segment)).clamp(0, 1).unsqueeze(1)
 
 
-def _low_channels(channels: int, share: float, device: torch.device) -> Tensor:
+def _low_channels(like_BDT: Tensor, share: float) -> Tensor:
     """[1, D, 1]: one for the lowest `share` of the channels."""
-    return (torch.arange(channels, device=device) < round(share * channels)).float()[None, :, None]
+    D = int(like_BDT.shape[1])  # a constant where the mask is traced for an export
+    return (torch.arange(D, device=like_BDT.device) < round(share * D)).float()[None, :, None]

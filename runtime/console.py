@@ -20,6 +20,13 @@ class _Lenient(io.FileIO):
             return len(memoryview(data).cast("B"))
 
 
+def plain_console(**more):
+    """A console of rich that shows text as it stands: names of files may look like its markup ("[live]", ":bell:")."""
+    from rich.console import Console
+
+    return Console(markup=False, emoji=False, highlight=False, **more)
+
+
 def outlive_readers() -> None:
     """From here on the program goes on when nobody reads its output any more (`| head -1`, a closed terminal), when the
     disk that it goes to is full, or when it was closed from the start. Letters that the output's encoding lacks are

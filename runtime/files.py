@@ -1,4 +1,4 @@
-"""Atomic writing of files, and locks against a second writer."""
+"""Options and paths as users write them, atomic writing of files, and locks against a second writer."""
 
 import contextlib
 import fcntl
@@ -7,9 +7,45 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import yaml
+
+from errors import UserError
 
 PARTIAL = ".partial"  # suffix of unfinished files
+
+
+class _EachOnce(yaml.SafeLoader):
+    """Refuses mappings that hold a key twice, of which PyYAML takes the last without a word."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [key for number, key in enumerate(keys) if key in keys[:number]]
+        if twice:
+            raise yaml.YAMLError(f"{twice[0]} is there twice")
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file of options. Raises UserError if there is none, or if an option is there twice."""
+    try:
+        values = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_EachOnce)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise UserError(f"{path} must hold `option: value` lines")
+    return {name: at_home(value) for name, value in values.items()}
+
+
+def at_home(value: Any) -> Any:
+    """A path that begins with ~ in the home folder: shells do that neither behind `--option=` nor in files. Other
+    values are left as they are, lists are gone through."""
+    if isinstance(value, list):
+        return [at_home(one) for one in value]
+    return os.path.expanduser(value) if isinstance(value, str) else value
 
 
 @contextlib.contextmanager

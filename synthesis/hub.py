@@ -1,6 +1,7 @@
 """Generators on the Hugging Face hub: fetched as folders by the name hf:user/name, pushed from exported folders."""
 
 import importlib.util
+import os
 import re
 from pathlib import Path
 
@@ -13,7 +14,8 @@ _NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 
 def local_folder(path_or_hf: str | Path) -> Path:
-    """The path itself; for hf:user/name or hf:user/name@revision the folder into which the model was fetched.
+    """The path itself (~ is the home folder); for hf:user/name or hf:user/name@revision the folder into which the model
+    was fetched.
 
     The hub's cache is used: what is there already is not fetched again.
 
@@ -21,7 +23,7 @@ def local_folder(path_or_hf: str | Path) -> Path:
         UserError: huggingface_hub is missing, or the model cannot be fetched.
     """
     if not str(path_or_hf).startswith(PREFIX):
-        return Path(path_or_hf)
+        return Path(os.path.expanduser(path_or_hf))
     name, _, revision = _name_of(str(path_or_hf)).partition("@")
     _need_hub()
     import huggingface_hub

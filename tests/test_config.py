@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from option_facts import BOOLEANS, FIELDS, FLOATS, INTEGERS, limits, owner_of, refused, words_of
 
 from command_line import parse
-from config import make_config, read_yaml
+from config import make_config
 from errors import UserError
+from runtime.files import read_yaml
 
 # What users of this kind of trainer already type, with the values that they know.
 KNOWN_DEFAULTS = yaml.safe_load("""

@@ -1,15 +1,19 @@
 """The Hugging Face hub, with a stub in its place: names, folders, what is asked for, errors in one sentence."""
 
+import json
 import shutil
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from tiny_exports import tiny_export
 
+import evaluate
 import export
 import generate
 from errors import UserError
+from kinds.audio.files import write_wav
 from noise2music import load
 from synthesis.hub import FETCHED, FILES, local_folder, push
 
@@ -65,9 +69,10 @@ def test_what_is_no_name_is_said(hub, name):
 
 
 def test_what_is_not_there_is_one_sentence(hub, capsys):
-    assert generate.main(["--checkpoint", "hf:anna/nothing"]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "hf:anna/nothing cannot be fetched (404 Client Error)" in error
+    for program in (generate, evaluate):
+        assert program.main(["--checkpoint", "hf:anna/nothing"]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and "hf:anna/nothing cannot be fetched (404 Client Error)" in error
 
 
 def test_without_the_package_it_is_named(monkeypatch):
@@ -87,6 +92,22 @@ def test_a_generator_goes_up_and_comes_down_again(hub, tmp_path, capsys):
     assert (fetched == load(folder).generate(0.5, seed=3).wav_N).all()
     options = ["--checkpoint", "hf:anna/tunes", "--num", "1", "--duration", "0.4", "--output_dir", str(tmp_path / "o")]
     assert generate.main(options) == 0 and len(list((tmp_path / "o").glob("*.wav"))) == 1
+
+
+def test_a_model_of_the_hub_is_evaluated_as_its_folder_is(hub, tmp_path):
+    hub.models["anna/tunes"] = folder = tiny_export(tmp_path / "run")
+    rng = np.random.default_rng(0)
+    for k in range(8):
+        for split in ("train", "val"):
+            (tmp_path / split).mkdir(exist_ok=True)
+            write_wav(tmp_path / split / f"{k}.wav", 0.1 * rng.standard_normal(5 * 24_000).astype(np.float32))
+    words = ["--checkpoint", "hf:anna/tunes", str(folder), "--dataset_folder", str(tmp_path), "--num", "16"]
+    words += ["--duration", "2", "--rounds", "10", "--rulers", "clips", "--json", str(tmp_path / "out.json")]
+    assert evaluate.main(words) == 0
+    assert hub.asked == [("anna/tunes", None, FETCHED)]
+    sets = json.loads((tmp_path / "out.json").read_text())["sets"]
+    fetched, local = (sets[f"{name} (epoch 1, step 1)"] for name in ("tunes", "run"))
+    assert fetched == local and fetched["frechet"]["value"] > 0
 
 
 def test_a_refused_upload_is_one_sentence(hub, tmp_path):

@@ -17,7 +17,7 @@ STEPS = {"unity_test": True, "easy_share": 1.0, "passes": 3}
 LABELS = {"genre": {"values": ["folk", "jazz"]}, "tempo": {"mean": 110.0, "std": 20.0}}
 
 
-def tiny_export(folder: Path, labels: bool = False, **more) -> Path:
+def tiny_export(folder: Path, labels: bool = False, codec: str = "mel", codec_weights=None, **more) -> Path:
     """Weights that depend on noise, context, position and labels; 0.64 s of training clips."""
     folder.mkdir(parents=True, exist_ok=True)
     own = TINY if more.get("generator", "patch") == "patch" else {k: v for k, v in TINY.items() if k != "width"}
@@ -25,7 +25,7 @@ def tiny_export(folder: Path, labels: bool = False, **more) -> Path:
     random = torch.Generator().manual_seed(1)
     space = Space(
         kind="audio",
-        identity=codec_identity("mel"),
+        identity=codec_identity(codec, codec_weights),
         shape=(128, FRAMES),
         rate=75,
         mean_D=-4 + 0.5 * torch.rand(128, generator=random),
@@ -33,10 +33,10 @@ def tiny_export(folder: Path, labels: bool = False, **more) -> Path:
         noise_scales_K2=1 + 0.1 * torch.rand(7, 2, generator=random),
         lowest_D=torch.full((128,), -2.5),
         highest_D=torch.full((128,), 2.5),
-        about={"codec": "mel", "sample_rate": 24_000} | ({"labels": LABELS} if labels else {}),
+        about={"codec": codec, "sample_rate": 24_000} | ({"labels": LABELS} if labels else {}),
     )
     widths = Conditioning(config.choices.get("conditions"), space.about.get("labels", {})).widths
-    network = build_generator(config.chosen("generator"), None, 128, seed=1, conditions=widths)
+    network = build_generator(config.chosen("generator"), config.model.agent, 128, seed=1, conditions=widths)
     with torch.no_grad():
         for weight in network.parameters():  # branches that start at zero would hide what they depend on
             if weight.ndim == 2 and not weight.any():

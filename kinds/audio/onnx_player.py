@@ -4,9 +4,10 @@
     wav = music.generate(seconds=10, seed=1)  # float32 [N], 24 kHz
 
 This file needs no other file of noise2music: `export.py --onnx` copies it beside generator.onnx (the network),
-decoder.onnx (latents to log magnitudes, and the share of noise in them) and onnx.json (everything else). What a graph
-of ONNX holds badly is here: noise from a seed, sampling steps, windows, phases, the inverse Fourier transform. Each
-function follows the one of the same name that the package has in torch; tests compare them.
+decoder.onnx (latents to audio, or to magnitudes and the share of noise in them), masks.onnx (where the generator was
+trained with masks) and onnx.json (everything else). What a graph of ONNX holds badly is here: noise from a seed,
+sampling steps, windows, phases, the inverse Fourier transform. Each function follows the one of the same name that the
+package has in torch; tests compare them.
 
 D latent channels, T frames, F frequency bins, N samples of audio.
 """
@@ -17,12 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
-INPUT_NOISE, TARGET_NOISE, SCALES, OFFSET = 1, 2, 16, 18  # what random numbers are for
+INPUT_NOISE, TARGET_NOISE, MASK, SCALES, OFFSET = 1, 2, 6, 16, 18  # what random numbers are for
 N_FFT, HOP, BINS = 2048, 320, 1025
 MARGIN, HOPS_PER_WINDOW = (N_FFT - HOP) // 2, -(-N_FFT // HOP)
 WINDOW = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N_FFT) / N_FFT)).astype(np.float32)
 PIECE, NOISE_BLOCK = 1500, 1500  # frames decoded at once; of noise made at once
 ROUNDS, MOMENTUM = 3, 0.99  # of fast Griffin-Lim
+OVERLAP, FADE = 64, 4  # frames, of pieces of audio
+FEWEST = 7  # frames that a decoder to audio takes; fewer are padded with zeros, as in torch
 
 
 class OnnxMusic:
@@ -33,11 +36,10 @@ class OnnxMusic:
 
         self.about = json.loads((Path(folder) / "onnx.json").read_text(encoding="utf-8"))
         self.labels, self.sample_rate = self.about["labels"], 24_000
-        self._generator, self._decoder = (
-            onnxruntime.InferenceSession(str(Path(folder) / name), providers=["CPUExecutionProvider"])
-            for name in ("generator.onnx", "decoder.onnx")
+        self._generator, self._decoder, self._masks = (
+            onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]) if path.is_file() else None
+            for path in (Path(folder) / f"{name}.onnx" for name in ("generator", "decoder", "masks"))
         )
-        self._takes = {one.name for one in self._generator.get_inputs()}
 
     def generate(self, seconds=10.0, seed=0, number=0, label=None, guidance=1.5, temperature=1.0, passes=None):
         """Clip `number` of a seed, float32 [N]. label: {"genre": "jazz", "tempo": 120}."""
@@ -54,10 +56,29 @@ class OnnxMusic:
         row = scales[mix_seed(seed, SCALES, number) % len(scales)]
         shape = (len(self.about["mean"]), frames)
         noise = [source_noise(self.about, seed, purpose, number, shape) for purpose in (INPUT_NOISE, TARGET_NOISE)]
-        return [np.float32(temperature * scale) * one for scale, one in zip(row, noise, strict=True)]
+        sources = [np.float32(temperature * scale) * one for scale, one in zip(row, noise, strict=True)]
+        if self._masks is None:
+            return sources
+        numbers = uniform(mix_seed(seed, MASK, number), self.about["mask_numbers"])
+        given = {"input": sources[0][None], "target": sources[1][None], "uniform": numbers[None]}
+        return [masked[0] for masked in _run(self._masks, given)]
 
     def decode(self, latents_DT: np.ndarray) -> np.ndarray:
-        """Audio [T * 320] of latents, in pieces with context, and with phases that go on from piece to piece."""
+        """Audio [T * 320] of latents."""
+        return self._from_magnitudes(latents_DT) if "reach" in self.about else self._from_audio(latents_DT)
+
+    def _from_audio(self, latents_DT: np.ndarray) -> np.ndarray:
+        """By a decoder that gives audio, in pieces that are joined."""
+
+        def make(start: int, stop: int) -> np.ndarray:
+            missing = max(0, FEWEST - (stop - start))
+            piece_DT = np.pad(latents_DT[:, start:stop], ((0, 0), (0, missing)))
+            return _run(self._decoder, {"latents": piece_DT[None]})[0][0, :, : (stop - start) * HOP]
+
+        return join_windows(make, latents_DT.shape[1], PIECE, OVERLAP, fade=FADE, rate=HOP)[0]
+
+    def _from_magnitudes(self, latents_DT: np.ndarray) -> np.ndarray:
+        """By a decoder that gives magnitudes, in pieces with context and with phases that go on from piece to piece."""
         low, high, reach = (self.about[name] for name in ("lowest_latent", "highest_latent", "reach"))
         latents_DT = latents_DT.clip(low, high)
         frames, angle_F, pieces, after = latents_DT.shape[1], None, [], (ROUNDS + 1) * HOPS_PER_WINDOW
@@ -65,7 +86,7 @@ class OnnxMusic:
             stop = min(frames, start + PIECE)
             left, right = max(0, start - after), min(frames, stop + after)
             first, last = max(0, left - reach), min(frames, right + reach)
-            both = self._decoder.run(None, {"latents": latents_DT[None, :, first:last]})
+            both = _run(self._decoder, {"latents": latents_DT[None, :, first:last]})
             magnitude_TF, share_TF = (x[0, left - first : right - first] for x in both)
             next_piece = max(0, stop - after) - left or None
             phase_TF, angle_F = tracked_phases(magnitude_TF, angle_F, next_piece)
@@ -104,8 +125,13 @@ class OnnxMusic:
         return join_windows(make, input_DT.shape[1], window, overlap, patch)
 
     def _call(self, sources, alpha, asked) -> np.ndarray:
-        given = sources | {"alpha": np.array([alpha], np.float32), "labels": asked}
-        return self._generator.run(None, {name: value for name, value in given.items() if name in self._takes})[0][0]
+        return _run(self._generator, sources | {"alpha": np.array([alpha], np.float32), "labels": asked})[0][0]
+
+
+def _run(graph, given: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """The outputs of a graph, which has no input for what does not matter to it."""
+    takes = {one.name for one in graph.get_inputs()}
+    return graph.run(None, {name: value for name, value in given.items() if name in takes})
 
 
 # --- random numbers ------------------------------------------------------------------------------------------------
@@ -127,13 +153,18 @@ def normal(seed: int, shape: tuple[int, ...]) -> np.ndarray:
     count = math.prod(shape)
     assert count >= 16, "torch has another method for fewer than 16 numbers"
     missing = count % 16
-    bits = np.random.RandomState(seed & 0xFFFFFFFF).randint(0, 2**32, count + (16 if missing else 0), np.uint32)  # noqa: NPY002
-    uniform = (bits & 0xFFFFFF).astype(np.float32) * np.float32(2.0**-24)
-    out = _box_muller(uniform[: count - missing])
+    numbers = uniform(seed, count + (16 if missing else 0))
+    out = _box_muller(numbers[: count - missing])
     if missing:  # the last 16 numbers are made anew
         out = np.concatenate([out, np.empty(missing, np.float32)])
-        out[-16:] = _box_muller(uniform[count:])
+        out[-16:] = _box_muller(numbers[count:])
     return out.reshape(shape)
+
+
+def uniform(seed: int, count: int) -> np.ndarray:
+    """Uniform numbers in [0, 1) as torch's generator makes them on a CPU."""
+    bits = np.random.RandomState(seed & 0xFFFFFFFF).randint(0, 2**32, count, np.uint32)  # noqa: NPY002
+    return (bits & 0xFFFFFF).astype(np.float32) * np.float32(2.0**-24)
 
 
 def _box_muller(uniform: np.ndarray) -> np.ndarray:
@@ -189,24 +220,26 @@ def mean_alpha(alpha: float, lower: float) -> float:
     return (math.log(alpha) - math.log(lower)) / ((1 - lower) / lower - (1 - alpha) / alpha)
 
 
-def join_windows(make, frames: int, window: int, overlap: int, step: int) -> np.ndarray:
-    """[D, frames] of make(start, stop) -> [D, stop - start], in windows that are joined by cross-fades."""
+def join_windows(make, frames: int, window: int, overlap: int, step: int = 1, fade: int | None = None, rate: int = 1):
+    """[D, frames * rate] of make(start, stop) -> [D, (stop - start) * rate], in windows that are joined by cross-fades
+    of `fade` frames (None: of the whole overlap)."""
     if frames <= window or window == 1:
         return make(0, frames)
     count, last = math.ceil((frames - overlap) / max(step, window - overlap)), (frames - window) // step
     starts = sorted({round(last * k / max(1, count - 1)) * step for k in range(count)})
     stops = [start + window for start in starts[:-1]] + [frames]
     piece = make(0, stops[0])
-    whole = np.empty((len(piece), frames), np.float32)
-    whole[:, : stops[0]] = piece
+    whole = np.empty((len(piece), frames * rate), np.float32)
+    whole[:, : stops[0] * rate] = piece
     for start, stop, ended in zip(starts[1:], stops[1:], stops, strict=False):
         before, piece = piece, make(start, stop)
-        length = min(overlap, ended - start)
-        left = (start + ended - length) // 2
+        length = min(fade or overlap, ended - start)
+        first = (start + ended - length) // 2
+        left, right = first * rate, (first + length) * rate
         mean_D1 = np.concatenate([before, piece], axis=1).mean(1, keepdims=True)
-        fresh = piece[:, left - start :]
-        whole[:, left : left + length] = cross_fade(whole[:, left : left + length], fresh[:, :length], mean_D1)
-        whole[:, left + length : stop] = fresh[:, length:]
+        fresh = piece[:, left - start * rate :]
+        whole[:, left:right] = cross_fade(whole[:, left:right], fresh[:, : right - left], mean_D1)
+        whole[:, right : stop * rate] = fresh[:, right - left :]
     return whole
 
 

@@ -19,7 +19,8 @@ from synthesis.loading import DECODER, DESCRIPTION, WEIGHTS, export_generator, p
 CARD, SAMPLES, ABOUT = "README.md", "samples", "about.json"
 METRICS = ("gap_closed", "frechet", "density", "coverage", "diversity", "nearest_train")
 ANYONES = "hf:user/name"  # where no name is known
-NON_COMMERCIAL = "EnCodec's weights, which are not part of this folder, are Meta's, for non-commercial use only."
+NON_COMMERCIAL = "EnCodec's weights, {where}, are Meta's, for non-commercial use only."
+OUTSIDE, INSIDE = "which are not part of this folder", "of which `decoder.onnx` holds those of its decoder"
 
 
 def pack(
@@ -127,7 +128,7 @@ def card(
         f"`{config.model.generator}` of noise2music, {parameters / 1e6:.1f} million parameters, over latents of the "
         f"codec `{space.about['codec']}`, trained to {music.trained_to} on clips of {space.length:.3g} s.",
         "", "## Trained on", "", trained_on,
-        "", "## Licence", "", " ".join([terms, *_codec_terms(music)]),
+        "", "## Licence", "", " ".join([terms, *_codec_terms(music, onnx)]),
         "", "## Use", "", *_usage(music.labels, onnx, name),
     ]  # fmt: skip
     if figures:
@@ -137,8 +138,10 @@ def card(
     return "\n".join(lines) + "\n"
 
 
-def _codec_terms(music: Music) -> list[str]:
-    return [NON_COMMERCIAL] if CODECS[music.codec.name].facts.get("non_commercial") else []
+def _codec_terms(music: Music, onnx: bool) -> list[str]:
+    if not CODECS[music.codec.name].facts.get("non_commercial"):
+        return []
+    return [NON_COMMERCIAL.format(where=INSIDE if onnx else OUTSIDE)]
 
 
 def _usage(labels: Vocabulary, onnx: bool, name: str) -> list[str]:

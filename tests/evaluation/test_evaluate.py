@@ -73,6 +73,19 @@ def test_two_folders_are_measured_beside_one_ladder(folders, tmp_path, capsys, m
         assert text in shown
 
 
+def test_names_that_look_like_markup_are_shown_as_they_are(folders, tmp_path, capsys, monkeypatch):
+    """spotDL/spotify-downloader 1738, mandiant/flare-floss 789: rich takes brackets in names for markup."""
+    monkeypatch.setattr("audio_codecs.open_codec", lambda *_: MelCodec(rounds=4))
+    odd = tmp_path / "[live] [bold] :bell:"
+    shutil.copytree(folders / "good", odd)
+    (odd / "takes [").mkdir()
+    (odd / "takes [" / "red] :cat:.wav").write_bytes(b"")
+    options = ["--dataset_folder", str(folders), "--duration", "2", "--num", "16", "--rounds", "10"]
+    assert evaluate.main(["--generated", str(odd), *options, "--rulers", "clips"]) == 0
+    shown = capsys.readouterr().out
+    assert odd.name in shown and "takes [/red] :cat:.wav" in shown
+
+
 def test_without_training_music_the_reference_is_halved(folders):
     args = arguments("--generated", folders / "good", "--reference", folders / "val", "--duration", "2", "--num", "16")
     with pytest.raises(UserError, match=r"too few clips of 2 s \(reference 8, training 8, good 16\)"):

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ import torch
 from tiny_exports import STEPS, tiny_export
 
 import export
+from errors import UserError
 from kinds.audio import onnx_player
+from kinds.audio.onnx_export import write_onnx
 from noise2music import load
-from runtime.seeding import Purpose, normal
+from runtime.seeding import Purpose, normal, uniform
 
 pytest.importorskip("onnx", reason="the export to ONNX needs the package onnx")
 pytest.importorskip("onnxruntime", reason="ONNX is run by onnxruntime")
@@ -24,6 +27,12 @@ KINDS = {
     "steps, slow noise": STEPS | {"offset_noise": 0.4, "offset_seconds": 0.3, "patch_frames": 3},
     "cascade": {"generator": "cascade"},
     "labels": {"labels": True} | STEPS | {"offset_noise": 0.3},
+    "creative agent": {"use_creative_agent": True} | STEPS,
+    "compositional agent": {"use_compositional_agent": True, "generator": "cascade"},
+    "temporal masks": {"mask_type": "temporal", "mask_temporal_segment": 20},
+    "frequency masks": {"mask_type": "frequency"},
+    "spectral masks": {"mask_type": "spectral", "mask_channel_keep": 0.4},
+    "hybrid masks": {"mask_type": "hybrid", "mask_temporal_segment": 30},
 }
 
 
@@ -91,9 +100,39 @@ def test_the_script_in_docs_needs_no_torch(tmp_path):
     assert rate == 24_000 and len(wav) == 240_000 and wav.std() > 1e-4
 
 
-def test_what_cannot_be_exported_is_one_sentence(tmp_path, capsys):
-    folder = tiny_export(tmp_path / "tiny", mask_type="temporal")
+CANNOT = {
+    "masks.onnx": {"mask_type": "energy"},  # ONNX has no quantiles
+    "--noise_channels": {"noise_channels": "0:64", "pure_gan_mode": 0.1},
+}
+
+
+@pytest.mark.parametrize("said", CANNOT)
+def test_what_cannot_be_exported_is_one_sentence(tmp_path, capsys, said):
+    folder = tiny_export(tmp_path / "tiny", **CANNOT[said])
     words = ["--checkpoint", str(folder), "--output", str(tmp_path / "out"), "--samples", "0", "--onnx"]
     assert export.main(words) == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "--mask_type" in error
+    assert error.count("\n") == 1 and said in error
+    assert not list((tmp_path / "out").glob("*.partial"))
+
+
+def test_generators_that_start_from_vectors_are_refused(tmp_path):
+    loaded = SimpleNamespace(sources=SimpleNamespace(only_noise=True))
+    with pytest.raises(UserError, match="start from vectors cannot be exported"):
+        write_onnx(SimpleNamespace(loaded=loaded), tmp_path)
+
+
+def test_masks_of_an_earlier_export_do_not_stay(tmp_path):
+    """An exported folder that is written again, by a generator without masks."""
+    masked, plain = (tiny_export(tmp_path / name, mask_type=name) for name in ("frequency", "none"))
+    out = made(masked, tmp_path)
+    assert (out / "masks.onnx").is_file()
+    assert made(plain, tmp_path) == out and not (out / "masks.onnx").exists()
+    wav, other = load(plain).generate(0.5, seed=3).wav_N, onnx_player.OnnxMusic(out).generate(0.5, seed=3)
+    assert np.abs(wav - other).max() < CLOSE < wav.std()
+
+
+def test_uniform_numbers_are_torchs():
+    for seed, count in ((3, 1), (2**62 + 11, 128)):
+        theirs = uniform(seed, Purpose.MASK, [4], (count,), "cpu")[0].numpy()
+        assert (onnx_player.uniform(onnx_player.mix_seed(seed, Purpose.MASK, 4), count) == theirs).all()

@@ -76,3 +76,12 @@ def test_blocks_that_a_network_repeats_are_compiled_once(records):
         assert torch.equal(network(x), expected)
         assert [len(graph) for graph in graphs] == linears
     assert not records
+
+
+def test_compiled_networks_keep_the_names_of_their_weights():
+    """FareedKhan-dev/train-llm-from-scratch 36: torch.compile writes "_orig_mod." into checkpoints' names."""
+    network = Stack(2)
+    before = list(network.state_dict())
+    compile_networks(network, backend="eager")
+    network(torch.ones(3, 4))
+    assert list(network.state_dict()) == before

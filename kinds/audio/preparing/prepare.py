@@ -94,6 +94,8 @@ def _sources(options: Options) -> tuple[list[Source], dict[str, str]]:
         return demo_sources(options.demo_songs, DEMO_CLIPS * options.seconds, options.seed, varied), {}
     if options.input_dir is None:
         raise UserError("Give the folder of your music with --input_dir, or --demo for synthesised music.")
+    if options.input_dir.is_file():
+        raise UserError(f"{options.input_dir} is a file; give the folder that holds your music with --input_dir.")
     if not options.input_dir.is_dir():
         raise UserError(f"The folder of music {options.input_dir} does not exist; check --input_dir.")
     return find_sources(options.input_dir, options.output_dir)

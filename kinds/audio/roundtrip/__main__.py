@@ -17,7 +17,7 @@ from pathlib import Path
 from audio_codecs.options import CODECS, DECODERS
 from errors import UserError, reports_user_errors
 from kinds.audio.files import SAMPLE_RATE
-from runtime.console import outlive_readers
+from runtime.console import outlive_readers, plain_console
 from runtime.cores import sleep_while_waiting
 
 ROWS = {  # figure -> label, decimals
@@ -137,8 +137,6 @@ def _draw(path: Path, codecs: dict, clips_BN, device: str) -> None:
 
 
 def run(args: argparse.Namespace, argv: list[str]) -> int:
-    from rich.console import Console
-
     from kinds.audio.roundtrip import distances, measuring
     from kinds.audio.rulers import usable_rulers
     from runtime.files import write_text
@@ -147,7 +145,7 @@ def run(args: argparse.Namespace, argv: list[str]) -> int:
     rulers, remarks = usable_rulers(args.rulers)
     unrated = distances.zimtohrli_missing()
     codecs = _opened(args)
-    console = Console()
+    console = plain_console()
     with console.status("reading") as status:
         wavs = measuring.read_recordings(args.music, remarks)
         clips_BN, reference_BN = measuring.two_halves(wavs, args.duration, args.num, args.seed)
@@ -159,11 +157,11 @@ def run(args: argparse.Namespace, argv: list[str]) -> int:
             for name, codec in codecs.items()
         }  # fmt: skip
     title = f"{len(clips_BN)} clips of {args.duration:g} s, as many others for reference, seed {args.seed}"
-    console.print(title, highlight=False, soft_wrap=True)
-    Console(width=max(console.width, WIDTH)).print(_table(by_codec))
+    console.print(title, soft_wrap=True)
+    plain_console(width=max(console.width, WIDTH)).print(_table(by_codec))
     remarks += [unrated] if unrated else []
     for remark in remarks:
-        console.print(f"- {remark}", highlight=False, soft_wrap=True)
+        console.print(f"- {remark}", soft_wrap=True)
     if args.picture:
         _draw(args.picture, codecs, clips_BN, args.device)
     if args.json:
