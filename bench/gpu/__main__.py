@@ -1,7 +1,8 @@
 """Runs checks, speed measurements and the recipe, each group in a process of its own, and writes their tables.
 
-Exit code: 0 if every part ran and every check held, whatever the speed; 1 if not; 2 for wrong options. The tables are
-written after every group, also when one fails.
+Exit code: 0 if every part ran and every check held, whatever the speed; 1 if not; 2 for wrong options and missing
+packages, which are found before anything else is imported. The tables are written after every group, also when one
+fails.
 """
 
 import argparse
@@ -12,7 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.gpu import packages
 from bench.gpu.programs import run_until
+from errors import reports_user_errors
 
 GROUPS = ("checks", "ranks", "launch", "speed", "recipe")
 TIMED = {"speed"}  # groups and parts that measure instead of checking
@@ -22,9 +25,8 @@ LEAST_FOR_RECIPE = 150
 TOY_RANKS = 2
 
 
+@reports_user_errors("bench.gpu")
 def main(argv: list[str] | None = None) -> int:
-    import torch
-
     parser = argparse.ArgumentParser(prog="python -m bench.gpu", description=__doc__.splitlines()[0])
     add = parser.add_argument
     output = Path(os.environ.get("OUT") or "results") / "gpu"
@@ -37,6 +39,9 @@ def main(argv: list[str] | None = None) -> int:
     groups = args.only.split(",")
     if unknown := set(groups) - set(GROUPS):
         parser.error(f"no group is called {', '.join(sorted(unknown))}: choose from {', '.join(GROUPS)}")
+    packages.use()
+    import torch
+
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("this machine has no GPU that torch can use: give --device cpu to try everything at toy size")
     if args.inside:
@@ -133,8 +138,8 @@ def measurements(group: str) -> dict:
 
 
 def inside(groups: list[str], toy: bool, out: Path) -> int:
-    """Runs the parts of `ranks` or `speed` in this process, with the other ranks if there are any; each part's rows are in the
-    file as soon as it is done."""
+    """Runs the parts of `ranks` or `speed` in this process, with the other ranks if there are any; each part's rows
+    are in the file as soon as it is done."""
     from bench.gpu.parts import Place, guarded, keep
     from bench.workloads import dataset, one_rank
     from runtime import distributed
