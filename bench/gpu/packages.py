@@ -8,7 +8,7 @@ are, and come second where wheels/ has a version that setup.cfg asks for and the
 
 import argparse
 import configparser
-import importlib
+import importlib.util
 import os
 import re
 import shutil
@@ -129,9 +129,10 @@ def _find_in(folder: Path) -> None:
 
 def _install(missing: list[str], wheels: dict[str, Path], folder: Path) -> bool:
     """Installs the packages, and what they need and this Python lacks, from wheels/; False if that is impossible."""
-    if not {*missing, "packaging"} <= wheels.keys():
+    reader = str(wheels.get("packaging", ""))  # read from the wheel, unless the machine has it
+    if not set(missing) <= wheels.keys() or not (reader or importlib.util.find_spec("packaging")):
         return False
-    sys.path.append(str(wheels["packaging"]))  # read from the wheel, unless the machine has it
+    sys.path.append(reader)
 
     def lacking(name: str) -> list[str]:
         (found,) = metadata.distributions(path=[str(wheels[name])])
@@ -140,7 +141,7 @@ def _install(missing: list[str], wheels: dict[str, Path], folder: Path) -> bool:
     try:
         chosen = closure(missing, lacking)
     finally:
-        sys.path.remove(str(wheels["packaging"]))
+        sys.path.pop()
     call = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps"]
     call += ["--upgrade"]  # of what an earlier call left there
     return not subprocess.run([*call, "--target", folder, *(wheels[name] for name in chosen)]).returncode

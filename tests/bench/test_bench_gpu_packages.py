@@ -11,7 +11,7 @@ from bench.gpu import packages
 from errors import UserError
 
 
-def wheel(folder, name, version="1.0", requires=()):
+def wheel(folder, name, version="1.0", requires=(), tag="py3-none-any"):
     """A wheel of one module that holds its version."""
     folder.mkdir(exist_ok=True)
     about = f"{name}-{version}.dist-info"
@@ -24,10 +24,10 @@ def wheel(folder, name, version="1.0", requires=()):
     files = {
         f"{name}.py": f"version = {version!r}\n",
         f"{about}/METADATA": "\n".join(lines) + "\n",
-        f"{about}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{about}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n",
     }
     files[f"{about}/RECORD"] = "".join(f"{path},,\n" for path in (*files, f"{about}/RECORD"))
-    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as file:
+    with zipfile.ZipFile(folder / f"{name}-{version}-{tag}.whl", "w") as file:
         for path, text in files.items():
             file.writestr(path, text)
 
@@ -76,11 +76,9 @@ def test_no_wheels_is_one_sentence(wheels, monkeypatch, capsys):
     assert program.main(["--device", "cpu"]) == 2 and "lacks torch: name a Python" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("others", [[], ["packaging"], ["toy_first"]])
-def test_wheels_without_it_are_one_sentence(wheels, others):
-    wheels.mkdir()
-    for name in others:
-        wheel(wheels, name)
+@pytest.mark.parametrize(("name", "tag"), [("packaging", "py3-none-any"), ("toy_first", "cp27-none-any")])
+def test_wheels_without_it_are_one_sentence(wheels, name, tag):
+    wheel(wheels, name, tag=tag)
     with pytest.raises(UserError, match="wheels/ does not have all of it for this Python: run `make wheels"):
         packages.use()
 
