@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 OPTIONAL = $(BIN)/pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt
 QUIET := >/dev/null 2>&1
 
-.PHONY: help setup extras demo-data train sample results test test-faults soak bench gpu lint format clean
+.PHONY: help setup extras demo-data train sample results test test-faults soak bench gpu wheels lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -66,8 +66,14 @@ bench: setup ## measure speed: ratios beside their bars, at most ten minutes on 
 	$(BIN)/pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[bench]'
 	$(BIN)/python -m bench
 
-gpu: setup ## prove and measure everything on this machine's GPUs, in under nine minutes: tables in results/gpu/
-	$(BIN)/python -m bench.gpu
+# Where there is no network, PYTHON runs it, with what it lacks from wheels/.
+gpu: ## prove and measure everything on this machine's GPUs, in under nine minutes: tables in results/gpu/
+	@if [ -e $(READY) ] || { [ ! -d wheels ] && $(MAKE) --no-print-directory setup; }; \
+	then $(BIN)/python -m bench.gpu $(OPTIONS); else $(PYTHON) -m bench.gpu $(OPTIONS); fi
+
+PYTHON_VERSION ?= $$($(BIN)/python -c 'import sys; print(*sys.version_info[:2], sep=".")')
+wheels: setup ## download what make gpu needs without a network: PYTHON_VERSION=3.12 HAS="scipy" ALSO="onnxruntime"
+	$(BIN)/python -m bench.gpu.packages --python_version $(PYTHON_VERSION) --has $(HAS) --also $(ALSO)
 
 lint: setup ## what CI checks besides the tests
 	$(BIN)/ruff check .

@@ -1,7 +1,8 @@
 """Runs checks, speed measurements and the recipe, each group in a process of its own, and writes their tables.
 
-Exit code: 0 if every part ran and every check held, whatever the speed; 1 if not; 2 for wrong options. The tables are
-written after every group, also when one fails.
+Exit code: 0 if every part ran and every check held, whatever the speed; 1 if not; 2 for wrong options and missing
+packages, which are found before anything else is imported. The tables are written after every group, also when one
+fails.
 """
 
 import argparse
@@ -12,7 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.gpu import packages
 from bench.gpu.programs import run_until
+from errors import reports_user_errors
 
 GROUPS = ("checks", "ranks", "launch", "speed", "recipe")
 TIMED = {"speed"}  # groups and parts that measure instead of checking
@@ -22,9 +25,8 @@ LEAST_FOR_RECIPE = 150
 TOY_RANKS = 2
 
 
+@reports_user_errors("bench.gpu")
 def main(argv: list[str] | None = None) -> int:
-    import torch
-
     parser = argparse.ArgumentParser(prog="python -m bench.gpu", description=__doc__.splitlines()[0])
     add = parser.add_argument
     output = Path(os.environ.get("OUT") or "results") / "gpu"
@@ -37,6 +39,9 @@ def main(argv: list[str] | None = None) -> int:
     groups = args.only.split(",")
     if unknown := set(groups) - set(GROUPS):
         parser.error(f"no group is called {', '.join(sorted(unknown))}: choose from {', '.join(GROUPS)}")
+    packages.use()
+    import torch
+
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("this machine has no GPU that torch can use: give --device cpu to try everything at toy size")
     if args.inside:
@@ -97,36 +102,44 @@ def environment(toy: bool, work: Path) -> dict[str, str]:
 def child(group: str, toy: bool, until: float, work: Path) -> list:
     """The rows of a group, run in its own process: an error of a device ends the process in which it occurs.
 
-    The group `ranks` is run by torchrun, in one process per device.
+    The group `checks` is run by pytest, `ranks` by torchrun in one process per device.
     """
     from bench.gpu.parts import failure, kept
 
-    out = work / f"{group}.jsonl"
-    start = ["-m", "bench.gpu"]
+    out, device = work / f"{group}.jsonl", "cpu" if toy else "cuda"
+    start = ["-m", "bench.gpu", "--only", group, "--inside", out]
+    if group == "checks":
+        start = ["-m", "pytest", "-p", "bench.gpu.gathering", "-p", "no:cacheprovider", "-m", "gpu", "tests/gpu"]
+        start += ["--rows", out]
     if group == "ranks":
         count = TOY_RANKS if toy else devices()
         start = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}", *start]
-    call = [sys.executable, *start, "--only", group, "--inside", out, *(["--device", "cpu"] if toy else [])]
-    code = run_until(call, until, environment(toy, work))
+    code = run_until([sys.executable, *start, "--device", device], until, environment(toy, work))
     ended = f"its process ended with exit code {code}" if code else "it brought no rows"
     if code and time.monotonic() >= until:
         ended = "not done within its time"
     rows = kept(out)
-    missing = [name for name in parts_of(group) if name not in {row.part for row in rows}]
+    missing = [name for name in parts_of(group, out) if name not in {row.part for row in rows}]
     return rows + [failure(name, ended) for name in missing]
 
 
-def parts_of(group: str) -> dict:
-    from bench.gpu.checks import CHECKS
+def parts_of(group: str, out: Path) -> list[str]:
+    """The names of a group's parts; of the checks, those that pytest found."""
+    from bench.gpu.gathering import collected
+
+    return (collected(out) or [group]) if group == "checks" else list(measurements(group))
+
+
+def measurements(group: str) -> dict:
     from bench.gpu.ranks import RANKS
     from bench.gpu.speed import SPEED
 
-    return {"checks": CHECKS, "ranks": RANKS, "speed": SPEED}[group]
+    return {"ranks": RANKS, "speed": SPEED}[group]
 
 
 def inside(groups: list[str], toy: bool, out: Path) -> int:
-    """Runs the parts of groups in this process, with the other ranks if there are any; each part's rows are in the
-    file as soon as it is done."""
+    """Runs the parts of `ranks` or `speed` in this process, with the other ranks if there are any; each part's rows
+    are in the file as soon as it is done."""
     from bench.gpu.parts import Place, guarded, keep
     from bench.workloads import dataset, one_rank
     from runtime import distributed
@@ -134,7 +147,7 @@ def inside(groups: list[str], toy: bool, out: Path) -> int:
     place = Place(one_rank(), toy)
     place.ranks.main_first(dataset)
     for group in groups:
-        for name, part in parts_of(group).items():
+        for name, part in measurements(group).items():
             begun = time.monotonic()
             rows = guarded(name, part, place, check=not TIMED & {group, name})
             if place.ranks.is_main:

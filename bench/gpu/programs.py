@@ -8,9 +8,9 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
-from bench.workloads import ROOT
-
+ROOT = Path(__file__).parents[2]
 STOPPING_S = 25  # a run of training that is asked to stop may take 20 s
 STOPPED = (128 + signal.SIGTERM, -signal.SIGTERM, -signal.SIGKILL)
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from bench import rank_rows
 from bench.figures import Figure
-from bench.gpu.checks import PLAIN, STEPS, batch_of, deviation, losses, resumed
 from bench.gpu.parts import Part, Place
+from bench.gpu.short_runs import PLAIN, STEPS, batch_of, deviation, differing_after_resume, losses
 
 
 def against_one(place: Place) -> list[Figure]:
@@ -14,6 +14,11 @@ def against_one(place: Place) -> list[Figure]:
     alone = replace(place.ranks, rank=0, world=1, local_world=1, control=None)
     found = deviation(losses(place.ranks, steps, **PLAIN), losses(alone, steps, **PLAIN | batch))
     return [Figure(f"losses of {steps} steps on {place.ranks.world} ranks against one", found, "", "<= 1e-3")]
+
+
+def resumed(place: Place) -> list[Figure]:
+    title = f"weights that differ after kill and resume on {place.ranks.world} ranks, --deterministic"
+    return [Figure(title, float(differing_after_resume(place.ranks)), "", "<= 0")]
 
 
 def speed(place: Place) -> list[Figure]:

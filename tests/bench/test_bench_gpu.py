@@ -9,14 +9,16 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench.figures import Figure
 from bench.gpu import __main__ as program
 from bench.gpu import launching, programs, recipe
-from bench.gpu.checks import CHECKS
+from bench.gpu.gathering import Gathering, collected, names_beside
 from bench.gpu.parts import Row, failure, guarded, keep, kept
 from bench.gpu.ranks import RANKS
+from bench.gpu.short_runs import deviation, mean_deviation
 from bench.gpu.speed import SPEED
 from bench.gpu.tables import markdown, write
 from bench.workloads import ROOT
@@ -26,14 +28,15 @@ CPU, GPU = {"kind": "cpu", "torch": "2"}, {"kind": "cuda", "torch": "2", "gpu": 
 
 @pytest.mark.e2e
 @pytest.mark.timeout(1800)
-def test_all_checks_and_measurements_at_toy_size(tmp_path):
+def test_all_measurements_at_toy_size(tmp_path):
+    """And one check: all of them are tests of this suite."""
     call = [sys.executable, "-m", "bench.gpu", "--device", "cpu", "--only", "checks,ranks,launch,speed"]
-    environment = os.environ | {"OUT": str(tmp_path)}
+    environment = os.environ | {"OUT": str(tmp_path), "PYTEST_ADDOPTS": "-k ema"}
     done = subprocess.run(call, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
     written = json.loads((tmp_path / "gpu" / "figures.json").read_text())
     launched = {"launch/two_nodes.sh", "launch/slurm.sbatch"}
-    assert {*CHECKS, *RANKS, *SPEED, *launched} == {row["part"] for row in written["rows"]}
+    assert {"ema follows its formula", *RANKS, *SPEED, *launched} == {row["part"] for row in written["rows"]}
     assert written["failed"] == [] and all(row["figure"]["value"] is None for row in written["rows"])
     assert all(f"{name}: steps on 2 ranks" in {row["figure"]["name"] for row in written["rows"]} for name in launched)
     rows = [line for line in (tmp_path / "gpu" / "tables.md").read_text().splitlines() if line.startswith("| ")][1:]
@@ -137,6 +140,55 @@ def test_a_part_that_fails_is_a_row_and_the_others_run(tmp_path):
     write(again, GPU, tmp_path)
     assert json.loads((tmp_path / "figures.json").read_text())["failed"] == ["a"]
     assert "| b | x | 0.5 | <= 1 | pass |" in (tmp_path / "tables.md").read_text()
+
+
+REASON = ("tests/gpu/test_x.py", 1, "Skipped: no compiler")
+HELD, MISSED = (("figure", {"name": "x", "value": value, "bar_gpu": "<= 1"}) for value in (0.5, 2.0))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "when", "longrepr", "figures", "expected"),
+    [
+        ("passed", "call", None, [HELD], [("x", "pass", "")]),
+        ("passed", "call", None, [], [("a check[b]: holds", "pass", "")]),
+        ("passed", "setup", None, [], []),
+        ("failed", "call", "x: 2, not <= 1", [HELD, MISSED], [("x", "pass", ""), ("x", "failed", "")]),
+        ("failed", "call", "no kernel\nlong", [HELD], [("x", "pass", ""), ("a check[b]", "failed", "no kernel")]),
+        ("failed", "setup", "no GPU", [], [("a check[b]", "failed", "no GPU")]),
+        ("skipped", "call", REASON, [], [("a check[b]", "left out", "")]),
+    ],
+)
+def test_outcomes_of_tests_are_rows(tmp_path, outcome, when, longrepr, figures, expected):
+    report = pytest.TestReport("tests/gpu/test_x.py::test_a_check[b]", REASON, {}, outcome, longrepr, when)
+    report.user_properties = [*figures, ("other", 1)]
+    Gathering(tmp_path / "rows").pytest_runtest_logreport(report)
+    rows = kept(tmp_path / "rows")
+    assert [(row.figure.name, row.verdict, row.error) for row in rows] == expected
+    assert all(row.part == "a check[b]" for row in rows)
+    assert outcome != "skipped" or rows[0].figure.note == "no compiler"
+
+
+def test_checks_that_did_not_run_are_rows(tmp_path, monkeypatch):
+    """What pytest found is known although its process ended; if it found nothing, the group is one row."""
+
+    def dies(call, _until, _environment):
+        assert {"tests/gpu", "bench.gpu.gathering", "--device"} <= set(call)
+        return -11
+
+    monkeypatch.setattr(program, "run_until", dies)
+    assert [row.part for row in program.child("checks", True, math.inf, tmp_path)] == ["checks"]
+    out = tmp_path / "checks.jsonl"
+    names_beside(out).write_text(json.dumps(["a", "b"]))
+    keep([Row("a", Figure("x", 1.0))], out)
+    rows = program.child("checks", True, math.inf, tmp_path)
+    assert collected(out) == ["a", "b"] and [(row.part, row.failed) for row in rows] == [("a", False), ("b", True)]
+
+
+def test_deviations_are_relative():
+    """The largest at any step, and that of the means: 3 instead of 2 at one of two steps."""
+    expected = {name: np.array([2.0, 2.0]) for name in ("loss/recon", "loss/g_adv", "loss/d")}
+    found = expected | {"loss/d": np.array([2.0, 3.0])}
+    assert deviation(found, expected) == 0.5 and mean_deviation(found, expected) == 0.25
 
 
 @pytest.mark.parametrize(
