@@ -153,6 +153,8 @@ def _adopt_shards(task: CacheTask, index: Index) -> None:
     index.shards |= latent_index.recover_shards(task.cache_dir, set(index.shards))
     if old is not None:
         index.frames, index.mean, index.std, index.statistics_of = old.frames, old.mean, old.std, old.statistics_of
+    if index.statistics_of != _statistics_key(index):  # they are taken from all shards, which a disk may have altered
+        index.shards = {name: shard for name, shard in index.shards.items() if shard.intact(task.cache_dir / name)}
 
 
 def _encode_missing(task: CacheTask, index: Index, progress: Progress | None) -> None:
