@@ -72,6 +72,15 @@ def latents_deleted(setting: Setting, fault: Fault) -> None:
     _shard(setting, fault).unlink()
 
 
+def index_altered(setting: Setting, fault: Fault) -> None:
+    """A bit of the list of the latents, or it is cut short; its latents are read no less."""
+    (path,) = setting.dataset.glob("latents/*/index.json")
+    if fault.pick % 2:
+        _flip_a_bit(path, fault.pick)
+    else:
+        os.truncate(path, fault.pick % path.stat().st_size)
+
+
 def _shard(setting: Setting, fault: Fault) -> Path:
     shards = sorted(setting.dataset.glob("latents/*/shard_*.npy"))
     return shards[fault.pick % len(shards)]
@@ -91,4 +100,4 @@ def _flip_a_bit(path: Path, pick: int) -> None:
 OF_SAVES = {"truncate": truncate, "flip": flip, "delete": delete, "wrong_times": wrong_times}
 OF_LATENTS = {"latents_altered": latents_altered, "latents_rotten": latents_rotten,
               "latents_overwritten": latents_overwritten, "latents_cut_short": latents_cut_short,
-              "latents_deleted": latents_deleted}  # fmt: skip
+              "latents_deleted": latents_deleted, "index_altered": index_altered}  # fmt: skip

@@ -41,6 +41,7 @@ SINGLE = {
     "read-only for a while": ("dcgan", 1, "itself", Fault("read_only_disk", 8, 3)),
     "the disk fails": ("audio", 2, "plain", Fault("failed_disk", 8, 0)),
     "latents cut short to nothing in use": ("audio", 1, "itself", Fault("latents_cut_short_in_use", 8, 9)),
+    "the list of the latents is cut short": ("audio", 1, "itself", Fault("index_altered", 8, 0)),
     "latents overwritten in use": ("audio", 2, "torchrun", Fault("latents_overwritten_in_use", 8, 6)),
 }
 

@@ -79,6 +79,18 @@ def test_a_shard_overwritten_in_use_is_named_and_made_again(hand_made, content, 
     np.testing.assert_array_equal(all_latents(open_pairs(hand_made)[0]), right)
 
 
+@pytest.mark.parametrize("content", [b"", b'{"sha256": "", "index": {"format": 1}}'])
+def test_a_lost_index_is_made_again_whole(hand_made, content):
+    before, _ = open_pairs(hand_made)
+    (index,) = hand_made.glob("latents/*/index.json")
+    index.write_bytes(content)
+    after, val = open_pairs(hand_made)
+    assert after.frames == val.frames == before.frames == before.input(0).shape[1] > 0
+    assert after.crop_frames == before.crop_frames
+    np.testing.assert_array_equal(after.mean, before.mean)
+    np.testing.assert_array_equal(all_latents(after), all_latents(before))
+
+
 def test_statistics_are_not_taken_from_what_the_disk_altered(hand_made):
     """Another set of clips has other statistics, for which all shards are read."""
     open_pairs(hand_made)
