@@ -75,7 +75,9 @@ class Soak:
         """The faults of disks for which the system would have to let us mount something; says so."""
         with tempfile.TemporaryDirectory(dir=self.home) as place:
             disk = Disk(Path(place), can_fail=True)
-            can = {"full_disk": disk.is_small, "read_only_disk": disk.make_read_only(), "failed_disk": disk.fail()}
+            can = {"full_disk": disk.is_small, "read_only_disk": disk.make_read_only()}
+            disk.restore()
+            can["failed_disk"] = disk.fail()
             disk.close()
         refused = {name for name, is_possible in can.items() if not is_possible}
         if refused:

@@ -17,16 +17,22 @@ from runtime.files import locked
 
 
 def _ranks_of(program) -> list[int]:
-    """Processes of the ranks."""
-    found = []
-    for pid in children(program.process.pid):
-        try:
-            line = Path(f"/proc/{pid}/cmdline").read_bytes()
-        except OSError:
-            continue
-        if b"train_simple_ddp" in line or b"inject" in line:
-            found.append(pid)
-    return found or [program.process.pid]
+    """Processes of the ranks, without those that read for them."""
+    below = children(program.process.pid)
+    ranks = {pid for pid in below if b"\0RANK=" in b"\0" + _stat(pid, "environ")}
+    return [pid for pid in below if pid in ranks and _parent(pid) not in ranks] or [program.process.pid]
+
+
+def _parent(pid: int) -> int:
+    fields = _stat(pid, "stat").rpartition(b")")[2].split()
+    return int(fields[1]) if fields else 0
+
+
+def _stat(pid: int, name: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:
+        return b""
 
 
 def _signal_one(program, fault: Fault, number: int) -> None:
@@ -85,15 +91,17 @@ def _stand_still(pid: int, fault: Fault) -> None:
     os.kill(pid, signal.SIGCONT)
 
 
-def second_run(program, setting, fault) -> None:
+def second_run(program, setting, fault) -> bool:
     """A second run on the folder is refused; the first stands still meanwhile, so that it cannot end before."""
+    if setting.disk.refuses:
+        return False
     ranks = _ranks_of(program)
     for pid in ranks:
         os.kill(pid, signal.SIGSTOP)
     try:
         with locked(setting.folder / ".lock", wait=False) as is_free:
             if is_free:
-                return  # the first run has ended at this moment
+                return False  # the first run has ended at this moment
         second = subprocess.run(
             [sys.executable, str(TRAIN), "--checkpoint_dir", str(setting.folder),
              "--dataset_folder", str(setting.dataset), "--max_steps", "1", "--num_threads", "1"],
@@ -104,13 +112,12 @@ def second_run(program, setting, fault) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
     assert second.returncode == 2 and "is in use by" in second.stderr, second.stderr[-2000:]
+    return True
 
 
 def full_disk(program, setting, fault) -> bool:
     """The disk of the run's folder is full until the program ends."""
-    if setting.disk.is_small:
-        setting.disk.fill()
-    return setting.disk.is_small
+    return setting.disk.fill()
 
 
 def read_only_disk(program, setting, fault) -> bool:

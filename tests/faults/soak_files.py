@@ -78,7 +78,7 @@ def index_altered(setting: Setting, fault: Fault) -> None:
     if fault.pick % 2:
         _flip_a_bit(path, fault.pick)
     else:
-        os.truncate(path, fault.pick % path.stat().st_size)
+        os.truncate(path, fault.pick % max(1, path.stat().st_size))
 
 
 def _shard(setting: Setting, fault: Fault) -> Path:
@@ -88,7 +88,8 @@ def _shard(setting: Setting, fault: Fault) -> Path:
 
 def _flip_a_bit(path: Path, pick: int) -> None:
     """Anywhere; in one case of four in the first 128 bytes, where files of arrays say what they hold."""
-    size = path.stat().st_size
+    if not (size := path.stat().st_size):
+        return
     place = random.Random(pick).randrange(min(size, 128) if pick % 4 == 0 else size)
     with open(path, "r+b") as file:
         file.seek(place)

@@ -58,23 +58,35 @@ class Disk:
     def _mount_image(self) -> bool:
         return succeeds("mount", "-o", "loop", self._image, self.folder)
 
-    def fill(self) -> None:
-        """No byte is left on it until `restore`."""
+    @property
+    def refuses(self) -> bool:
+        """Whether no file on it can be opened for writing."""
+        return self._is_covered or self._is_failed
+
+    def fill(self) -> bool:
+        """No byte is left on it until `restore`. Whether that could be done."""
+        if self.refuses or not self.is_small:
+            return False
         with open(self._ballast, "wb", buffering=0) as file:
             for size in (1 << 20, 1 << 12, 1):
                 with contextlib.suppress(OSError):
                     while file.write(bytes(size)):
                         pass
+        return True
 
     def make_read_only(self) -> bool:
         """No file on it can be opened for writing until `restore`; those that are open can still be written. Whether
         the system allows that."""
+        if self.refuses:
+            return False
         self._is_covered = self.is_small and succeeds("mount", "--bind", self.folder, self.folder)
         return self._is_covered and succeeds("mount", "-o", "remount,bind,ro", self.folder)
 
     def fail(self) -> bool:
         """As after an error of the hardware nothing can be written until `restore`, and what was written before and not
         flushed is lost then. Whether the system allows that."""
+        if self._is_failed:
+            return False
         self._is_failed = self.can_fail and succeeds("mount", "-o", "remount,abort", self.folder)
         return self._is_failed
 
