@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 OPTIONAL = $(BIN)/pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt
 QUIET := >/dev/null 2>&1
 
-.PHONY: help setup extras demo-data train sample results test test-faults soak bench gpu wheels lint format clean
+.PHONY: help setup extras demo-data train sample results test test-faults soak soak-table bench gpu wheels lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -60,7 +60,10 @@ test-faults: setup ## inject faults into real runs
 MINUTES ?= 30
 SEED ?= 1
 soak: setup ## random faults against tiny runs for MINUTES=30 from SEED=1
-	$(BIN)/python tests/faults/soak.py --minutes $(MINUTES) --seed $(SEED)
+	$(BIN)/python tests/faults/soak.py --minutes $(MINUTES) --seed $(SEED) --log results/soak/seed-$(SEED).jsonl
+
+soak-table: setup ## put the figures of all logs of soak into docs/reliability.md
+	$(BIN)/python tests/faults/soak_table.py results/soak/*.jsonl --into docs/reliability.md
 
 bench: setup ## measure speed: ratios beside their bars, at most ten minutes on two cores
 	$(BIN)/pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[bench]'

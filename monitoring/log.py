@@ -5,6 +5,7 @@ Everything but the object under `time` (speeds, waits) is reproducible: a resume
 bit. A full disk loses no line: lines that cannot be written are kept and written later.
 """
 
+import contextlib
 import errno
 import json
 import math
@@ -48,6 +49,12 @@ class RunLog:
             line["time"] = {name: round(value, 6) for name, value in speeds.items()}
         self._lines.add(line)
         self._board.numbers(header | scalars | {f"time/{k}": v for k, v in (speeds or {}).items()}, step)
+
+    def flush(self) -> None:
+        """Returns when the lines that are written are on the disk: a save without the figures before it would leave a
+        gap in them if the machine loses its power. May be called by another thread. Raises OSError."""
+        if self._lines is not None:
+            self._lines.flush()
 
     def problem(self) -> str | None:
         """Why the last metrics could not be written; None if they were."""
@@ -109,9 +116,14 @@ class _Lines:
         else:
             self._waiting, self.problem = [], None
 
+    def flush(self) -> None:
+        os.fsync(self._file)
+
     def close(self) -> None:
         if self._waiting:
             self._write()
+        with contextlib.suppress(OSError):
+            self.flush()
         os.close(self._file)
 
 

@@ -3,6 +3,7 @@
 Training waits for the copy only, and for the previous write if it is not finished: at most one write is in progress.
 """
 
+import contextlib
 import queue
 import threading
 import time
@@ -60,8 +61,15 @@ class Saver:
         self._idle.set()
         self._problems: list[str] = []
 
-    def __call__(self, state: dict[str, Any], paths: list[Path], then: Callable[[], object] = lambda: None) -> None:
-        """Starts to save a state under each of the paths; `then` is called after all of them succeeded."""
+    def __call__(
+        self,
+        state: dict[str, Any],
+        paths: list[Path],
+        then: Callable[[], object] = lambda: None,
+        before: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Starts to save a state under each of the paths. In the thread `before` is called first, which may raise
+        OSError, and `then` after all of them succeeded."""
         began = time.perf_counter()
         self.wait()
         copied = self._copy(state)
@@ -71,7 +79,7 @@ class Saver:
             self._thread.start()
         self._idle.clear()
         try:
-            self._jobs.put((copied, paths, then))
+            self._jobs.put((copied, paths, then, before))
         except BaseException:
             self._idle.set()
             raise
@@ -82,7 +90,11 @@ class Saver:
             self._write(*self._jobs.get())
             self._idle.set()
 
-    def _write(self, state: dict[str, Any], paths: list[Path], then: Callable[[], object]) -> None:
+    def _write(
+        self, state: dict[str, Any], paths: list[Path], then: Callable[[], object], before: Callable[[], object]
+    ) -> None:
+        with contextlib.suppress(OSError):  # a disk that refuses this refuses the save
+            before()
         for path in paths:
             try:
                 checkpoint.save(state, path)

@@ -46,7 +46,8 @@ def save(run: Run, *names: str) -> None:
     if not (run.ranks.is_main and names):
         return
     paths = [run.folder / name for name in names]
-    run.saver(full_state(run), paths, lambda: retain(run.folder, run.config.checkpoints.keep_last))
+    keep = run.config.checkpoints.keep_last
+    run.saver(full_state(run), paths, then=lambda: retain(run.folder, keep), before=run.log.flush)
     report_problems(run)
 
 

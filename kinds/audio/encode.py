@@ -20,6 +20,7 @@ from kinds.audio.files import read_audio
 from kinds.audio.latent_index import Index
 from kinds.audio.pairs import Manifest, check_clip, check_counts, list_pairs
 from registry import Options
+from runtime.arrays import load_array
 from runtime.files import file_digest, locked
 
 if TYPE_CHECKING:
@@ -153,6 +154,8 @@ def _adopt_shards(task: CacheTask, index: Index) -> None:
     index.shards |= latent_index.recover_shards(task.cache_dir, set(index.shards))
     if old is not None:
         index.frames, index.mean, index.std, index.statistics_of = old.frames, old.mean, old.std, old.statistics_of
+    if index.statistics_of != _statistics_key(index):  # they are taken from all shards, which a disk may have altered
+        index.shards = {name: shard for name, shard in index.shards.items() if shard.intact(task.cache_dir / name)}
 
 
 def _encode_missing(task: CacheTask, index: Index, progress: Progress | None) -> None:
@@ -261,7 +264,8 @@ def _take_statistics(task: CacheTask, index: Index) -> None:
         by_shard.setdefault(name, []).append(row)
     count, mean_D, squares_D = 0, 0.0, 0.0
     for name, rows in sorted(by_shard.items()):
-        latents_RDT = np.load(task.cache_dir / name, mmap_mode="r", allow_pickle=False)
+        latents_RDT = load_array(task.cache_dir / name, mapped=True)
+        index.frames = latents_RDT.shape[2]  # where the index was lost, nothing else says it
         for row in sorted(rows):
             clip_DT = latents_RDT[row].astype(np.float64)
             frames = clip_DT.shape[1]

@@ -53,6 +53,13 @@ class ShardInfo:
             return False
         return True
 
+    def intact(self, path: Path) -> bool:
+        """Whether the digest of the file on disk is right, whatever its time says."""
+        try:
+            return file_digest(path) == self.digest
+        except OSError:
+            return False
+
 
 @dataclass
 class Index:

@@ -21,6 +21,7 @@ from kinds.audio.labels import PairLabels, read_labels
 from kinds.audio.latent_index import Index, read_index
 from kinds.audio.pairs import UNFINISHED_NAME, read_manifest
 from registry import Options
+from runtime.arrays import load_array
 from runtime.memory import is_out_of_memory
 from synthesis.labels import Vocabulary
 
@@ -66,7 +67,7 @@ def open_pairs(
             raise UserError(
                 f"There are no latents of {task.train_dir} in {task.cache_dir}; let the first rank build them."
             )
-    shards = _Shards(task.cache_dir)
+    shards = _Shards(task.cache_dir, (len(index.mean), index.frames))
     names = {split: [name for name, _, _ in pairs] for split, pairs in index.pairs.items()}
     labels = read_labels({"train": task.train_dir, "val": task.val_dir}, names)
     return LatentPairs("train", index, shards, labels["train"]), LatentPairs("val", index, shards, labels["val"])
@@ -210,9 +211,12 @@ class LatentPairs:
 class _Shard:
     """A shard's memory map, with its path as a string and its expected size, which every read needs."""
 
-    def __init__(self, path: Path):
-        mapped_RDT = np.load(path, mmap_mode="r", allow_pickle=False)
+    def __init__(self, path: Path, clip_shape: tuple[int, int]):
+        mapped_RDT = load_array(path, mapped=True)
         self.path, self.size = str(path), mapped_RDT.offset + mapped_RDT.nbytes
+        is_rows = mapped_RDT.shape[1:] == clip_shape and mapped_RDT.flags.c_contiguous
+        if mapped_RDT.dtype != np.float16 or not is_rows or self.size != path.stat().st_size:
+            raise ValueError("its header is damaged")  # the bytes of the rows, which the checksums cover, may be right
         self.rows_RDT = mapped_RDT.view(np.ndarray)  # memmap's own indexing takes several times as long
 
 
@@ -224,8 +228,8 @@ class _Shards:
     before each access.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, clip_shape: tuple[int, int]):
+        self.folder, self._clip_shape = folder, clip_shape
         self._open: OrderedDict[str, _Shard] = OrderedDict()
         self._checked: dict[str, tuple[int, set[int]]] = {}  # of a shard: its time, and rows with the right checksum
 
@@ -233,7 +237,7 @@ class _Shards:
         """Row of a shard -> [D, T]. Raises OSError or ValueError if the file is missing, truncated or modified."""
         shard = self._open.get(name)
         if shard is None:
-            shard = self._open[name] = _Shard(self.folder / name)
+            shard = self._open[name] = self._opened(self.folder / name)
             if len(self._open) > _MAX_OPEN_SHARDS:
                 self._open.popitem(last=False)
         self._open.move_to_end(name)
@@ -250,8 +254,15 @@ class _Shards:
             right.add(row)
         return shard.rows_RDT[row]
 
+    def _opened(self, path: Path) -> _Shard:
+        try:
+            return _Shard(path, self._clip_shape)
+        except ValueError:
+            _have_it_compared(str(path))
+            raise
+
     def __getstate__(self) -> dict:
-        return {"folder": self.folder, "_open": OrderedDict(), "_checked": {}}
+        return self.__dict__ | {"_open": OrderedDict(), "_checked": {}}
 
 
 def _have_it_compared(path: str) -> None:

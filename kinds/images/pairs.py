@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from errors import UserError
+from runtime.arrays import load_array
 
 IMAGES, LABELS, NAMES = "images.npy", "labels.npy", "names.txt"
 
@@ -23,15 +24,15 @@ class ImagePairs:
     def __init__(self, folder: Path) -> None:
         self.names = []
         try:
-            self._pictures = np.load(folder / IMAGES, mmap_mode="r")
-            self.classes = np.load(folder / LABELS)
+            self._pictures = load_array(folder / IMAGES, mapped=True)
+            self.classes = load_array(folder / LABELS)
             self.names = (folder / NAMES).read_text(encoding="utf-8").splitlines()
         except FileNotFoundError as error:
             raise UserError(
                 f"{folder} holds no {Path(error.filename).name}: make a dataset of images with "
                 "`python prepare_dataset.py --kind images`"
             ) from None
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError) as error:
             raise UserError(
                 f"the images in {folder} are damaged ({str(error).splitlines()[0]}): "
                 "prepare them again with --overwrite"

@@ -1,19 +1,20 @@
 """Bad luck at random: seeded schedules of faults against tiny real runs, whose result must be that of an untouched run.
 
-    python tests/faults/soak.py --minutes 30 --seed 1
+    python tests/faults/soak.py --minutes 30 --seed 1 --log soak.jsonl
 
 A schedule has some faults, each at a random step of a run that is started again with `--resume auto` after every end,
 as a cluster does it. A schedule that fails is cut down to the shortest one that still fails, and printed with its seed.
+`soak_table.py` makes a table of logs.
 """
 
 import argparse
 import contextlib
 import dataclasses
 import functools
+import json
 import os
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -28,10 +29,11 @@ from fault_data import make_pairs, make_sprites, options_of  # noqa: E402
 from fault_runs import run  # noqa: E402
 from machines import Relay, namespaces  # noqa: E402
 from memory_group import MemoryGroup  # noqa: E402
-from soak_faults import ON_THE_WIRE, Setting  # noqa: E402
+from soak_faults import ON_THE_WIRE  # noqa: E402
+from soak_setting import Disk, Setting  # noqa: E402
+from soak_table import table  # noqa: E402
 from soak_trial import Record, Schedule, Trial, check_end, drawn  # noqa: E402
 
-SMALL_DISK = "64m"
 LIMIT_S = 1800.0  # of an untouched run, on the slowest machine
 
 
@@ -68,12 +70,27 @@ class Soak:
         with contextlib.closing(relay), namespaces(relay.between) as wire:
             return wire is not None
 
+    @functools.cached_property
+    def refused_by_disks(self) -> set[str]:
+        """The faults of disks for which the system would have to let us mount something; says so."""
+        with tempfile.TemporaryDirectory(dir=self.home) as place:
+            disk = Disk(Path(place), can_fail=True)
+            can = {"full_disk": disk.is_small, "read_only_disk": disk.make_read_only()}
+            disk.restore()
+            can["failed_disk"] = disk.fail()
+            disk.close()
+        refused = {name for name, is_possible in can.items() if not is_possible}
+        if refused:
+            print(f"left out, since nothing can be mounted for them here: {', '.join(sorted(refused))}", flush=True)
+        return refused
+
     def possible(self, schedule: Schedule) -> Schedule:
-        """The schedule, or the nearest one to it where there are no machines."""
-        if schedule.launcher != "machines" or self.has_wires:
-            return schedule
-        faults = tuple(fault for fault in schedule.faults if fault.name not in ON_THE_WIRE)
-        return dataclasses.replace(schedule, launcher="torchrun", faults=faults)
+        """The schedule, or the nearest one to it where there are no machines, or no disks of their own."""
+        refused, launcher = set(self.refused_by_disks), schedule.launcher
+        if launcher == "machines" and not self.has_wires:
+            refused, launcher = refused | {*ON_THE_WIRE}, "torchrun"
+        faults = tuple(fault for fault in schedule.faults if fault.name not in refused)
+        return dataclasses.replace(schedule, launcher=launcher, faults=faults)
 
     def attempt(self, schedule: Schedule, record: Record) -> str | None:
         """Why a schedule fails; None if it holds."""
@@ -95,15 +112,11 @@ class Soak:
     @contextlib.contextmanager
     def _setting(self, schedule: Schedule, place: Path):
         with contextlib.ExitStack() as stack:
-            disk = place / "disk"
-            disk.mkdir()
-            mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK}", "tmpfs", str(disk)]
-            small = subprocess.run(mount, capture_output=True).returncode == 0
-            if small:
-                stack.callback(subprocess.run, ["umount", "-l", str(disk)], check=False)
+            disk = Disk(place, can_fail=schedule.has("failed_disk"))
+            stack.callback(disk.close)
             dataset = place / "data"
             shutil.copytree(self.dataset(schedule.kind), dataset)
-            setting, wire = Setting(disk / "run", dataset, small), None
+            setting, wire = Setting(disk, dataset), None
             if schedule.has("out_of_memory"):
                 with contextlib.suppress(OSError):
                     setting.group = MemoryGroup()
@@ -123,49 +136,49 @@ class Soak:
         return schedule
 
 
-def summary(record: Record, schedules: int) -> str:
-    """A line for each kind of fault, and how long runs took to go on."""
-    lines = [f"{schedules} schedules, {sum(record.faults.values())} faults, {record.starts} starts"]
-    lines += [f"{name:20s} {count}" for name, count in sorted(record.faults.items())]
-    for title, values in (("steps repeated", record.lost), ("seconds to the next step", record.recovery_s)):
-        if values:
-            lines.append(f"{title}: median {statistics.median(values):.1f}, worst {max(values):.1f}")
-    return "\n".join(lines)
+def figures(schedule: Schedule, record: Record, reason: str | None, seconds: float) -> dict:
+    """What was seen in one schedule."""
+    return {
+        "seed": schedule.seed, "where": f"{schedule.kind}, {schedule.ranks} by {schedule.launcher}",
+        "faults": dict(+record.faults), "starts": record.starts, "ends": record.ends, "seconds": round(seconds, 1),
+        "fails": reason,
+    }  # fmt: skip
 
 
-def figures(schedule: Schedule, record: Record) -> str:
-    """What was seen in one schedule, in a line."""
-    faults = ", ".join(record.faults.elements())
-    seconds = " ".join(f"{value:.1f}" for value in record.recovery_s)
-    lost = " ".join(map(str, record.lost))
-    where = f"{schedule.kind}, {schedule.ranks} by {schedule.launcher}"
-    return f"{where}: {faults}; {record.starts} starts; repeated {lost or '-'}; next step after {seconds or '-'} s"
+def in_a_line(seen: dict) -> str:
+    """The figures of a schedule, to be read."""
+    faults = ", ".join(f"{name} {count}" if count > 1 else name for name, count in seen["faults"].items())
+    ends = ", ".join(f"{lost} steps and {seconds} s after {cause}" for cause, lost, seconds in seen["ends"])
+    verdict = "holds" if seen["fails"] is None else "FAILS"
+    return f"seed {seen['seed']} {verdict}: {seen['where']}: {faults}; {seen['starts']} starts; {ends or 'no end'}"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=1, help="of the first schedule; the next ones follow")
+    parser.add_argument(
+        "--log", type=Path, default=Path(os.devnull), help="a file that gets a line of JSON per schedule"
+    )
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that nothing is left of a schedule
-    total, failed, done, until = Record(), 0, 0, time.monotonic() + 60 * args.minutes
+    args.log.parent.mkdir(parents=True, exist_ok=True)
+    all_seen, until = [], time.monotonic() + 60 * args.minutes
     with tempfile.TemporaryDirectory(prefix="soak-") as home:
         soak = Soak(Path(home))
         while time.monotonic() < until:
-            schedule, record = drawn(args.seed + done), Record()
-            done += 1
+            schedule, record, began = drawn(args.seed + len(all_seen)), Record(), time.monotonic()
             reason = soak.attempt(schedule, record)
-            total.add(record)
-            print(
-                f"seed {schedule.seed} {'holds' if reason is None else 'FAILS'}: {figures(schedule, record)}",
-                flush=True,
-            )
+            seen = figures(schedule, record, reason, time.monotonic() - began)
+            all_seen.append(seen)
+            with open(args.log, "a") as file:
+                file.write(json.dumps(seen) + "\n")
+            print(in_a_line(seen), flush=True)
             if reason is not None:
-                failed += 1
                 print(f"  {reason[:3000]}", flush=True)
                 print(f"  shortest: {soak.shortest(schedule)}", flush=True)
-    print(summary(total, done))
-    return 1 if failed else 0
+    print(table(all_seen))
+    return 1 if any(seen["fails"] for seen in all_seen) else 0
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ class Watch(threading.Thread):
     def __init__(self, folder: Path) -> None:
         super().__init__(name="watch", daemon=True)
         self.folder, self.problem, self._seen = folder, "", False
+        self.aside = threading.Lock()  # who holds it may take the disk away for a while
         self._over = threading.Event()
 
     def _is_good_somewhere(self) -> bool:
@@ -32,7 +33,8 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         while not self._over.wait(0.3):
-            good = self._is_good_somewhere() or self._is_good_somewhere()  # a file may be replaced in between
+            with self.aside:
+                good = self._is_good_somewhere() or self._is_good_somewhere()  # a file may be replaced in between
             if self._seen and not good:
                 self.problem = "no good save is left"
             self._seen = self._seen or good

@@ -1,60 +1,38 @@
-"""The faults of soak.py by name: what strikes a running program, what is injected into it, what befalls its files."""
+"""The faults of soak.py by name: what strikes a running program and what is injected into it."""
 
 import contextlib
 import os
-import random
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from fault_runs import TRAIN, children, default_signals, kill_tree
-from machines import Relay
 from memory_group import MemoryGroup
+from soak_files import OF_LATENTS, OF_SAVES
+from soak_setting import Fault
 
-from runtime import checkpoint
 from runtime.files import locked
 
 
-@dataclass(frozen=True)
-class Fault:
-    """One fault; `step` is when it strikes, for those that strike a running program."""
-
-    name: str
-    step: int
-    pick: int
-
-
-@dataclass
-class Setting:
-    """What a schedule runs on: the run's folder (on a small disk of its own, if `small_disk`), its data, the wire
-    between its machines, the processes' group if they can be short of memory."""
-
-    folder: Path
-    dataset: Path
-    small_disk: bool = False
-    relay: Relay | None = None
-    group: MemoryGroup | None = None
-
-    @property
-    def ballast(self) -> Path:
-        """A file that fills the disk."""
-        return self.folder.parent / "ballast"
-
-
 def _ranks_of(program) -> list[int]:
-    """Processes of the ranks."""
-    found = []
-    for pid in children(program.process.pid):
-        try:
-            line = Path(f"/proc/{pid}/cmdline").read_bytes()
-        except OSError:
-            continue
-        if b"train_simple_ddp" in line or b"inject" in line:
-            found.append(pid)
-    return found or [program.process.pid]
+    """Processes of the ranks, without those that read for them."""
+    below = children(program.process.pid)
+    ranks = {pid for pid in below if b"\0RANK=" in b"\0" + _stat(pid, "environ")}
+    return [pid for pid in below if pid in ranks and _parent(pid) not in ranks] or [program.process.pid]
+
+
+def _parent(pid: int) -> int:
+    fields = _stat(pid, "stat").rpartition(b")")[2].split()
+    return int(fields[1]) if fields else 0
+
+
+def _stat(pid: int, name: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:
+        return b""
 
 
 def _signal_one(program, fault: Fault, number: int) -> None:
@@ -89,6 +67,10 @@ def hang_up(program, setting, fault) -> None:
     os.killpg(program.process.pid, signal.SIGHUP)
 
 
+def hang_up_rank(program, setting, fault) -> None:
+    _signal_one(program, fault, signal.SIGHUP)
+
+
 def quit_(program, setting, fault) -> None:
     os.killpg(program.process.pid, signal.SIGQUIT)
 
@@ -96,21 +78,30 @@ def quit_(program, setting, fault) -> None:
 def pause(program, setting, fault) -> None:
     """A rank stands still for up to three seconds, as on a swapping machine."""
     ranks = _ranks_of(program)
-    pid = ranks[fault.pick % len(ranks)]
+    _stand_still(ranks[fault.pick % len(ranks)], fault)
+
+
+def pause_launcher(program, setting, fault) -> None:
+    _stand_still(program.process.pid, fault)
+
+
+def _stand_still(pid: int, fault: Fault) -> None:
     os.kill(pid, signal.SIGSTOP)
     time.sleep(0.5 + fault.pick % 5 / 2)
     os.kill(pid, signal.SIGCONT)
 
 
-def second_run(program, setting, fault) -> None:
+def second_run(program, setting, fault) -> bool:
     """A second run on the folder is refused; the first stands still meanwhile, so that it cannot end before."""
+    if setting.disk.refuses:
+        return False
     ranks = _ranks_of(program)
     for pid in ranks:
         os.kill(pid, signal.SIGSTOP)
     try:
         with locked(setting.folder / ".lock", wait=False) as is_free:
             if is_free:
-                return  # the first run has ended at this moment
+                return False  # the first run has ended at this moment
         second = subprocess.run(
             [sys.executable, str(TRAIN), "--checkpoint_dir", str(setting.folder),
              "--dataset_folder", str(setting.dataset), "--max_steps", "1", "--num_threads", "1"],
@@ -121,17 +112,26 @@ def second_run(program, setting, fault) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
     assert second.returncode == 2 and "is in use by" in second.stderr, second.stderr[-2000:]
+    return True
 
 
-def full_disk(program, setting, fault) -> None:
+def full_disk(program, setting, fault) -> bool:
     """The disk of the run's folder is full until the program ends."""
-    if not setting.small_disk:
-        return
-    with open(setting.ballast, "wb", buffering=0) as file:
-        for size in (1 << 20, 1 << 12, 1):
-            with contextlib.suppress(OSError):
-                while file.write(bytes(size)):
-                    pass
+    return setting.disk.fill()
+
+
+def read_only_disk(program, setting, fault) -> bool:
+    """The disk of the run's folder is mounted read-only, for up to four seconds or until the program ends."""
+    done = setting.disk.make_read_only()
+    if fault.pick % 2:
+        time.sleep(0.5 + fault.pick % 8 / 2)
+        setting.disk.restore()
+    return done
+
+
+def failed_disk(program, setting, fault) -> bool:
+    """Nothing can be written until the program ends, and what was not flushed is lost."""
+    return setting.disk.fail()
 
 
 def out_of_memory(program, setting, fault) -> None:
@@ -149,16 +149,16 @@ def _resident(pid: int) -> int:
         return 0
 
 
-def latents_in_use(program, setting, fault) -> None:
-    """A bit of the latents that the run is reading."""
-    _flip_latents(setting, fault)
-
-
 STRIKES = {"kill_rank": kill_rank, "kill_launcher": kill_launcher, "kill_all": kill_all, "terminate": terminate,
-           "terminate_rank": terminate_rank, "hang_up": hang_up, "quit": quit_, "pause": pause,
-           "second_run": second_run, "full_disk": full_disk, "out_of_memory": out_of_memory,
-           "latents_in_use": latents_in_use}  # fmt: skip
-ENDS_SOON = ("kill_launcher", "kill_all", "terminate", "terminate_rank", "hang_up", "quit")  # within 20 s
+           "terminate_rank": terminate_rank, "hang_up": hang_up, "hang_up_rank": hang_up_rank, "quit": quit_,
+           "pause": pause, "pause_launcher": pause_launcher, "second_run": second_run, "full_disk": full_disk,
+           "read_only_disk": read_only_disk, "failed_disk": failed_disk, "out_of_memory": out_of_memory}  # fmt: skip
+# Latents while they are read: the same as between two starts.
+IN_USE = {f"{name}_in_use": lambda program, setting, fault, change=change: change(setting, fault)
+          for name, change in OF_LATENTS.items()}  # fmt: skip
+STRIKES |= IN_USE
+ENDS_SOON = ("kill_launcher", "kill_all", "terminate", "terminate_rank", "hang_up", "hang_up_rank", "quit")  # 20 s
+OF_DISKS = ("full_disk", "read_only_disk", "failed_disk")
 
 
 def packets_lost(program, setting, fault) -> None:
@@ -202,78 +202,17 @@ def early_s(fault: Fault) -> float:
     return fault.pick % 60 / 10
 
 
-# --- what befalls files between two starts: (setting, fault) --------------------------------------------------------
-
-
-def _damage(setting: Setting, change) -> bool:
-    """Changes the newest good save, if there is another one; whether there is."""
-    saves = sorted(setting.folder.glob("*.pt"), key=lambda path: path.stat().st_mtime)
-    good = [path for path in saves if checkpoint.is_whole(path)]
-    if len(good) > 1:
-        change(good[-1])
-    return len(good) > 1
-
-
-def truncate(setting: Setting, fault: Fault) -> bool:
-    return _damage(setting, lambda path: os.truncate(path, fault.pick % 5000))
-
-
-def flip(setting: Setting, fault: Fault) -> bool:
-    return _damage(setting, lambda path: _flip_a_bit(path, fault.pick))
-
-
-def delete(setting: Setting, fault: Fault) -> bool:
-    return _damage(setting, Path.unlink)
-
-
-def wrong_times(setting: Setting, fault: Fault) -> None:
-    """Times of files in no order, up to a day off, as clocks leave them that are set back and forth."""
-    chance = random.Random(fault.pick)
-    for path in [path for path in setting.folder.rglob("*") if path.is_file()]:
-        when = time.time() + chance.uniform(-86400, 86400)
-        os.utime(path, (when, when))
-
-
-def latents_altered(setting: Setting, fault: Fault) -> None:
-    """By a program that writes into them."""
-    _flip_latents(setting, fault)
-
-
-def latents_rotten(setting: Setting, fault: Fault) -> None:
-    """By the disk, which leaves the file's time as it was."""
-    path, status = _flip_latents(setting, fault)
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-
-
-def _flip_latents(setting: Setting, fault: Fault) -> tuple[Path, os.stat_result]:
-    shards = sorted(setting.dataset.glob("latents/*/shard_*.npy"))
-    path = shards[fault.pick % len(shards)]
-    status = path.stat()
-    _flip_a_bit(path, 50 + fault.pick % 50)  # behind the header
-    return path, status
-
-
-def _flip_a_bit(path: Path, pick: int) -> None:
-    with open(path, "r+b") as file:
-        place = path.stat().st_size * (pick % 100) // 100
-        file.seek(place)
-        (byte,) = file.read(1)
-        file.seek(place)
-        file.write(bytes([byte ^ 1 << pick % 8]))
-
-
-ON_DISK = {"truncate": truncate, "flip": flip, "delete": delete, "wrong_times": wrong_times,
-           "latents_altered": latents_altered, "latents_rotten": latents_rotten}  # fmt: skip
-OF_LATENTS = ("latents_in_use", "latents_altered", "latents_rotten")
+ON_DISK = OF_SAVES | OF_LATENTS
 NOT_ON_MACHINES = ("second_run", "output_gone", "output_full", "other_ranks", "out_of_memory", "hang_up", "quit",
-                   "kill_launcher")  # fmt: skip
+                   "read_only_disk")  # fmt: skip
+ALL = tuple(sorted({*STRIKES, *AT_START, *ON_DISK, *ON_THE_WIRE}))
 
 
 def names_for(kind: str, launcher: str) -> list[str]:
     """The faults that a schedule may hold; those of the wire three times, since there are few."""
     names = {*STRIKES, *AT_START, *ON_DISK}
     if kind != "audio":
-        names -= {*OF_LATENTS}
+        names -= {*OF_LATENTS, *IN_USE}
     if launcher != "machines":
         return sorted(names)
     return sorted([*(names - {*NOT_ON_MACHINES}), *(3 * [*ON_THE_WIRE])])

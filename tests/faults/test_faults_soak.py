@@ -1,10 +1,14 @@
 """Fixed seeds of the random schedules of soak.py; others: python tests/faults/soak.py --minutes 30 --seed 100."""
 
+import os
+
 import pytest
 from fault_runs import ROOT
 from soak import Soak
 from soak_checks import each_sample_once, no_traceback
-from soak_faults import AT_START, ON_DISK, ON_THE_WIRE, STRIKES, Fault
+from soak_faults import ALL, AT_START, ON_DISK, ON_THE_WIRE, STRIKES
+from soak_setting import Disk, Fault
+from soak_table import MARKS, put_between, table
 from soak_trial import LAUNCHERS, Record, Schedule, drawn
 
 
@@ -28,8 +32,78 @@ def test_a_schedule_that_did_not_end_holds(soak):
     assert soak.attempt(schedule, Record()) is None
 
 
+SINGLE = {
+    "on torchrun, its agent is killed": ("audio", 2, "torchrun", Fault("kill_launcher", 8, 1)),
+    "by the plain launcher, which is killed": ("dcgan", 2, "plain", Fault("kill_launcher", 8, 1)),
+    "an agent of two machines is killed": ("audio", 2, "machines", Fault("kill_launcher", 8, 1)),
+    "the cable is out for a while": ("audio", 2, "machines", Fault("short_cut", 8, 3)),
+    "read-only until the end": ("audio", 2, "torchrun", Fault("read_only_disk", 8, 0)),
+    "read-only for a while": ("dcgan", 1, "itself", Fault("read_only_disk", 8, 3)),
+    "the disk fails": ("audio", 2, "plain", Fault("failed_disk", 8, 0)),
+    "latents cut short to nothing in use": ("audio", 1, "itself", Fault("latents_cut_short_in_use", 8, 9)),
+    "the list of the latents is cut short": ("audio", 1, "itself", Fault("index_altered", 8, 0)),
+    "latents overwritten in use": ("audio", 2, "torchrun", Fault("latents_overwritten_in_use", 8, 6)),
+}
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", SINGLE)
+def test_a_fault_alone_ends_as_the_untouched_run(name, soak):
+    kind, ranks, launcher, fault = SINGLE[name]
+    schedule, record = Schedule(0, kind, ranks, launcher, (fault,)), Record()
+    if soak.possible(schedule) != schedule:
+        pytest.skip(f"this machine does not let us mount a disk or make a wire for {fault.name}")
+    assert soak.attempt(schedule, record) is None
+    assert record.faults[fault.name] == 1
+
+
+def test_a_disk_can_be_read_only_and_can_fail(tmp_path):
+    disk = Disk(tmp_path, can_fail=True)
+    file = disk.folder / "file"
+    file.write_text("whole")
+    try:
+        if not disk.make_read_only():
+            pytest.skip("this machine does not let us mount anything")
+        with pytest.raises(OSError):
+            file.write_text("more")
+        disk.restore()
+        file.write_text("whole again")
+        if disk.can_fail:
+            with open(file, "a") as open_before:
+                os.fsync(open_before.fileno())
+                assert disk.fail()
+                with pytest.raises(OSError):
+                    os.write(open_before.fileno(), b"!")
+            disk.restore()
+            assert file.read_text() == "whole again"
+    finally:
+        disk.close()
+
+
+def test_the_table_of_two_logs():
+    seen = [
+        {"seed": 4, "faults": {"quit": 2, "flip": 1}, "starts": 3, "ends": [["quit", 0, 9.0], ["flip", 3, 12.0]],
+         "seconds": 1800.0, "fails": None},
+        {"seed": 5, "faults": {"quit": 1}, "starts": 2, "ends": [["quit", 2, 10.0]], "seconds": 3600.0, "fails": "why"},
+    ]  # fmt: skip
+    made = table(seen)
+    assert "2 schedules (seeds 4 to 5) in 1.5 hours: 4 faults, 5 starts, 3 times on after an end. 1 hold, not" in made
+    assert made.splitlines()[-3:] == [
+        "| all | 4 | 3 | 2, 3 | 10.0, 12.0 |",
+        "| quit | 3 | 2 | 1, 2 | 9.5, 10.0 |",
+        "| flip | 1 | 1 | 3, 3 | 12.0, 12.0 |",
+    ]
+    page = f"before\n{MARKS[0]}\nold\n{MARKS[1]}\nafter\n"
+    assert put_between(page, made) == put_between(put_between(page, "other"), made) == page.replace("old", made)
+    with pytest.raises(ValueError):
+        put_between("no marks", made)
+
+
 def test_schedules_are_functions_of_their_seed_and_use_all_faults():
     assert drawn(7) == drawn(7) != drawn(8)
+    for first in (0, 3000):
+        in_a_row = [drawn(seed) for seed in range(first, first + len(ALL))]
+        assert {fault.name for schedule in in_a_row for fault in schedule.faults} == {*ALL}
     schedules = [drawn(seed) for seed in range(400)]
     assert {fault.name for schedule in schedules for fault in schedule.faults} == {
         *STRIKES, *AT_START, *ON_DISK, *ON_THE_WIRE,

@@ -50,6 +50,18 @@ def test_one_write_is_outstanding_at_most(tmp_path, slow_disk):
     assert saver.stalls[1] > 0.1 > saver.stalls[0]
 
 
+def test_what_comes_first_may_fail_and_is_done_before_anything_is_written(tmp_path):
+    saver, seen = Saver(), []
+
+    def before() -> None:
+        seen.append((threading.current_thread().name, list(tmp_path.iterdir())))
+        raise OSError("a disk that refuses it")
+
+    saver(state(1.0), [tmp_path / "last.pt"], before=before)
+    saver.wait()
+    assert seen == [("saver", [])] and saver.problems() == [] and (tmp_path / "last.pt").exists()
+
+
 def test_several_names_then_what_follows(tmp_path):
     saver, done = Saver(), []
     saver(state(1.0), [tmp_path / "best.pt", tmp_path / "last.pt"], lambda: done.append(sorted(tmp_path.iterdir())))
