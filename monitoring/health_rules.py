@@ -14,6 +14,8 @@ from monitoring.verdicts import Figures, Past, Verdict
 # 2 % of the variance of normalised latents. With music at the input the loss begins near zero and rises with alpha,
 # which is no divergence.
 SMALL_LOSS = 0.02
+# That of the mean of all samples. The loss of a generator whose target is its input rises from nothing to a part of it.
+USELESS_LOSS = 1.0
 
 
 def _not_finite(past: Past) -> Verdict | None:
@@ -248,9 +250,9 @@ def _too_fast(past: Past) -> Verdict | None:
     if not past.checks or past.checks[-1]["phase"] != "transition" or past.began is past.checks[-1]:
         return None
     now, before = past.checks[-1]["val/current"], float(past.began["val/current"])
-    rise = float(now) / max(before, 1e-12) - 1
+    rise = (float(now) - before) / max(before, USELESS_LOSS)
     if rise > past.thresholds.val_rise:
-        return Verdict("curriculum too fast", f"validation loss up by {100 * rise:.0f} % since noise began")
+        return Verdict("curriculum too fast", f"validation loss {float(now):.3g}, {before:.3g} when noise began")
     return None
 
 

@@ -248,6 +248,9 @@ def test_curriculum_too_fast():
     assert names([*before, *window(), after], health={"val_rise": 0.7}) == ["balanced"]
     assert names([*before, *window(), after | {"phase": "noise"}]) == ["balanced"]  # arrived: nothing to slow
     assert names([*window(), after]) == ["balanced"]  # nothing to compare with
+    copied = checked(2, val__current=1e-6, alpha=0.0, phase="music"), checked(3, val__current=0.001, alpha=0.1)
+    for loss, verdicts in ((0.2, ["balanced"]), (0.6, ["balanced", "curriculum too fast"])):
+        assert names([*copied, *window(), checked(500, val__current=loss, alpha=0.4)]) == verdicts
 
 
 def test_every_verdict_has_advice_and_it_is_right():

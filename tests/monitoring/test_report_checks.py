@@ -65,13 +65,21 @@ def test_collapse_is_checked_by_diversity_in_all_validations(tmp_path):
 
 
 def test_samples_are_compared_early_and_late_by_their_distance(tmp_path):
-    def distance(first, last):
-        return lambda step, line: {"val/distance": first + (last - first) * step / 24} if step % 4 == 0 else {}
+    def distance(first, last, since=0):
+        """At alpha 1 from step `since` on; before that, with less noise, 0."""
+
+        def at(step, line):
+            value = {"val/distance": first + (last - first) * step / 24 if step >= since else 0.0}
+            return {"alpha": 1.0 if step >= since else 0.5} | (value if step % 4 == 0 else {})
+
+        return at
 
     kind, text, expected = found(run_of(tmp_path, distance(0.6, 0.12)), "The distance of generated clips")
     assert kind == GOOD and expected == "lower late than early, towards 0"
     assert text == "The distance of generated clips from real ones fell from epoch 1 to 6: 0.52 to 0.12."
     assert found(run_of(tmp_path, distance(0.1, 0.6), "worse"), "The distance of")[0] == WARN
+    late = found(run_of(tmp_path, distance(0.6, 0.12, since=12), "late"), "The distance of")
+    assert late[0] == GOOD and late[1].endswith("fell from epoch 3 to 6: 0.36 to 0.12.")
 
 
 def test_labels_and_classes(tmp_path):
