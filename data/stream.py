@@ -115,7 +115,8 @@ class SampleStream(torch.utils.data.Dataset):
         piece, labels = pairs.cut(pairs.input(source), draw).copy(), pairs.labels(source)
         if self.unity_test:
             return Sample(piece, piece, labels, labels)
-        return Sample(piece, pairs.cut(pairs.target(partner), draw).copy(), labels, pairs.labels(partner))
+        others = labels if partner == source else pairs.labels(partner)
+        return Sample(piece, pairs.cut(pairs.target(partner), draw).copy(), labels, others)
 
 
 class Shares(torch.utils.data.Dataset):

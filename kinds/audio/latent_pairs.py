@@ -10,6 +10,7 @@ import os
 import zlib
 from collections import OrderedDict
 from pathlib import Path
+from time import monotonic_ns
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from synthesis.labels import Vocabulary
 
 DEFAULT_CODEC = "mel"  # of datasets made by hand, which specify no codec
 _MAX_OPEN_SHARDS = 256
+SAME_NS = 50_000  # from one clip of a pair to the other
 
 
 def open_pairs(
@@ -224,14 +226,15 @@ class _Shards:
     """Memory maps of the shards of one cache, opened on demand, the least recently used ones closed again.
 
     Every row is compared with its checksum when it is first read, and again when the file has been written to since.
-    Access to the map of a truncated file would kill the process, so the file's size and time are read (a microsecond)
-    before each access.
+    Access to the map of a truncated file would kill the process, so the file's size and time are read (two
+    microseconds) before each access, once for the two clips of a pair.
     """
 
     def __init__(self, folder: Path, clip_shape: tuple[int, int]):
         self.folder, self._clip_shape = folder, clip_shape
         self._open: OrderedDict[str, _Shard] = OrderedDict()
         self._checked: dict[str, tuple[int, set[int]]] = {}  # of a shard: its time, and rows with the right checksum
+        self._seen = ("", 0, 0)  # the shard last asked for its time, when, and its time
 
     def row(self, name: str, row: int, crc: int) -> np.ndarray:
         """Row of a shard -> [D, T]. Raises OSError or ValueError if the file is missing, truncated or modified."""
@@ -241,18 +244,27 @@ class _Shards:
             if len(self._open) > _MAX_OPEN_SHARDS:
                 self._open.popitem(last=False)
         self._open.move_to_end(name)
-        status = os.stat(shard.path)
-        if status.st_size < shard.size:
-            raise ValueError("the file is truncated")
+        written = self._written(name, shard)
         time, right = self._checked.get(name, (None, None))
-        if time != status.st_mtime_ns:
-            time, right = self._checked[name] = status.st_mtime_ns, set()
+        if time != written:
+            time, right = self._checked[name] = written, set()
         if row not in right:
             if zlib.crc32(shard.rows_RDT[row]) != crc:
                 _have_it_compared(shard.path)
                 raise ValueError("its checksum is wrong")
             right.add(row)
         return shard.rows_RDT[row]
+
+    def _written(self, name: str, shard: _Shard) -> int:
+        """When the file was last written to. Raises OSError or ValueError if it is missing or truncated."""
+        now, (seen, at, written) = monotonic_ns(), self._seen
+        if seen != name or now - at > SAME_NS:
+            status = os.stat(shard.path)
+            if status.st_size < shard.size:
+                raise ValueError("the file is truncated")
+            written = status.st_mtime_ns
+            self._seen = name, now, written
+        return written
 
     def _opened(self, path: Path) -> _Shard:
         try:
@@ -262,7 +274,7 @@ class _Shards:
             raise
 
     def __getstate__(self) -> dict:
-        return self.__dict__ | {"_open": OrderedDict(), "_checked": {}}
+        return self.__dict__ | {"_open": OrderedDict(), "_checked": {}, "_seen": ("", 0, 0)}
 
 
 def _have_it_compared(path: str) -> None:
