@@ -27,7 +27,8 @@ from kinds.audio.latent_pairs import LatentPairs, open_pairs
 from kinds.audio.render import clips_from_noise, decode, encode, open_generators_codec
 from kinds.audio.rulers import Measuring
 from models.classifiers import ConvClassifier
-from runtime.console import outlive_readers
+from runtime import files
+from runtime.console import outlive_readers, plain_console
 from runtime.cores import sleep_while_waiting
 from synthesis.draws import plain
 from synthesis.generation import Wish
@@ -150,7 +151,7 @@ def measure(loaded: LoadedGenerator, codec, args: argparse.Namespace) -> dict[st
     asked = [val.labels(int(i)) for i in some]
     real_BDT = torch.stack([torch.from_numpy(val.input(int(i)).astype(np.float32)) for i in some])
     heard = listener.hear(real_BDT)
-    ruler = Measuring("clips", decode(codec, real_BDT), None)
+    ruler = Measuring("clips", decode(codec, real_BDT.to(loaded.device)), None)
     rows = {
         "held-out music": Row(listener.accuracy(heard, asked), 1.0),
         "held-out music, labels dealt anew": Row(listener.accuracy(heard, dealt_anew(asked, args.seed))),
@@ -166,7 +167,6 @@ def measure(loaded: LoadedGenerator, codec, args: argparse.Namespace) -> dict[st
 
 def show(rows: dict[str, Row], title: str) -> None:
     """Prints the table."""
-    from rich.console import Console
     from rich.table import Table
 
     real = rows["held-out music"]
@@ -177,7 +177,7 @@ def show(rows: dict[str, Row], title: str) -> None:
         mean = (f"{row.mean:.2f}", f"{row.mean / real.mean:.2f}") if row.accuracy else ("", "")
         columns = [f"{row.accuracy[column]:.2f}" if row.accuracy else "" for column in real.accuracy]
         table.add_row(name, *columns, *mean, "" if row.diversity is None else f"{row.diversity:.2f}")
-    Console().print(table)
+    plain_console().print(table)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -198,17 +198,30 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _check(args: argparse.Namespace) -> None:
+    """Raises UserError for what is out of range."""
+    limits = {"num": (FEWEST, 10**5), "steps": (10, 10**6), "seed": (0, 2**31)}
+    for name, (low, high) in limits.items():
+        if not low <= getattr(args, name) <= high:
+            raise UserError(f"--{name} {getattr(args, name)} is not possible: give {low} to {high}")
+    if not all(0 <= guidance <= 100 for guidance in args.guidance):
+        raise UserError(f"--guidance {' '.join(map(str, args.guidance))} is not possible: give 0 to 100")
+    if args.json and not args.json.absolute().parent.is_dir():
+        raise UserError(f"--json {args.json}: its folder does not exist")
+
+
 @reports_user_errors("python -m bench.label_accuracy")
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     args = _parser().parse_args(argv)
+    _check(args)
     loaded = load_generator(args.checkpoint, args.device, args.passes)
     rows = measure(loaded, open_generators_codec(loaded, args.codec_weights, args.device), args)
     show(rows, f"label accuracy, seed {args.seed}")
     if args.json:
         figures = {name: {"accuracy": row.accuracy, "diversity": row.diversity} for name, row in rows.items()}
         command = shlex.join(["python", "-m", "bench.label_accuracy", *argv])
-        args.json.write_text(json.dumps({"command": command, "rows": figures}, indent=1) + "\n", encoding="utf-8")
+        files.write_text(args.json, json.dumps({"command": command, "rows": figures}, indent=1) + "\n")
     return 0
 
 

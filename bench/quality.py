@@ -1,6 +1,6 @@
 """Quality of the demo recipe compared with `classic`, the baseline recipe, at equal wall-clock time and equal data.
 
-python -m bench.quality                        about 45 minutes on two cores; results are written to results/
+python -m bench.quality          five trainings of about four minutes on two cores, and their evaluation, to results/
 
 Makes demo music for training and for evaluation, trains the demo with several seeds (and the music's labels), the demo
 with adversarial post-training, and `classic` for as long as the demo took. Evaluates all of them in one table, the
@@ -133,15 +133,17 @@ def hear_labels(folder: Path, run: str, num: int) -> None:
 def summary(folder: Path, runs: dict[str, float]) -> str:
     """The Markdown tables of docs/results.md, one for each ruler: metrics of every set with intervals, those of one
     sampling step, label accuracy, and the runs' wall-clock times."""
-    lines = []
+    lines, commands = [], []
     for file, steps in (("figures.json", "as many sampling steps as in the recipe"), ("one_step.json", "one step")):
         report = json.loads((folder / file).read_text(encoding="utf-8"))
         for ruler, measured in report["rulers"].items():
             lines += ["", f"{ruler}, {steps}:", "", *_rows(measured["sets"])]
+        commands += [report["command"]]
     wall = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in runs.items())
     about = ", ".join(f"{key} {report[key]}" for key in ("clips", "clip_seconds", "seed", "device_name", "torch"))
-    lines += ["", "labels:", "", *_label_rows(json.loads((folder / "labels.json").read_text(encoding="utf-8"))["rows"])]
-    return "\n".join([*lines, "", f"Wall-clock: {wall}.", "", f"{about}", "", f"`{report['command']}`", ""])
+    heard = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
+    lines += ["", "labels:", "", *_label_rows(heard["rows"]), "", f"Wall-clock: {wall}.", "", about]
+    return "\n".join([*lines, *(f"\n`{command}`" for command in (*commands, heard["command"])), ""])
 
 
 def _label_rows(rows: dict[str, dict]) -> list[str]:

@@ -58,12 +58,22 @@ def test_every_clip_gets_the_labels_of_another(count):
     assert all(one != other for one, other in zip(labels, dealt, strict=True))
 
 
+def dataset(folder, monkeypatch, songs: int):
+    """Labelled pairs of that many songs, half of them held out."""
+    monkeypatch.chdir(folder)
+    music = ["--demo", "--demo_songs", str(songs), "--duration", "2", "--val_fraction", "0.5"]
+    assert prepare_dataset.main([*music, "--output_dir", "music"]) == 0
+    return folder
+
+
 @pytest.fixture
 def labelled(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    music = ["--demo", "--demo_songs", "10", "--duration", "2", "--val_fraction", "0.5", "--output_dir", "music"]
-    assert prepare_dataset.main(music) == 0
-    return tmp_path
+    return dataset(tmp_path, monkeypatch, 10)
+
+
+@pytest.fixture
+def few(tmp_path, monkeypatch):
+    return dataset(tmp_path, monkeypatch, 2)
 
 
 @pytest.mark.e2e
@@ -95,10 +105,19 @@ def test_the_table_of_a_labelled_generator(labelled, capsys):
 
 
 @pytest.mark.e2e
-def test_too_few_held_out_clips_are_one_sentence(labelled, capsys):
+def test_too_few_held_out_clips_are_one_sentence(few, capsys):
     given = ["--generator=patch", "--width=16", "--num_layers=1", "--nhead=2", "--max_steps=1", "--gan_weight=0"]
     given += ["--dataset_folder=music", "--conditions=labels", "--checkpoint_dir=run", "--sample_every=0"]
     assert train_simple_ddp.main([*given, "--batch_size=2"]) == 0
     capsys.readouterr()
-    assert label_accuracy.main(["--checkpoint", "run", "--dataset_folder", "music", "--num", "8"]) == 2
+    assert label_accuracy.main(["--checkpoint", "run", "--dataset_folder", "music"]) == 2
     assert "16 are needed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "given", [["--num", "8"], ["--steps", "0"], ["--guidance", "1", "-2"], ["--json", "nowhere/figures.json"]]
+)
+def test_what_is_out_of_range_is_one_sentence(given, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert label_accuracy.main(["--checkpoint", "run", "--dataset_folder", "music", *given]) == 2
+    assert given[0] in capsys.readouterr().err
