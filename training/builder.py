@@ -31,7 +31,7 @@ from synthesis.space import Space, measure_space
 from training.classification import Classifier, label_columns
 from training.compiling import compile_networks
 from training.counters import Counters
-from training.initial_weights import Origin, begin_with, check_codec
+from training.initial_weights import Origin, begin_with, check_codec, conditions_like
 from training.optimizers import Updater, build_optimizer
 from training.regression_loss import Regression
 from training.resume import changed_sizes, check_dataset, check_identity, claim_folder, find_past, prepare_folder
@@ -61,6 +61,9 @@ def build(config: RunConfig, ranks: Ranks, stop: StopRequest) -> Run:
     )
     if state is None:
         space = space_of(config, kind, stream, origin)
+        if origin is not None:
+            config, remarks = conditions_like(config, origin, space.about.get("labels", NO_LABELS))
+            resumed.remarks += remarks
     else:  # its networks expect the statistics of the data on which it began
         ranks.main_first(lambda: check_identity(state, kind.identity))
         space = Space.from_state(state["space"])

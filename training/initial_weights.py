@@ -122,6 +122,24 @@ def _shaping(config: RunConfig, choice: str, more: tuple[str, ...] = ()) -> Iter
         yield from (name for name, info in part.options.model_fields.items() if mark_of(info, "shapes_run"))
 
 
+def conditions_like(config: RunConfig, origin: Origin, labels: Vocabulary) -> tuple[RunConfig, list[str]]:
+    """Leaves labels out of the conditions that come with `origin` if the new dataset has none (`labels` is empty).
+
+    A sample without labels is zeros to the networks, so that they answer as they did to unlabelled samples.
+
+    Returns:
+        The options, and sentences on what was left out.
+    """
+    chosen, labelled = config.choices.get("conditions"), _labelled()
+    if chosen is None or labels or "conditions" in config.given:
+        return config, []
+    kept = [part.name for part, _ in chosen.members if part.name not in labelled]
+    if len(kept) == len(chosen.members):
+        return config, []
+    remark = f"the dataset has no labels: the generator forgets those of {origin.name} ({', '.join(origin.labels)})"
+    return config.replace(conditions="+".join(kept) or None), [remark]
+
+
 def check_codec(origin: Origin, identity: str, folder: str) -> None:
     """Raises UserError if the networks were trained on other latents than those of the dataset in `folder`."""
     theirs = origin.space.identity

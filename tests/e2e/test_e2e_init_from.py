@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from e2e_runs import TINY, Ranks, figures, identical, make_dataset, state, train_here
+from e2e_runs import ROOT, TINY, Ranks, figures, identical, make_dataset, state, train_here
 
 pytestmark = pytest.mark.e2e
 SOURCE = [*TINY, "--generator", "patch", "--width", "16", "--disc_width", "4", "--epochs", "1", "--dropout", "0"]
@@ -113,3 +113,12 @@ def test_an_estimate_of_a_run_that_begins_with_weights(source, others, tmp_path,
 def test_estimates_are_about_new_runs(source, capsys):
     assert train_here("--estimate", "--resume", source / "last.pt") == 2
     assert "leave --resume out" in capsys.readouterr().err
+
+
+def test_the_generator_that_comes_along_is_tuned_on_a_dataset_without_labels(tmp_path, capsys):
+    dataset = make_dataset(tmp_path / "own", train=8, val=8, seconds=4)
+    argv = ["--config", ROOT / "recipes" / "finetune.yaml", "--init_from", ROOT / "pretrained" / "demo"]
+    argv += ["--dataset_folder", dataset, "--checkpoint_dir", tmp_path / "run", "--max_steps", "2"]
+    assert train_here(*argv) == 0
+    assert "has no labels" in capsys.readouterr().out
+    assert state(tmp_path / "run")["counters"]["step"] == 2

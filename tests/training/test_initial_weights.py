@@ -232,3 +232,20 @@ def test_conditions_may_be_added_and_left_out(monkeypatch, tmp_path):
     both = alpha | {"labels": torch.ones(2, 2)}
     assert torch.equal(run.average.module(x, x, both).output_BDT, plain.average.module(x, x).output_BDT)
     assert not maps_of(run).any()
+
+
+@pytest.mark.parametrize("conditions, left", [("alpha+labels", "alpha"), ("labels", None)])
+def test_a_generator_with_labels_begins_on_a_dataset_without(monkeypatch, tmp_path, capsys, conditions, left):
+    before = conditioned(monkeypatch, tmp_path / "earlier", GENRES, conditions=conditions)
+    run = open_from(monkeypatch, tmp_path / "new", pairs(2), init_from=str(tmp_path / "earlier"))
+    assert run.config.data.conditions == left
+    assert "has no labels: the generator forgets those of" in " ".join(capsys.readouterr().out.split())
+    x, alpha = torch.randn(2, CHANNELS, 8), {"alpha": torch.tensor([0.3, 0.9])}
+    assert torch.equal(run.average.module(x, x, alpha).output_BDT, before.average.module(x, x, alpha).output_BDT)
+
+
+def test_labels_that_are_asked_for_are_not_left_out(monkeypatch, tmp_path):
+    conditioned(monkeypatch, tmp_path / "earlier", GENRES)
+    more = {"init_from": str(tmp_path / "earlier"), "conditions": "alpha+labels"}
+    with pytest.raises(UserError, match="the dataset in .* has no labels"):
+        open_from(monkeypatch, tmp_path / "new", pairs(2), **more)
