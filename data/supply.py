@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from data.stream import Batch, SampleStream, Shares, rank_indices
-from runtime.signals import ignore_signals
+from runtime.signals import end_with_rank
 
 SHARED_MEMORY = Path("/dev/shm")  # batches of reading processes come through it
 PATIENCE_S = 60.0  # without data; then the rank reads itself
@@ -88,7 +88,7 @@ class Supply:
             sampler=_shares(self._position, self._per_rank, self._rank, self._world),
             num_workers=self._workers,
             pin_memory=self._pin,
-            worker_init_fn=ignore_signals,
+            worker_init_fn=end_with_rank,
             timeout=_POLL_S if self._workers else 0,
             prefetch_factor=_AHEAD if self._workers else None,
             persistent_workers=bool(self._workers),

@@ -6,6 +6,7 @@ not. It may take `GRACE_SECONDS`: torchrun and most clusters kill a process 30 s
 """
 
 import ctypes
+import multiprocessing
 import os
 import select
 import signal
@@ -68,21 +69,29 @@ def _watch(reader: int) -> None:
                 os._exit(128 + number)
 
 
-def ignore_signals(_worker_id: int = 0) -> None:
-    """For data loading processes: they end with their rank, not before it."""
+def end_with_rank(_worker_id: int = 0) -> None:
+    """For data loading processes: they end with their rank, not before it, even if they are stuck in a read."""
     signal.set_wakeup_fd(-1)
     for number in _ASKS:
         signal.signal(number, signal.SIG_IGN)
+    rank = multiprocessing.parent_process()
+    _signalled_with_parent(signal.SIGKILL)
+    if rank is not None and rank.pid != os.getppid():
+        os._exit(EXIT_SIGNALLED)
 
 
 def end_with_parent() -> None:
     """Makes the system send SIGTERM to this process when its launcher dies, so that no worker keeps training alone. If
     the launcher is dead already, the process ends at once."""
+    _signalled_with_parent(signal.SIGTERM)
+    if sys.platform == "linux" and _is_orphan():
+        os._exit(EXIT_SIGNALLED)
+
+
+def _signalled_with_parent(number: signal.Signals) -> None:
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, int(signal.SIGTERM))
-        if _is_orphan():
-            os._exit(EXIT_SIGNALLED)
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, int(number))
 
 
 def _is_orphan() -> bool:

@@ -104,7 +104,7 @@ def test_an_end_that_takes_too_long_is_cut_off(start):
 
 def test_readers_ignore_requests(start):
     process = start(
-        "from runtime import signals; signals.ignore_signals(); print('ready', flush=True); signals.time.sleep(60)"
+        "from runtime import signals; signals.end_with_rank(); print('ready', flush=True); signals.time.sleep(60)"
     )
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         process.send_signal(number)
