@@ -20,9 +20,9 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(_TRIM_THRESHOLD, _NEVER_TRIM)) and any(mallopt(_MMAP_THRESHOLD, size) for size in _SIZES)
 
 
-# What torch, C++, threads and the system's loader of libraries say.
+# What torch, C++, threads, the system's loader of libraries and oneDNN (where it maps the code that it writes) say.
 _SIGNS = ("DefaultCPUAllocator", "bad_alloc", "Cannot allocate memory", "can't start new thread", "MemoryError",
-          "failed to map segment")  # fmt: skip
+          "failed to map segment", "could not create a primitive")  # fmt: skip
 
 
 def is_out_of_memory(error: BaseException) -> bool:
