@@ -1,13 +1,13 @@
 """Quality of the demo recipe compared with `classic`, the baseline recipe, at equal wall-clock time and equal data.
 
-python -m bench.quality          five trainings of about four minutes on two cores, and their evaluation, to results/
+python -m bench.quality          eight trainings of about four minutes on two cores, and their evaluation, to results/
 
-Makes demo music for training and for evaluation, trains the demo with several seeds (and the music's labels), the demo
-with adversarial post-training, and `classic` for as long as the demo took. Evaluates all of them in one table, the
-first two in one sampling step as well, measures whether clips are what their labels ask for, and draws spectrograms
-of real music, its round trip, `classic` and the demo. After an interruption run the same command again. `classic` keeps
-its options except the number of epochs, which is chosen to fit the time: a quarter of them music, half transition, a
-quarter noise, as in its recipe.
+Makes demo music for training and for evaluation, trains the demo with several seeds (and the music's labels), each of
+these generators to do with one sampling step, the demo with adversarial post-training, and `classic` for as long as the
+demo took. Evaluates all of them in one table, the demo and post-training in one sampling step as well, measures whether
+clips are what their labels ask for, and draws spectrograms of real music, its round trip, `classic` and the demo. After
+an interruption run the same command again. `classic` keeps its options except the number of epochs, which is chosen to
+fit the time: a quarter of them music, half transition, a quarter noise, as in its recipe.
 """
 
 import argparse
@@ -28,7 +28,8 @@ FINISHED = "generator.safetensors"
 SEED = 42  # of the demo's music
 REHEARSAL_STEPS = 6
 COLUMNS = 4  # of the picture
-POST = "post_training"
+POST, ONE_PASS = "post_training", "one_pass"
+LABELS = ("labels.json", "labels_in_one_pass.json")
 LABELLED = ("--conditions", "alpha+labels")
 
 
@@ -123,10 +124,10 @@ def evaluate(folder: Path, file: str, runs: list[str], num: int, *options: objec
     program("evaluate.py", "--checkpoint", *paths, *given, *options, "--json", folder / file)
 
 
-def hear_labels(folder: Path, run: str, num: int) -> None:
-    """Label accuracy of a run into `labels.json`. Raises UserError where it fails."""
+def hear_labels(folder: Path, file: str, run: str, num: int) -> None:
+    """Label accuracy of a run into the folder's JSON file. Raises UserError where it fails."""
     call = ["--checkpoint", folder / run, "--dataset_folder", folder / "labelled", "--num", num]
-    if label_accuracy.main([*map(str, call), "--json", str(folder / "labels.json")]):
+    if label_accuracy.main([*map(str, call), "--json", str(folder / file)]):
         raise UserError("label accuracy could not be measured; what was made so far is kept")
 
 
@@ -141,9 +142,12 @@ def summary(folder: Path, runs: dict[str, float]) -> str:
         commands += [report["command"]]
     wall = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in runs.items())
     about = ", ".join(f"{key} {report[key]}" for key in ("clips", "clip_seconds", "seed", "device_name", "torch"))
-    heard = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
-    lines += ["", "labels:", "", *_label_rows(heard["rows"]), "", f"Wall-clock: {wall}.", "", about]
-    return "\n".join([*lines, *(f"\n`{command}`" for command in (*commands, heard["command"])), ""])
+    for file in LABELS:
+        heard = json.loads((folder / file).read_text(encoding="utf-8"))
+        lines += ["", f"{file.removesuffix('.json').replace('_', ' ')}:", "", *_label_rows(heard["rows"])]
+        commands += [heard["command"]]
+    lines += ["", f"Wall-clock: {wall}.", "", about]
+    return "\n".join([*lines, *(f"\n`{command}`" for command in commands), ""])
 
 
 def _label_rows(rows: dict[str, dict]) -> list[str]:
@@ -168,12 +172,16 @@ def _rows(sets: dict[str, dict]) -> list[str]:
 
 
 def train_all(folder: Path, args: argparse.Namespace) -> dict[str, float]:
-    """The demo with every seed, post-training with the first of them, `classic` -> wall-clock seconds by name."""
+    """The demo with every seed and in one pass, post-training with the first seed, `classic` -> wall-clock seconds by
+    name."""
     seeds = args.seeds.split(",")
     runs = {}
     for seed in seeds:
         runs[f"demo_{seed}"] = train(folder, f"demo_{seed}", "demo", *LABELLED, "--seed", seed, *args.options)
     seconds, more = float(np.mean(list(runs.values()))), shlex.split(args.classic_options)
+    for seed in seeds:
+        begun = ("--init_from", folder / f"demo_{seed}", "--seed", seed, *args.options)
+        runs[f"{ONE_PASS}_{seed}"] = train(folder, f"{ONE_PASS}_{seed}", ONE_PASS, *begun)
     runs[POST] = train(folder, POST, POST, *LABELLED, "--seed", seeds[0], *args.options)
     plan = classic_schedule(folder, seconds, more) if not (folder / "classic" / FINISHED).exists() else []
     runs["classic"] = train(folder, "classic", "classic", *more, *plan)
@@ -199,8 +207,10 @@ def main(argv: list[str] | None = None) -> int:
         first = next(iter(runs))
         evaluate(folder, "figures.json", list(runs), args.num)
         evaluate(folder, "one_step.json", [first, POST], args.num, "--passes", 1)
-        hear_labels(folder, first, min(args.num, 128))
-        draw(folder, [folder / "classic", folder / first], 0)
+        in_one_pass = f"{ONE_PASS}_{args.seeds.split(',')[0]}"
+        for file, run in zip(LABELS, (first, in_one_pass), strict=True):
+            hear_labels(folder, file, run, min(args.num, 128))
+        draw(folder, [folder / "classic", folder / first, folder / in_one_pass], 0)
         (folder / "summary.md").write_text(summary(folder, runs), encoding="utf-8")
     except UserError as error:
         print(f"bench.quality: {error}", file=sys.stderr)

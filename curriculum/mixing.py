@@ -68,13 +68,17 @@ def _per_sample(value_B: Tensor, like: Tensor) -> Tensor:
     return value_B.view(-1, *[1] * (like.ndim - 1))
 
 
-def remix_noise(x_BDT: Tensor, made_BDT: Tensor, alpha: float, lower: float) -> Tensor:
-    """The generator's output for x, with the noise of x at a lower level: alpha -> `lower` < alpha, in (0, 1].
+def remix_noise(x_BDT: Tensor, made_BDT: Tensor, alpha: float | Tensor, lower: float | Tensor) -> Tensor:
+    """The generator's output for x, with the noise of x at a lower level: alpha -> `lower` < alpha, in (0, 1]; both are
+    numbers, or one for each sample [B].
 
     x is interpreted as (1 - alpha) made + alpha std noise, as in `mix_noise`; the result is
     (1 - lower) made + lower std noise. This is the deterministic step of DDIM (Song et al. 2021, eq. 12) for this mix.
     """
-    assert 0 <= lower < alpha, f"noise is taken away, so {lower} must lie in [0, {alpha})"
+    if isinstance(alpha, Tensor):
+        alpha, lower = _per_sample(alpha.to(x_BDT), x_BDT), _per_sample(lower.to(x_BDT), x_BDT)
+    else:
+        assert 0 <= lower < alpha, f"noise is taken away, so {lower} must lie in [0, {alpha})"
     return (1 - lower) * made_BDT + (lower / alpha) * (x_BDT - (1 - alpha) * made_BDT)
 
 
@@ -82,7 +86,8 @@ def mean_alpha(alpha: float, lower: float) -> float:
     """The mean alpha of a step from alpha to `lower`, 0 < lower < alpha <= 1, weighted as in `remix_noise`.
 
     As alpha decreases, x / alpha changes by made d((1 - alpha) / alpha); so this is the mean of alpha over
-    (1 - alpha) / alpha. If the output is linear in alpha, its value at this alpha makes the step exact.
+    (1 - alpha) / alpha. If the output is linear in alpha, its value at this alpha makes the step exact. For both
+    levels c times as high it is c times as high.
     """
     assert 0 < lower < alpha <= 1, f"no way from {alpha} to {lower}"
     ratio, area = lambda share: (1 - share) / share, lambda share: -log(share)

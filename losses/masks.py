@@ -4,6 +4,7 @@ Shapes: B batch, D latent channels, T frames. Masks are [B, D, T] in [0, 1]; eve
 sample.
 """
 
+import torch
 from torch import Tensor
 from torch.nn.functional import relu
 
@@ -36,3 +37,14 @@ def mask_balance(input_mask_BDT: Tensor, target_mask_BDT: Tensor) -> Tensor:
 def complementarity(input_mask_BDT: Tensor, target_mask_BDT: Tensor) -> Tensor:
     """1 - mean(m_i m_t), [B], a logged metric: 1 without overlap, `COMPLEMENTARITY_BASELINE` for masks of 0.5."""
     return 1 - (input_mask_BDT * target_mask_BDT).mean(dim=(1, 2))
+
+
+def mask_metrics(input_mask_BDT: Tensor, target_mask_BDT: Tensor) -> dict[str, Tensor]:
+    """Means over the batch of both losses and of what is logged beside them."""
+    both = input_mask_BDT, target_mask_BDT
+    metrics = {
+        "loss/mask_reg": mask_regularisation(*both).mean(),
+        "loss/balance": mask_balance(*both).mean(),
+        "mask/complementarity": complementarity(*both).mean(),
+    }
+    return metrics | {"mask/baseline": torch.full_like(metrics["loss/balance"], COMPLEMENTARITY_BASELINE)}

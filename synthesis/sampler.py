@@ -4,12 +4,14 @@ Legend: B samples, D channels, T positions; sources are normalised.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from curriculum.mixing import mean_alpha, remix_noise
 
+LOWEST = 1e-4  # noise level of a sample that takes several steps
 Make = Callable[[Tensor, Tensor, float | Tensor], Tensor]
 
 
@@ -17,7 +19,7 @@ def sample(
     make: Make,
     input_BDT: Tensor,
     target_BDT: Tensor,
-    alpha: float = 1.0,
+    alpha: float | Tensor = 1.0,
     steps: int = 1,
     channels: tuple[int, int] | None = None,
     within: Callable[[Tensor], Tensor] = lambda made_BDT: made_BDT,
@@ -28,25 +30,34 @@ def sample(
     the line through the last two outputs, at the step's mean alpha. This is a second-order multistep method like
     DPM-Solver++(2M) (Lu et al. 2022, alg. 2), which is linear in log((1 - alpha) / alpha), while this one is linear in
     alpha. First-order steps, which use their own output alone, lose variety.
+    alpha: one number, or one for each sample [B].
     channels: the only ones with noise (from, up to); the others keep their values in every step. Sources without noise
     take one step.
     within: limits the output of each step to the range of real samples; otherwise values outside it grow from step to
     step (static thresholding: Saharia et al. 2022, sec. 2.3).
     """
-    if steps == 1 or alpha == 0:
+    if steps == 1 or (not isinstance(alpha, Tensor) and alpha == 0):
         return make(input_BDT, target_BDT, alpha)
-    levels = noise_levels(alpha, steps)
+    if isinstance(alpha, Tensor):
+        alpha = alpha.clamp_min(LOWEST)  # no steps from 0
+    shares, levels = noise_levels(1.0, steps), noise_levels(alpha, steps)
     sources = (input_BDT, target_BDT)
     earlier_BDT = made_BDT = within(make(*sources, alpha))
-    for before, level, lower in zip([None, *levels], levels, levels[1:], strict=False):
-        reach = 1.0 if before is None else (mean_alpha(level, lower) - before) / (level - before)
+    for k, (level, lower) in enumerate(pairwise(levels)):
+        reach = 1.0 if k == 0 else _reach(*shares[k - 1 : k + 2])
         ahead_BDT = within(torch.lerp(earlier_BDT, made_BDT, reach))
         sources = tuple(in_channels(channels, x_BDT, remix_noise(x_BDT, ahead_BDT, level, lower)) for x_BDT in sources)
         earlier_BDT, made_BDT = made_BDT, within(make(*sources, lower))
     return made_BDT
 
 
-def noise_levels(alpha: float, steps: int) -> list[float]:
+def _reach(before: float, level: float, lower: float) -> float:
+    """Where between the last two outputs, of the levels `before` (0) and `level` (1), lies the mean alpha of the step
+    to `lower`; levels relative to the first."""
+    return (mean_alpha(level, lower) - before) / (level - before)
+
+
+def noise_levels(alpha: float | Tensor, steps: int) -> list[float] | list[Tensor]:
     """The noise level of step k = 0, 1, ...: alpha (1 - (k / steps)^2).
 
     Steps are closer at high noise, where most of a sample is determined (docs/experiments.md compares spacings).

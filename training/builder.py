@@ -31,6 +31,7 @@ from synthesis.space import Space, measure_space
 from training.classification import Classifier, label_columns
 from training.compiling import compile_networks
 from training.counters import Counters
+from training.distillation import Teacher
 from training.initial_weights import Origin, begin_with, check_codec, conditions_like
 from training.optimizers import Updater, build_optimizer
 from training.regression_loss import Regression
@@ -265,7 +266,7 @@ def build_trainer(
     measure = config.chosen("loss_reconstruction").part.load()
     decodes = kind_options.decodes(config.regression.weights)
     optimizer = config.chosen("optimizer")
-    return Trainer(
+    trainer = Trainer(
         ranks=ranks,
         generator=generator,
         discriminator=discriminator,
@@ -288,6 +289,17 @@ def build_trainer(
         observe=getattr(kind, "observe", None),
         own_reals=getattr(kind, "own_reals", False),
     )
+    trainer.teacher = build_teacher(config, trainer)
+    return trainer
+
+
+def build_teacher(config: RunConfig, trainer: Trainer) -> Teacher | None:
+    """The generator that is imitated, if one is; its weights come with `--init_from` or the checkpoint."""
+    steps = config.regression.distil_passes
+    if steps == 0:
+        return None
+    channels = config.sampling.channels
+    return Teacher(trainer.generator, steps, trainer.conditioning, channels, trainer.space.within, trainer.autocast)
 
 
 def build_classifier(config: RunConfig, ranks: Ranks, pairs: Pairs, space: Space) -> Classifier | None:

@@ -26,6 +26,7 @@ from synthesis.loading import options_of, read_networks
 from synthesis.space import Space
 from training.trainer import Trainer
 
+_KNOWN_INPUTS = ("conditions", "offset_noise", "offset_seconds")  # which the generator has learned to expect
 _SHAPED_BY = ("encoding_dim", "use_creative_agent", "use_compositional_agent")  # the generator, beside its own options
 
 
@@ -106,8 +107,7 @@ def options_like(config: RunConfig, origin: Origin) -> RunConfig:
                 f"--{name} {mine[name]} does not fit the generator in {origin.name}, which has {taken[name]}: leave "
                 "one of the two out"
             )
-    if "conditions" not in config.given:
-        taken["conditions"] = theirs["conditions"]
+    taken |= {name: theirs[name] for name in _KNOWN_INPUTS if name not in config.given}
     if origin.discriminator is not None and "discriminator" not in config.given:
         own = {name: theirs[name] for name in _shaping(origin.config, "discriminator")}
         taken |= {name: value for name, value in own.items() if name not in config.given}
@@ -169,6 +169,8 @@ def begin_with(origin: Origin, trainer: Trainer) -> list[str]:
     if (problem := misfit(trainer.generator, weights)) is not None:
         raise UserError(f"the generator in {origin.name} does not fit this run: {problem}")
     trainer.generator.load_state_dict(weights)
+    if trainer.teacher is not None:
+        trainer.teacher.begin_with(trainer.generator)
     remarks = [f"begins with the generator of {origin.name} ({origin.trained_to}), not with its counters"]
     if origin.discriminator is None:
         return [*remarks, f"the discriminator begins anew: {origin.name} holds none"]

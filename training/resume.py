@@ -100,6 +100,8 @@ def _find(config: RunConfig, folder: Path) -> tuple[Resumed, Path | None]:
         if resume is not None:
             remarks.append(f"no checkpoint in {folder} yet: a new run begins")
         name = config.checkpoints.init_from
+        if name is None and config.regression.distil_passes:
+            raise UserError("--distil_passes needs --init_from: the generator that is imitated")
         origin = read_origin(name) if name is not None else None
         chosen = options_like(config, origin) if origin else config.for_a_new_run()
         return Resumed(chosen.replace(checkpoint_dir=str(folder)), None, False, own_past, remarks, origin), None

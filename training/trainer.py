@@ -32,6 +32,7 @@ from synthesis.sources import Sources
 from synthesis.space import Space
 from synthesis.vectors import VectorSources
 from training.classification import Classifier
+from training.distillation import Teacher
 from training.optimizers import Updater
 from training.regression_loss import Regression
 from training.shown import Shown
@@ -72,6 +73,7 @@ class Trainer:
         decoded_losses: losses on decoded data, if any; they are computed every `decode_every` steps.
         observe: what the generator starts from, and what it should make of it; see `kinds.base.Kind.observe`.
         classifier: the auxiliary classifier, if there is one.
+        teacher: makes the regression's targets, if a generator is distilled.
         own_reals: whether the discriminator's real is the sample's own target instead of another sample's.
         shown: makes the discriminator's input.
     """
@@ -96,6 +98,7 @@ class Trainer:
     observe: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
     own_reals: bool = False
     classifier: Classifier | None = None
+    teacher: Teacher | None = None
 
     def __post_init__(self) -> None:
         self.own_reals = self.own_reals or self.objective.own_reals
@@ -127,6 +130,8 @@ class Trainer:
         alpha = plan.alpha_B if self.noisy else 0.0
         sources = self.sources.mixed(start_input, start_target, alpha, batch.indices, self.seed)
         labels, other = self.labels(batch.labels, batch.indices), self.labels(batch.real_labels, batch.indices)
+        if self.teacher is not None:
+            clean = *2 * (self.teacher(sources, alpha, labels),), clean[2]
         real_labels = labels if self.own_reals else other
         level = self.shown.level(alpha, batch.indices, self.ranks.device)
         conditions = [self.conditioning(alpha, labels, clean[0])]
@@ -266,9 +271,10 @@ class Trainer:
             metrics |= more
             loss = loss + plan.gan_weight * adversarial_loss
         if made.mask_input_BDT is not None:
-            mask_loss, more = self.mask_loss(made.mask_input_BDT, made.mask_target_BDT)
-            metrics |= more
-            loss = loss + mask_loss[0] + mask_loss[1]
+            metrics |= masks.mask_metrics(made.mask_input_BDT, made.mask_target_BDT)
+            weights = self.mask_losses
+            loss = loss + weights.mask_reg_weight * metrics["loss/mask_reg"]
+            loss = loss + weights.balance_loss_weight * metrics["loss/balance"]
         if made.view_weights_BV is not None:
             weights_V = made.view_weights_BV.mean(0)
             metrics |= {f"view/{name}": weight for name, weight in zip(VIEWS, weights_V, strict=True)}
@@ -311,18 +317,6 @@ class Trainer:
             loss = loss + matching * metrics["loss/features"]
         return loss, metrics
 
-    def mask_loss(self, mask_input_BDT: Tensor, mask_target_BDT: Tensor) -> tuple[tuple[Tensor, Tensor], Metrics]:
-        """The two weighted losses of learned masks, and their metrics."""
-        masks_of, o = (mask_input_BDT, mask_target_BDT), self.mask_losses
-        metrics = {
-            "loss/mask_reg": masks.mask_regularisation(*masks_of).mean(),
-            "loss/balance": masks.mask_balance(*masks_of).mean(),
-            "mask/complementarity": masks.complementarity(*masks_of).mean(),
-        }
-        metrics["mask/baseline"] = torch.full_like(metrics["loss/balance"], masks.COMPLEMENTARITY_BASELINE)
-        weighted = o.mask_reg_weight * metrics["loss/mask_reg"], o.balance_loss_weight * metrics["loss/balance"]
-        return weighted, metrics
-
     # --- state -----------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
@@ -334,7 +328,7 @@ class Trainer:
             "optimizer_g": g.optimizer_state(),
             "optimizer_d": d.optimizer_state(),
             "skipped": torch.stack([g.bad, d.bad, g.bad_in_row, d.bad_in_row]),
-        } | ({} if self.classifier is None else {"classifier": self.classifier.state_dict()})
+        } | {name: owner.state_dict() for name, owner in self._more()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises KeyError, RuntimeError or ValueError if the weights have other shapes."""
@@ -343,5 +337,10 @@ class Trainer:
         (bad_g, bad_d), (row_g, row_d) = state["skipped"].view(2, 2)
         self.update_g.load(state["optimizer_g"], bad_g, row_g)
         self.update_d.load(state["optimizer_d"], bad_d, row_d)
-        if self.classifier is not None:
-            self.classifier.load_state_dict(state["classifier"])
+        for name, owner in self._more():
+            owner.load_state_dict(state[name])
+
+    def _more(self) -> list[tuple[str, Any]]:
+        """What only some runs have."""
+        more = {"classifier": self.classifier, "teacher": self.teacher}
+        return [(name, owner) for name, owner in more.items() if owner is not None]

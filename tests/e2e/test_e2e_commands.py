@@ -12,6 +12,7 @@ from command_line import parse
 pytestmark = pytest.mark.e2e
 RECIPES = sorted(path for path in (ROOT / "recipes").glob("*.yaml") if path.stem not in IMAGES)
 SMALL_NETWORKS = {"soundgan": ["--gen_width", 4, "--disc_width", 4]}  # else: --num_layers 1
+SMALL_NETWORKS |= {"one_pass": ["--init_from", ROOT / "pretrained" / "demo"]}
 COMMANDS = """\
 --pure_gan_mode 0.01
 --train_dir dataset_pairs_wav/train --val_dir dataset_pairs_wav/val --checkpoint_dir checkpoints_pure_gan --epochs 200 \

@@ -102,3 +102,23 @@ def test_one_step_is_enough_for_one_and_for_music_without_noise(count, alpha):
     made = sample(lambda a, b, level: levels.append(level) or a, noise(7, 1, 2, 3), noise(8, 1, 2, 3), alpha, count)
     assert levels == [alpha]
     assert torch.equal(made, noise(7, 1, 2, 3))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_samples_of_a_batch_may_have_noise_levels_of_their_own(steps):
+    sources, alphas = (noise(13, 4, 3, 8), noise(14, 4, 3, 8)), torch.tensor([1.0, 0.7, 0.2, 0.05], dtype=torch.float64)
+
+    def guess(a, b, alpha):
+        keep = 1 - (alpha[:, None, None] if isinstance(alpha, torch.Tensor) else alpha)
+        return torch.tanh(keep * (a + b) + (1 - keep) * a)
+
+    together = sample(guess, *sources, alphas, steps)
+    for k, alpha in enumerate(alphas.tolist()):
+        alone = sample(guess, *(x[k : k + 1] for x in sources), alpha, steps)
+        torch.testing.assert_close(together[k : k + 1], alone)
+
+
+def test_a_sample_without_noise_is_not_moved_by_the_steps_of_others():
+    music = noise(15, 1, 3, 8)
+    made = sample(lambda a, b, alpha: (a + b) / 2, music, music, torch.zeros(1), 4)
+    torch.testing.assert_close(made, music)

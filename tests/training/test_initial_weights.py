@@ -88,6 +88,16 @@ def test_both_networks_of_a_checkpoint_are_taken_over_and_nothing_else(earlier, 
     assert run.config.chosen("discriminator").options.disc_width == 4
 
 
+def test_the_noise_is_the_one_that_the_generator_knows(monkeypatch, tmp_path):
+    noise = {"offset_noise": 0.4, "offset_seconds": 0.1}
+    train_from(monkeypatch, tmp_path / "earlier", pairs(1), epochs=1, **PATCH, **noise)
+    run = open_from(monkeypatch, tmp_path / "new", pairs(2), init_from=str(tmp_path / "earlier"))
+    assert run.trainer.sources.sampling.model_dump().items() >= noise.items()
+    other = {"offset_noise": 0.2, "offset_seconds": 0.0}
+    run = open_from(monkeypatch, tmp_path / "other", pairs(2), init_from=str(tmp_path / "earlier"), **other)
+    assert run.trainer.sources.sampling.model_dump().items() >= other.items()
+
+
 def test_the_networks_keep_the_statistics_that_they_know(earlier, monkeypatch, tmp_path):
     before, folder = earlier
     more = pairs(2, scale=3.0)

@@ -1,0 +1,141 @@
+"""Distillation: the target of the regression is what an earlier generator makes of the same noise in several steps."""
+
+import shutil
+
+import pytest
+import torch
+from training_parts import (
+    TINY,
+    WholePairs,
+    identical,
+    plan_for,
+    take_batches,
+    tiny_trainer,
+    train_on,
+    weights_of,
+)
+
+from config import make_config
+from errors import UserError
+from synthesis.loading import load_generator
+from synthesis.sampler import sample
+
+PATCH = {"generator": "patch", "width": 16, "num_layers": 1, "num_transformer_layers": 1, "conditions": "alpha"}
+NOISE = {"pure_gan_mode": 1.0, "gan_curriculum_start_epoch": 1, "easy_share": 0.5, "unity_test": True}
+DISTILLED = PATCH | NOISE | {"distil_passes": 3, "init_from": "elsewhere", "loss_reconstruction": "mse"}
+
+
+def config_of(**options):
+    return make_config(TINY | DISTILLED | options)
+
+
+def set_up(step: int = 0, **options):
+    config = config_of(**options)
+    batch = take_batches(config, step + 1)[step]
+    return tiny_trainer(config), batch, plan_for(config, batch, step)
+
+
+def test_the_target_is_made_of_the_same_noise_in_several_steps():
+    trainer, batch, plan = set_up()
+    move(trainer.teacher.network)
+    view = trainer.view(batch, plan)
+    assert plan.alpha_B.min() < 0.9 and 1.0 in plan.alpha_B, "some from noise alone, some from less"
+    for b, alpha in enumerate(plan.alpha_B.tolist()):
+        sources = view.source_input_BDT[b : b + 1], view.source_target_BDT[b : b + 1]
+
+        def one_step(x, y, level):
+            return trainer.teacher.network(x, y, conditions={"alpha": torch.tensor([level])}).output_BDT
+
+        expected = sample(one_step, *sources, alpha, 3, within=trainer.space.within)
+        torch.testing.assert_close(view.target_BDT[b : b + 1], expected)
+        assert not torch.allclose(expected, one_step(*sources, alpha), atol=1e-3), "one step is something else"
+    assert torch.equal(view.input_BDT, view.target_BDT)
+
+
+def test_the_discriminator_s_reals_are_music():
+    trainer, batch, plan = set_up()
+    assert torch.equal(trainer.view(batch, plan).real_BDT, trainer.normalise(batch.real_BDT))
+
+
+def test_the_generator_learns_it_and_the_teacher_does_not_learn():
+    trainer, batch, plan = set_up(gan_weight=0.0, lr=1e-2, dropout=0.0)
+    move(trainer.teacher.network)
+    trainer.generator.load_state_dict(trainer.teacher.network.state_dict())
+    before, losses = weights_of(trainer.teacher.network), []
+    for _ in range(150):
+        losses.append(float(trainer.step(batch, plan)["loss/recon"]))
+    assert losses[-1] < 0.2 * losses[0]
+    assert identical(weights_of(trainer.teacher.network), before)
+    assert not trainer.teacher.network.training
+
+
+def test_the_teacher_knows_the_labels():
+    trainer, batch, plan = set_up()
+    seen = []
+    conditioning = trainer.conditioning
+    trainer.teacher.conditioning = lambda alpha, labels, like: (
+        seen.append((alpha, labels)) or conditioning(alpha, labels, like)
+    )
+    trainer.view(batch, plan)
+    assert len(seen) == 3 and batch.labels
+    assert all(torch.equal(labels[name], batch.labels[name]) for _, labels in seen for name in batch.labels)
+    assert torch.equal(seen[0][0], plan.alpha_B.clamp_min(1e-4))
+
+
+def move(network) -> None:
+    """Weights with which no layer is silent."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight += 0.1 * torch.randn(weight.shape, generator=generator)
+
+
+# --- whole runs ----------------------------------------------------------------------------------------------------
+
+RUN = {"sample_every": 0, "num_threads": 1, "log_every": 1, "save_every_minutes": 0.0, "batch_size": 4}
+
+
+def go(monkeypatch, folder, **options):
+    pairs = WholePairs(8, 12, TINY["encoding_dim"], random=True)
+    return train_on(pairs, monkeypatch, make_config(TINY | RUN | {"checkpoint_dir": str(folder)} | options))
+
+
+@pytest.fixture
+def earlier(monkeypatch, tmp_path):
+    go(monkeypatch, tmp_path / "earlier", **PATCH, **NOISE, epochs=3, lr=1e-2)
+    return str(tmp_path / "earlier")
+
+
+def test_a_run_imitates_the_generator_with_which_it_began(monkeypatch, tmp_path, earlier):
+    run = go(monkeypatch, tmp_path / "new", **PATCH, **NOISE, init_from=earlier, distil_passes=2, epochs=2)
+    teacher = dict(load_generator(earlier).network.state_dict())
+    assert identical(dict(run.trainer.teacher.network.state_dict()), teacher)
+    assert not identical(dict(run.trainer.generator.state_dict()), teacher)
+
+
+def test_resumed_it_is_the_same_run(monkeypatch, tmp_path, earlier):
+    """Also after the generator that it began with is gone."""
+    options = PATCH | NOISE | {"init_from": earlier, "distil_passes": 2, "epochs": 3}
+    through = go(monkeypatch, tmp_path / "through", **options)
+    go(monkeypatch, tmp_path / "cut", **options, max_steps=3)
+    shutil.rmtree(earlier)
+    again = go(monkeypatch, tmp_path / "cut", **PATCH, resume="auto")
+    assert again.counters.step == through.counters.step == 6
+    assert identical(weights_of(again.trainer.generator), weights_of(through.trainer.generator))
+    assert identical(weights_of(again.trainer.teacher.network), weights_of(through.trainer.teacher.network))
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"init_from": None}, "--distil_passes needs --init_from"),
+        ({"init_from": None, "resume": "auto"}, "--distil_passes needs --init_from"),
+        ({"unity_test": False}, "distil_passes needs unity_test"),
+        ({"mask_type": "hybrid"}, "distil_passes needs unity_test and no mask_type"),
+        ({"loss_weight_input": 0.0, "loss_weight_target": 0.0}, "distil_passes needs loss_weight_input"),
+    ],
+)
+def test_what_it_needs(monkeypatch, tmp_path, earlier, options, said):
+    values = PATCH | NOISE | {"init_from": earlier, "distil_passes": 2} | options
+    with pytest.raises(UserError, match=said):
+        go(monkeypatch, tmp_path / "new", **values)

@@ -1,0 +1,65 @@
+"""Distillation (`--distil_passes`): the regression's target is what an earlier generator makes of the same noise in
+several sampling steps, so that one step learns to do as much (Luhman & Luhman 2021, arXiv 2101.02388; here at every
+noise level of the curriculum).
+
+Legend: B samples, D channels, T positions; samples are normalised.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.conditions import conditions_for
+from synthesis.conditions import Conditioning
+from synthesis.sampler import sample
+
+
+@dataclass
+class Teacher:
+    """The generator with which a run began; it learns no more, and is saved with the run.
+
+    Attributes:
+        network: its weights become those of `begin_with`, or of the checkpoint.
+        steps: sampling steps.
+        channels: those with noise; None: all.
+        within: limits a sample to the range of real ones.
+        autocast: that of the trained generator.
+    """
+
+    network: nn.Module
+    steps: int
+    conditioning: Conditioning
+    channels: tuple[int, int] | None
+    within: Callable[[Tensor], Tensor]
+    autocast: Callable[[], AbstractContextManager]
+
+    def __post_init__(self) -> None:
+        self.network = copy.deepcopy(self.network).eval().requires_grad_(False)
+
+    def begin_with(self, generator: nn.Module) -> None:
+        """Takes over the weights of the generator, which are those of `--init_from`."""
+        self.network.load_state_dict(generator.state_dict())
+
+    @torch.no_grad()
+    def __call__(self, sources: tuple[Tensor, Tensor], alpha: float | Tensor, labels: Mapping[str, Tensor]) -> Tensor:
+        """What becomes of two sources with noise level `alpha` (a number or [B]), [B, D, T]."""
+        return sample(partial(self._one_step, labels), *sources, alpha, self.steps, self.channels, self.within)
+
+    def _one_step(
+        self, labels: Mapping[str, Tensor], input_BDT: Tensor, target_BDT: Tensor, alpha: float | Tensor
+    ) -> Tensor:
+        more = conditions_for(self.network, self.conditioning(alpha, labels, input_BDT))
+        with self.autocast():
+            return self.network(input_BDT, target_BDT, **more).float32().output_BDT
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.network.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.network.load_state_dict(state)
