@@ -17,6 +17,7 @@ from data.supply import Supply
 from errors import UserError, printable
 from runtime import devices, distributed
 from runtime.console import outlive_readers
+from runtime.cores import crowded
 from runtime.distributed import Interrupted, ReportedElsewhere
 from runtime.memory import is_out_of_memory, keep_freed_memory
 from runtime.seeding import seed_step
@@ -99,6 +100,9 @@ def settle(run: Run) -> None:
     ranks, processes = run.ranks, run.config.processes
     if ranks.device.type == "cpu":
         distributed.share_cores(processes.num_threads, ranks.local_world)
+        alone = ranks.local_world == 1 and not processes.num_threads
+        if alone and (note := crowded(torch.get_num_threads())) is not None:
+            run.progress.say(note)
     if (remark := distributed.repeat_exactly(ranks.device, processes.deterministic)) is not None:
         run.progress.say(remark)
     if run.schedules.global_batch == 1:

@@ -1,6 +1,8 @@
 """The machine's cores, and how threads wait on them."""
 
 import os
+import time
+from pathlib import Path
 
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")  # environment variables: how OpenMP's threads wait
 
@@ -10,6 +12,50 @@ SPINS = "100000"  # some 100,000 take a millisecond
 def available_cores() -> int:
     """Cores this process may run on; all of the machine's where the system does not say (macOS)."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def crowded(threads: int) -> str | None:
+    """A sentence on what to do if so many threads would share their cores with other programs that run now; None if
+    they have them for themselves, or the system does not say.
+
+    Threads of one step wait for each other, so that a run that shares its cores is slower by far more than the share
+    (docs/performance.md). Nothing is changed unasked: sums are rounded in the order of the threads.
+    """
+    cores = available_cores()
+    busy = round(busy_cores())
+    left = max(1, cores - busy)
+    if threads <= left:
+        return None
+    return (
+        f"note: other programs keep {busy} of {cores} cores busy: beside them --num_threads {left} is faster than "
+        f"{threads} (of runs side by side, give each its part of the cores)"
+    )
+
+
+def busy_cores(seconds: float = 0.2) -> float:
+    """How many of this process's cores are busy while it waits so long; 0 where the system does not say."""
+    try:
+        before = _ticks()
+        time.sleep(seconds)
+        after = _ticks()
+    except (OSError, ValueError, IndexError, AttributeError):
+        return 0.0
+    shares = [
+        1 - (idle - idle_before) / max(1, total - total_before)
+        for (total_before, idle_before), (total, idle) in zip(before, after, strict=True)
+    ]
+    return sum(shares)
+
+
+def _ticks() -> list[tuple[int, int]]:
+    """(all, idle) of each of this process's cores since the system's start (proc_stat(5))."""
+    names, found = {f"cpu{core}" for core in os.sched_getaffinity(0)}, []
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *values = line.split()
+        if name in names:
+            ticks = [int(value) for value in values]
+            found.append((sum(ticks[:8]), ticks[3] + ticks[4]))
+    return found
 
 
 def sleep_while_waiting() -> None:

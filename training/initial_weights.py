@@ -172,6 +172,8 @@ def begin_with(origin: Origin, trainer: Trainer) -> list[str]:
     if trainer.teacher is not None:
         trainer.teacher.begin_with(trainer.generator)
     remarks = [f"begins with the generator of {origin.name} ({origin.trained_to}), not with its counters"]
+    if trainer.adversarial.gan_weight == 0:
+        return remarks
     if origin.discriminator is None:
         return [*remarks, f"the discriminator begins anew: {origin.name} holds none"]
     weights = carried_weights(trainer.discriminator, origin.discriminator, origin, labels)

@@ -5,10 +5,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from runtime import cores
 from runtime.cores import SPINS, WAITING, sleep_while_waiting
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +34,36 @@ def test_what_the_user_set_stays(monkeypatch, name):
     monkeypatch.setenv(name, "7")
     sleep_while_waiting()
     assert {other: os.environ.get(other) for other in WAITING} == dict.fromkeys(WAITING) | {name: "7"}
+
+
+@pytest.mark.parametrize(
+    "busy, threads, left", [(0.2, 4, None), (1.4, 4, 3), (1.4, 3, None), (3.9, 4, 1), (3.9, 1, None)]
+)
+def test_who_shares_the_cores_is_said_what_would_be_faster(monkeypatch, busy, threads, left):
+    monkeypatch.setattr(cores, "available_cores", lambda: 4)
+    monkeypatch.setattr(cores, "busy_cores", lambda: busy)
+    note = cores.crowded(threads)
+    assert note is None if left is None else f"--num_threads {left} is faster than {threads}" in note
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads Linux's counters")
+def test_a_busy_core_is_seen():
+    """On one core, so that whatever else runs here makes no difference."""
+    code = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\nwhile True: pass"
+    allowed, other = os.sched_getaffinity(0), subprocess.Popen([sys.executable, "-c", code])
+    try:
+        os.sched_setaffinity(0, [min(allowed)])
+        time.sleep(0.5)
+        assert cores.busy_cores(0.5) > 0.9
+    finally:
+        os.sched_setaffinity(0, allowed)
+        other.kill()
+        other.wait()
+
+
+def test_where_the_system_does_not_say_nobody_is_busy(monkeypatch):
+    monkeypatch.setattr(cores.Path, "read_text", lambda *_: (_ for _ in ()).throw(OSError()))
+    assert cores.busy_cores(0.0) == 0
 
 
 PLUG_IN = """

@@ -116,6 +116,12 @@ def test_an_export_has_a_generator_only(exported, monkeypatch, tmp_path, capsys)
     assert "the discriminator begins anew" in capsys.readouterr().out
 
 
+def test_a_run_without_a_discriminator_says_nothing_of_one(exported, monkeypatch, tmp_path, capsys):
+    open_from(monkeypatch, tmp_path / "new", pairs(2), init_from=str(exported), gan_weight=0.0)
+    said = capsys.readouterr().out
+    assert "begins with the generator of" in said and "the discriminator" not in said.split("with the generator of")[1]
+
+
 def test_another_discriminator_begins_anew(earlier, monkeypatch, tmp_path, capsys):
     _, folder = earlier
     options = {"init_from": str(folder / "last.pt"), "disc_width": 8}
