@@ -213,6 +213,10 @@ def test_a_wrong_option_is_reported_before_torch_is_imported():
     assert done.stderr.count("\n") == 1
 
 
-def test_reading_audio_needs_no_torch():
-    script = "import sys, kinds.audio.files; sys.exit('torch' in sys.modules)"
+def test_reading_and_preparing_audio_starts_without_what_it_seldom_needs():
+    """Every process that cuts songs imports it again."""
+    script = (
+        "import sys, kinds.audio.files, kinds.audio.preparing.prepare; "
+        "sys.exit(bool({'torch', 'scipy.signal', 'scipy.stats'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT).returncode == 0

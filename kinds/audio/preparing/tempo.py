@@ -7,9 +7,7 @@ N audio samples, T frames, F frequency bins, L lags in frames.
 """
 
 import numpy as np
-from scipy.fft import next_fast_len
-from scipy.ndimage import gaussian_filter1d, maximum_filter1d
-from scipy.signal import butter, lfilter
+import scipy  # its parts are imported at their first use
 
 FRAME_RATE = 200  # frames a second, more or less: a frame is a whole number of samples
 LOWEST, HIGHEST = 40.0, 240.0  # beats a minute
@@ -54,8 +52,8 @@ def _onsets(wav: np.ndarray, sample_rate: int) -> np.ndarray:
     decibels = 10.0 * np.log10(np.add.reduceat(power_TF, starts[:-1], axis=1) + 1e-10)
     decibels = np.maximum(decibels, decibels.max() - _FLOOR_DB)
     rise_T = np.maximum(np.diff(decibels, axis=0), 0.0).mean(axis=1)
-    high_pass = butter(1, 0.4, "high", fs=FRAME_RATE)
-    return gaussian_filter1d(lfilter(*high_pass, rise_T - rise_T.mean()), 0.01 * FRAME_RATE)
+    high_pass = scipy.signal.butter(1, 0.4, "high", fs=FRAME_RATE)
+    return scipy.ndimage.gaussian_filter1d(scipy.signal.lfilter(*high_pass, rise_T - rise_T.mean()), 0.01 * FRAME_RATE)
 
 
 def _mel_edges(highest: float) -> np.ndarray:
@@ -65,7 +63,7 @@ def _mel_edges(highest: float) -> np.ndarray:
 
 def _autocorrelation(onsets_T: np.ndarray) -> np.ndarray:
     """Correlation of an envelope with itself, 1 at lag 0 -> [L]; zeros for a constant one."""
-    size = next_fast_len(2 * len(onsets_T))
+    size = scipy.fft.next_fast_len(2 * len(onsets_T))
     correlation_L = np.fft.irfft(np.abs(np.fft.rfft(onsets_T, size)) ** 2, size)[: len(onsets_T)]
     return correlation_L / correlation_L[0] if correlation_L[0] > 0.0 else np.zeros_like(correlation_L)
 
@@ -73,7 +71,7 @@ def _autocorrelation(onsets_T: np.ndarray) -> np.ndarray:
 def _beat(correlation_L: np.ndarray) -> tuple[int, float]:
     """(lag of a beat, mean correlation there and at two and four beats)."""
     lags = np.arange(int(60.0 * FRAME_RATE / HIGHEST), int(60.0 * FRAME_RATE / LOWEST) + 1)
-    padded_L = np.pad(maximum_filter1d(correlation_L, 2 * _SLACK + 1), (0, max(0, 4 * lags[-1] + 1)))
+    padded_L = np.pad(scipy.ndimage.maximum_filter1d(correlation_L, 2 * _SLACK + 1), (0, max(0, 4 * lags[-1] + 1)))
     fit = (padded_L[lags] + padded_L[2 * lags] + padded_L[4 * lags]) / 3.0
     octaves = np.log2(lags / (60.0 * FRAME_RATE / USUAL))
     best = int((fit * np.exp(-0.5 * octaves**2)).argmax())

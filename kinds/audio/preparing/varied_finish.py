@@ -1,8 +1,7 @@
 """The last steps of varied demo music: room, tilt of the spectrum, fades, silence, level. N audio samples."""
 
 import numpy as np
-from scipy.ndimage import minimum_filter1d, uniform_filter1d
-from scipy.signal import butter, lfilter
+import scipy  # its parts are imported at their first use
 
 from kinds.audio.preparing.demo_sounds import reverb
 
@@ -16,7 +15,7 @@ _EARLIER = 0.004  # seconds
 
 def finish(wav: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
     """Give a dry song its room, colour, shape and level: finite float [N] -> float32 [N], peak at most 0.99."""
-    wav = lfilter(*butter(1, _LOWEST_HZ, "high", fs=sample_rate), wav.astype(np.float64))
+    wav = scipy.signal.lfilter(*scipy.signal.butter(1, _LOWEST_HZ, "high", fs=sample_rate), wav.astype(np.float64))
     if len(wav) < sample_rate // 20:
         return _levelled(wav, sample_rate, rng)
     if rng.random() > 0.3:
@@ -66,5 +65,5 @@ def limited(wav: np.ndarray, sample_rate: int) -> np.ndarray:
     if len(wav) == 0 or gain.min() == 1.0:
         return wav
     size = 2 * int(_EARLIER * sample_rate) + 1
-    smooth = uniform_filter1d(minimum_filter1d(gain, size), size)
+    smooth = scipy.ndimage.uniform_filter1d(scipy.ndimage.minimum_filter1d(gain, size), size)
     return np.clip(wav * smooth, -CEILING, CEILING)

@@ -7,7 +7,7 @@ A tone is made of the frequency at each of its samples, so that it can bend: `he
 from collections.abc import Callable
 
 import numpy as np
-from scipy.signal import lfilter
+import scipy  # its parts are imported at their first use
 
 from kinds.audio.preparing.demo_sounds import BASSES, CHORDS, LEADS, PADS, high_pass, note
 from kinds.audio.preparing.varied_lines import CURVE_RATE, Line
@@ -55,13 +55,13 @@ def plucked(rng: np.random.Generator) -> Voice:
         whole = int(period - absorbed) - 1
         burst = np.zeros(len(hertz))
         length = min(len(burst), int(period))
-        burst[:length] = lfilter([1.0 - soft], [1.0, -soft], rng.uniform(-1.0, 1.0, length))
+        burst[:length] = scipy.signal.lfilter([1.0 - soft], [1.0, -soft], rng.uniform(-1.0, 1.0, length))
         burst = burst - np.roll(burst, max(1, int(place * period)))
         taps = np.convolve([1.0 - absorbed, absorbed], _delay(period - absorbed - whole))
         loop = np.zeros(whole + 5)
         loop[0] = 1.0
         loop[whole:] -= taps * 10.0 ** (-3.0 * period / rate / ring)
-        sound = lfilter([1.0], loop, burst)
+        sound = scipy.signal.lfilter([1.0], loop, burst)
         sound *= _released(len(sound), held, rate, damp)
         return _faded(_unit(sound), rate)
 
