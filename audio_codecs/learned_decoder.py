@@ -14,7 +14,7 @@ from torch import Tensor
 from audio_codecs.noise_filling import NoiseSpectra, filled, noise_share
 from audio_codecs.phases import FEW_ROUNDS, PhaseTracker, griffin_lim
 from audio_codecs.spectrum_decoder import LOG_CENTRE, LOG_SCALE, SpectrumDecoder
-from audio_codecs.stft import HOP, HOPS_PER_WINDOW, Stft
+from audio_codecs.stft import HOP, HOPS_PER_WINDOW, Stft, absolute
 from audio_codecs.vocoder import Predicted, Vocoder
 from errors import UserError
 
@@ -81,7 +81,7 @@ class LearnedDecoder(PiecewiseDecoder):
         with torch.no_grad():
             phase_BTF = tracker.phases(magnitude_BTF, next_piece)
             factor_BTF = filled(phase_BTF, noise_share(log_BTF), self._noise(start, stop))
-        return magnitude_BTF * factor_BTF.abs(), torch.sgn(factor_BTF)
+        return magnitude_BTF * absolute(factor_BTF), torch.sgn(factor_BTF)
 
     def log_magnitudes(self, latents_BDT: Tensor) -> Tensor:
         """Log magnitudes [B, T, F] of normalised latents."""
@@ -100,7 +100,7 @@ class VocoderDecoder(PiecewiseDecoder):
         with torch.no_grad():
             phase_BTF = tracker.phases(predicted.log_BTF.exp(), next_piece)
         spectrum_BTF = predicted.spectrum(phase_BTF, self._noise(start, stop))
-        return spectrum_BTF.abs(), torch.sgn(spectrum_BTF.detach())
+        return absolute(spectrum_BTF), torch.sgn(spectrum_BTF.detach())
 
 
 # By the generator that was trained.

@@ -16,7 +16,7 @@ from audio_codecs.filters import fine_filters, slaney_filters
 from audio_codecs.griffin_lim import ROUNDS, GriffinLimDecoder
 from audio_codecs.learned_decoder import SHIPPED, PiecewiseDecoder, open_decoder
 from audio_codecs.options import DECODERS, MelOptions
-from audio_codecs.stft import HOP, N_FFT, SAMPLE_RATE, Stft
+from audio_codecs.stft import HOP, N_FFT, SAMPLE_RATE, Stft, absolute
 from errors import UserError
 from registry import Options
 
@@ -92,7 +92,7 @@ class MelCodec:
 
     def magnitudes(self, wav_BN: Tensor) -> Tensor:
         """Audio [B, N] -> magnitudes of all bins [B, ceil(N / 320), F]."""
-        return self._stft.of_audio(wav_BN).abs()
+        return absolute(self._stft.of_audio(wav_BN))
 
     def latents_of(self, magnitude_BTF: Tensor) -> Tensor:
         """Magnitudes [B, T, F] -> log-mel [B, D, T]."""

@@ -4,6 +4,7 @@ Shapes: B batch, N audio samples (24 kHz), T frames (75/s), F frequency bins (10
 L samples of the padded signal (T * 320 + 1728).
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -52,6 +53,14 @@ class Stft:
                 # Only the outermost samples, which are dropped, have less.
                 kept = self._kept_energy = frames, energy_1L.clamp(min=1e-6)
         return kept[1]
+
+
+def absolute(spectrum: Tensor) -> Tensor:
+    """Of complex numbers. On a CPU, where no gradient is wanted, by numpy, whose vectorised operation takes a twentieth
+    of the time of torch's."""
+    if spectrum.requires_grad or spectrum.device.type != "cpu":
+        return spectrum.abs()
+    return torch.from_numpy(np.abs(spectrum.numpy()))
 
 
 def mirror_ends(wav_BN: Tensor) -> Tensor:
