@@ -20,15 +20,6 @@ class RegressionOptions(Options):
     loss_weight_input: float = opt(0.3, "weight of the regression loss to the clean input", ge=0)
     loss_weight_target: float = opt(0.3, "weight of the regression loss to the clean target", ge=0)
     loss_reconstruction: str = RECONSTRUCTION.choice("rmse", "regression loss")
-    distil_passes: int = opt(
-        0,
-        "distillation: regression to what the generator of --init_from makes of the same noise in this many sampling "
-        "steps, instead of to the clean clips; 0 = off",
-        ge=0,
-        le=1000,
-        shapes_run=True,
-        needs="pure_gan_mode",
-    )
 
     @property
     def weights(self) -> tuple[float, float]:
@@ -40,6 +31,20 @@ class RegressionOptions(Options):
         """Weights of the validation loss: equal if a run trains without regression loss."""
         return self.weights if sum(self.weights) > 0 else (0.5, 0.5)
 
+
+class TargetOptions(Options):
+    """target of the regression"""
+
+    distil_passes: int = opt(
+        0,
+        "distillation: regression to what the generator of --init_from makes of the same noise in this many sampling "
+        "steps, instead of to the clean clips; 0 = off",
+        ge=0,
+        le=1000,
+        shapes_run=True,
+        needs="pure_gan_mode",
+    )
+
     def check(self, config) -> None:
         if self.distil_passes == 0:
             return
@@ -48,7 +53,7 @@ class RegressionOptions(Options):
             raise ValueError("distil_passes needs unity_test and no mask_type, as sampling in several steps does")
         if "noise_size" in config.chosen("generator").part.facts:
             raise ValueError("distil_passes needs a generator with sampling steps, which one of noise vectors has not")
-        if sum(self.weights) == 0:
+        if sum(config.regression.weights) == 0:
             raise ValueError("distil_passes needs loss_weight_input or loss_weight_target over 0")
 
 
@@ -162,5 +167,6 @@ OBJECTIVES.add(
 OBJECTIVES.add("rpgan", "losses.adversarial:relativistic", CentringOptions, final_bias=False)
 OBJECTIVES.add("arc", "losses.adversarial:arc", ArcOptions, final_bias=False)
 
-for _name in ("rmse", "l1", "mse", "huber"):
-    RECONSTRUCTION.add(_name, f"losses.reconstruction:{_name}")
+RECONSTRUCTION.add("rmse", "losses.reconstruction:rmse")
+for _name in ("l1", "mse", "huber"):
+    RECONSTRUCTION.add(_name, f"losses.reconstruction:{_name}", TargetOptions)

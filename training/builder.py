@@ -31,7 +31,7 @@ from synthesis.space import Space, measure_space
 from training.classification import Classifier, label_columns
 from training.compiling import compile_networks
 from training.counters import Counters
-from training.distillation import Teacher
+from training.distillation import Teacher, distil_passes
 from training.initial_weights import Origin, begin_with, check_codec, conditions_like
 from training.optimizers import Updater, build_optimizer
 from training.regression_loss import Regression
@@ -295,7 +295,7 @@ def build_trainer(
 
 def build_teacher(config: RunConfig, trainer: Trainer) -> Teacher | None:
     """The generator that is imitated, if one is; its weights come with `--init_from` or the checkpoint."""
-    steps = config.regression.distil_passes
+    steps = distil_passes(config)
     if steps == 0:
         return None
     channels = config.sampling.channels

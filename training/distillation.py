@@ -15,9 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from config import RunConfig
 from models.conditions import conditions_for
 from synthesis.conditions import Conditioning
 from synthesis.sampler import sample
+
+
+def distil_passes(config: RunConfig) -> int:
+    """Sampling steps of the teacher; 0: the run has none."""
+    return getattr(config.chosen("loss_reconstruction").options, "distil_passes", 0)
 
 
 @dataclass

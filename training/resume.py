@@ -23,6 +23,7 @@ from runtime.run_folder import (
     saves,
     trim_metrics,
 )
+from training.distillation import distil_passes
 from training.initial_weights import Origin, options_like, read_origin, shared
 
 LOCK_PATIENCE = 15.0  # seconds that a restarted run waits for the lock of its failed attempt
@@ -100,7 +101,7 @@ def _find(config: RunConfig, folder: Path) -> tuple[Resumed, Path | None]:
         if resume is not None:
             remarks.append(f"no checkpoint in {folder} yet: a new run begins")
         name = config.checkpoints.init_from
-        if name is None and config.regression.distil_passes:
+        if name is None and distil_passes(config):
             raise UserError("--distil_passes needs --init_from: the generator that is imitated")
         origin = read_origin(name) if name is not None else None
         chosen = options_like(config, origin) if origin else config.for_a_new_run()

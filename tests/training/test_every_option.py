@@ -169,7 +169,7 @@ ROWS = [
         2,
         see.steps,
         {"pure_gan_mode": 0.25, "unity_test": True},
-        PATCH | {"init_from": "somewhere"},
+        PATCH | {"init_from": "somewhere", "loss_reconstruction": "mse"},
         off={"pure_gan_mode": 0.0},
     ),
     Row("offset_noise", 0.5, see.steps, NOISE),

@@ -21,8 +21,14 @@ from synthesis.loading import load_generator
 from synthesis.sampler import sample
 
 PATCH = {"generator": "patch", "width": 16, "num_layers": 1, "num_transformer_layers": 1, "conditions": "alpha"}
-NOISE = {"pure_gan_mode": 1.0, "gan_curriculum_start_epoch": 1, "easy_share": 0.5, "unity_test": True}
-DISTILLED = PATCH | NOISE | {"distil_passes": 3, "init_from": "elsewhere", "loss_reconstruction": "mse"}
+NOISE = {
+    "loss_reconstruction": "mse",
+    "pure_gan_mode": 1.0,
+    "gan_curriculum_start_epoch": 1,
+    "easy_share": 0.5,
+    "unity_test": True,
+}
+DISTILLED = PATCH | NOISE | {"distil_passes": 3, "init_from": "elsewhere"}
 
 
 def config_of(**options):
