@@ -56,4 +56,4 @@ def test_cores_are_counted_in_one_place():
     """`os.sched_getaffinity` is not there on macOS."""
     root = Path(__file__).parents[2]
     naming = {path.name for path in root.glob("[a-z]*/**/*.py") if "sched_getaffinity" in path.read_text("utf-8")}
-    assert naming == {"cores.py", "test_parallel.py"}
+    assert naming == {"cores.py", "test_parallel.py", "test_runtime_cores.py"}
