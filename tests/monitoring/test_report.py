@@ -241,6 +241,13 @@ def test_facts_name_options_and_their_defaults(run_folder):
     assert shown["objective"] == "bce, weight 0.15, fading: off"
     assert shown["optimizer"] == "adamw, learning rate 0.0001 (G) and 5e-05 (D), constant"
     assert shown["curriculum"] == "noise from epoch 3 on, 0.25 per epoch up to 1"
+    assert "distillation" not in shown
+
+
+def test_facts_of_a_distilled_run_name_its_teacher(tmp_path):
+    options = {"loss_reconstruction": "mse", "distil_passes": 8, "init_from": "elsewhere", "unity_test": True}
+    run = load_run(make_run(tmp_path / "run", samples=False, **options))
+    assert dict(facts(run))["distillation"] == "the targets are 8 sampling steps of elsewhere"
 
 
 @pytest.mark.parametrize("residual", [1.0, 0.5])  # of the other one this version has no networks
