@@ -68,7 +68,8 @@ def beside(quick: bool) -> list[Figure]:
     singly, side_by_side = ({name: [] for name in kinds} for _ in range(2))
     for _ in range(rounds + 1):
         for name, pair in pairs.items():
-            singly[name].append(alone(pair[0], steps))
+            if name != "shared":
+                singly[name].append(alone(pair[0], steps))
             side_by_side[name].append(together(pair, steps))
     for trainee in [one for pair in pairs.values() for one in pair]:
         trainee.end()

@@ -5,9 +5,9 @@ python -m bench.quality          eight trainings of about four minutes on two co
 Makes demo music for training and for evaluation, trains the demo with several seeds (and the music's labels), each of
 these generators to do with one sampling step, the demo with adversarial post-training, and `classic` for as long as the
 demo took. Evaluates all of them in one table, the demo and post-training in one sampling step as well, measures whether
-clips are what their labels ask for, and draws spectrograms of real music, its round trip, `classic` and the demo. After
-an interruption run the same command again. `classic` keeps its options except the number of epochs, which is chosen to
-fit the time: a quarter of them music, half transition, a quarter noise, as in its recipe.
+clips are what their labels ask for, and draws spectrograms of real music, its round trip, `classic` and both demos.
+After an interruption run the same command again. `classic` keeps its options except the number of epochs, which is
+chosen to fit the time: a quarter of them music, half transition, a quarter noise, as in its recipe.
 """
 
 import argparse

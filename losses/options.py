@@ -42,12 +42,19 @@ class TargetOptions(Options):
         ge=0,
         le=1000,
         shapes_run=True,
-        needs="pure_gan_mode",
     )
 
     def check(self, config) -> None:
         if self.distil_passes == 0:
             return
+        if config.curriculum.pure_gan_mode == 0:
+            raise ValueError("distil_passes needs pure_gan_mode over 0: without noise there is nothing to imitate")
+        follows = hasattr(config.chosen("lr_schedule").options, "plateau_metric")
+        if follows or config.chosen("adaptive_alpha").part.options.model_fields:
+            raise ValueError(
+                "distil_passes does not go with schedules that follow the validation loss (lr_schedule plateau, "
+                "adaptive_alpha): that loss compares with the clean clips"
+            )
         masked = config.chosen("mask_type").part.facts.get("hides", False)
         if masked or not config.data.unity_test:
             raise ValueError("distil_passes needs unity_test and no mask_type, as sampling in several steps does")

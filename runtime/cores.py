@@ -37,14 +37,10 @@ def busy_cores(seconds: float = 0.2) -> float:
     try:
         before = _ticks()
         time.sleep(seconds)
-        after = _ticks()
+        pairs = list(zip(before, _ticks(), strict=True))
     except (OSError, ValueError, IndexError, AttributeError):
         return 0.0
-    shares = [
-        1 - (idle - idle_before) / max(1, total - total_before)
-        for (total_before, idle_before), (total, idle) in zip(before, after, strict=True)
-    ]
-    return sum(shares)
+    return sum(1 - (after[1] - then[1]) / max(1, after[0] - then[0]) for then, after in pairs)
 
 
 def _ticks() -> list[tuple[int, int]]:

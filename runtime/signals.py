@@ -6,7 +6,6 @@ not. It may take `GRACE_SECONDS`: torchrun and most clusters kill a process 30 s
 """
 
 import ctypes
-import multiprocessing
 import os
 import select
 import signal
@@ -74,9 +73,8 @@ def end_with_rank(_worker_id: int = 0) -> None:
     signal.set_wakeup_fd(-1)
     for number in _ASKS:
         signal.signal(number, signal.SIG_IGN)
-    rank = multiprocessing.parent_process()
     _signalled_with_parent(signal.SIGKILL)
-    if rank is not None and rank.pid != os.getppid():
+    if sys.platform == "linux" and _is_orphan():
         os._exit(EXIT_SIGNALLED)
 
 

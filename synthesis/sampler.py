@@ -38,17 +38,20 @@ def sample(
     """
     if steps == 1 or (not isinstance(alpha, Tensor) and alpha == 0):
         return make(input_BDT, target_BDT, alpha)
+    noisy_B = None
     if isinstance(alpha, Tensor):
-        alpha = alpha.clamp_min(LOWEST)  # no steps from 0
+        noisy_B, alpha = alpha > 0, alpha.clamp_min(LOWEST)
     shares, levels = noise_levels(1.0, steps), noise_levels(alpha, steps)
     sources = (input_BDT, target_BDT)
-    earlier_BDT = made_BDT = within(make(*sources, alpha))
+    first_BDT = earlier_BDT = made_BDT = within(make(*sources, alpha))
     for k, (level, lower) in enumerate(pairwise(levels)):
         reach = 1.0 if k == 0 else _reach(*shares[k - 1 : k + 2])
         ahead_BDT = within(torch.lerp(earlier_BDT, made_BDT, reach))
         sources = tuple(in_channels(channels, x_BDT, remix_noise(x_BDT, ahead_BDT, level, lower)) for x_BDT in sources)
         earlier_BDT, made_BDT = made_BDT, within(make(*sources, lower))
-    return made_BDT
+    if noisy_B is None:
+        return made_BDT
+    return torch.where(noisy_B.view(-1, *[1] * (made_BDT.ndim - 1)), made_BDT, first_BDT)
 
 
 def _reach(before: float, level: float, lower: float) -> float:

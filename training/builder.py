@@ -299,7 +299,10 @@ def build_teacher(config: RunConfig, trainer: Trainer) -> Teacher | None:
     if steps == 0:
         return None
     channels = config.sampling.channels
-    return Teacher(trainer.generator, steps, trainer.conditioning, channels, trainer.space.within, trainer.autocast)
+    teacher = Teacher(trainer.generator, steps, trainer.conditioning, channels, trainer.space.within, trainer.autocast)
+    if config.training.compile:
+        compile_networks(teacher.network)
+    return teacher
 
 
 def build_classifier(config: RunConfig, ranks: Ranks, pairs: Pairs, space: Space) -> Classifier | None:

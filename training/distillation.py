@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from config import RunConfig
+from errors import UserError
 from models.conditions import conditions_for
 from synthesis.conditions import Conditioning
 from synthesis.sampler import sample
@@ -24,6 +25,39 @@ from synthesis.sampler import sample
 def distil_passes(config: RunConfig) -> int:
     """Sampling steps of the teacher; 0: the run has none."""
     return getattr(config.chosen("loss_reconstruction").options, "distil_passes", 0)
+
+
+def check_teacher(config: RunConfig, theirs: RunConfig | None, name: str | None) -> None:
+    """Whether a new run can imitate the generator `name` (`--init_from`), which was trained with the options `theirs`.
+
+    Raises:
+        UserError: there is none, or it was not trained for so many sampling steps or so much noise.
+    """
+    steps, ceiling = distil_passes(config), config.curriculum.gan_noise_ceiling
+    if steps == 0:
+        return
+    if theirs is None:
+        raise UserError("--distil_passes needs --init_from: the generator that is imitated")
+    try:
+        theirs.replace(passes=steps)
+    except UserError as error:
+        raise UserError(f"--distil_passes {steps} is not possible with the generator in {name}: {error}") from None
+    known = theirs.curriculum.gan_noise_ceiling
+    if ceiling > known:
+        raise UserError(
+            f"--distil_passes {steps}: the generator in {name} knows noise up to {known:g}, not {ceiling:g}; give "
+            f"--gan_noise_ceiling {known:g}"
+        )
+
+
+def check_same_teacher(config: RunConfig, saved: Mapping[str, Any]) -> None:
+    """Raises UserError if a resumed run would begin or end to imitate a generator. `saved`: options of its past."""
+    now, before = distil_passes(config), saved.get("distil_passes", 0)
+    if now != before:
+        raise UserError(
+            f"--distil_passes {now} contradicts the checkpoint, which was trained with {before}: keep it and "
+            "--loss_reconstruction, or start a new run without --resume"
+        )
 
 
 @dataclass

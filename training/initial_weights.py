@@ -26,7 +26,7 @@ from synthesis.loading import options_of, read_networks
 from synthesis.space import Space
 from training.trainer import Trainer
 
-_KNOWN_INPUTS = ("conditions", "offset_noise", "offset_seconds")  # which the generator has learned to expect
+_NOISE = ("offset_noise", "offset_seconds", "noise_channels")  # its form, to which the generator is used
 _SHAPED_BY = ("encoding_dim", "use_creative_agent", "use_compositional_agent")  # the generator, beside its own options
 
 
@@ -107,7 +107,10 @@ def options_like(config: RunConfig, origin: Origin) -> RunConfig:
                 f"--{name} {mine[name]} does not fit the generator in {origin.name}, which has {taken[name]}: leave "
                 "one of the two out"
             )
-    taken |= {name: theirs[name] for name in _KNOWN_INPUTS if name not in config.given}
+    if "conditions" not in config.given:
+        taken["conditions"] = theirs["conditions"]
+    if config.curriculum.pure_gan_mode > 0 and config.given.isdisjoint(_NOISE):
+        taken |= {name: theirs[name] for name in _NOISE}
     if origin.discriminator is not None and "discriminator" not in config.given:
         own = {name: theirs[name] for name in _shaping(origin.config, "discriminator")}
         taken |= {name: value for name, value in own.items() if name not in config.given}
@@ -172,15 +175,19 @@ def begin_with(origin: Origin, trainer: Trainer) -> list[str]:
     if trainer.teacher is not None:
         trainer.teacher.begin_with(trainer.generator)
     remarks = [f"begins with the generator of {origin.name} ({origin.trained_to}), not with its counters"]
-    if trainer.adversarial.gan_weight == 0:
-        return remarks
+    of_discriminator = _discriminator_begins_with(origin, trainer, labels)
+    return [*remarks, of_discriminator] if trainer.adversarial.gan_weight > 0 else remarks
+
+
+def _discriminator_begins_with(origin: Origin, trainer: Trainer, labels: Vocabulary) -> str:
+    """Loads the discriminator of `origin`, if there is one that fits; says so."""
     if origin.discriminator is None:
-        return [*remarks, f"the discriminator begins anew: {origin.name} holds none"]
+        return f"the discriminator begins anew: {origin.name} holds none"
     weights = carried_weights(trainer.discriminator, origin.discriminator, origin, labels)
     if (problem := misfit(trainer.discriminator, weights)) is not None:
-        return [*remarks, f"the discriminator begins anew, that of {origin.name} does not fit: {problem}"]
+        return f"the discriminator begins anew, that of {origin.name} does not fit: {problem}"
     trainer.discriminator.load_state_dict(weights)
-    return [*remarks, f"begins with the discriminator of {origin.name} as well"]
+    return f"begins with the discriminator of {origin.name} as well"
 
 
 def misfit(network: nn.Module, weights: dict[str, Tensor]) -> str | None:

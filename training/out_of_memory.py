@@ -44,5 +44,7 @@ def explain_run(config: RunConfig, ranks: Ranks | None, run: Run | None) -> str:
     """The same for a run; while it is still being built, `run` or both are None."""
     networks = (run.trainer.generator, run.trainer.discriminator) if run else ()
     parameters = sum(p.numel() for network in networks for p in network.parameters())
+    if run and run.trainer.teacher is not None:  # which has weights alone
+        parameters += sum(p.numel() for p in run.trainer.teacher.network.parameters()) // 5
     world, device = (ranks.world, ranks.device) if ranks else (1, torch.device("cpu"))
     return explain(run.config if run else config, world, device, parameters)

@@ -23,7 +23,7 @@ from runtime.run_folder import (
     saves,
     trim_metrics,
 )
-from training.distillation import distil_passes
+from training.distillation import check_same_teacher, check_teacher
 from training.initial_weights import Origin, options_like, read_origin, shared
 
 LOCK_PATIENCE = 15.0  # seconds that a restarted run waits for the lock of its failed attempt
@@ -101,10 +101,9 @@ def _find(config: RunConfig, folder: Path) -> tuple[Resumed, Path | None]:
         if resume is not None:
             remarks.append(f"no checkpoint in {folder} yet: a new run begins")
         name = config.checkpoints.init_from
-        if name is None and distil_passes(config):
-            raise UserError("--distil_passes needs --init_from: the generator that is imitated")
         origin = read_origin(name) if name is not None else None
         chosen = options_like(config, origin) if origin else config.for_a_new_run()
+        check_teacher(chosen, origin.config if origin else None, name)
         return Resumed(chosen.replace(checkpoint_dir=str(folder)), None, False, own_past, remarks, origin), None
     path, state = found
     resumed, changed = resumed_config(config, state, str(path))
@@ -134,6 +133,7 @@ def resumed_config(given: RunConfig, state: dict[str, Any], source: str) -> tupl
     passing = {name for name in saved if is_marked(name, "per_call")}
     base = {name: value for name, value in saved.items() if name not in passing}
     config = resolve(base | explicit, frozenset(explicit), frozenset(base) - set(explicit), may_defer=False)
+    check_same_teacher(config, saved)
     changed = [
         f"changed: {name} {saved[name]} -> {value}"
         for name, value in explicit.items()

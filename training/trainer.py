@@ -1,4 +1,4 @@
-"""The two updates of adversarial training, on clean reals and clean targets.
+"""The two updates of adversarial training, on clean reals and clean targets (or a teacher's samples, `distillation`).
 
 The generator runs once per step: the discriminator is trained on its detached output, and its logits of the same output
 are then used for the generator's update. Noise is added to the generator's sources here and nowhere else. Metrics are
@@ -42,7 +42,8 @@ from training.step_plan import StepPlan
 
 @dataclass
 class View:
-    """A batch as input of the networks: normalised; the generator's sources with noise and masks, the rest clean.
+    """A batch as input of the networks: normalised; the generator's sources with noise and masks, the rest clean. Where
+    there is a teacher, `input_BDT` and `target_BDT` are its samples.
 
     conditions: of the generator; fake_conditions, real_conditions: of the discriminator, for generated samples and for
     reals; other_conditions: those of the reals with another sample's labels, where the objective compares them.
@@ -130,7 +131,7 @@ class Trainer:
         alpha = plan.alpha_B if self.noisy else 0.0
         sources = self.sources.mixed(start_input, start_target, alpha, batch.indices, self.seed)
         labels, other = self.labels(batch.labels, batch.indices), self.labels(batch.real_labels, batch.indices)
-        if self.teacher is not None:
+        if self.teacher is not None and plan.train_g:
             clean = *2 * (self.teacher(sources, alpha, labels),), clean[2]
         real_labels = labels if self.own_reals else other
         level = self.shown.level(alpha, batch.indices, self.ranks.device)

@@ -118,7 +118,8 @@ def test_samples_of_a_batch_may_have_noise_levels_of_their_own(steps):
         torch.testing.assert_close(together[k : k + 1], alone)
 
 
-def test_a_sample_without_noise_is_not_moved_by_the_steps_of_others():
-    music = noise(15, 1, 3, 8)
-    made = sample(lambda a, b, alpha: (a + b) / 2, music, music, torch.zeros(1), 4)
-    torch.testing.assert_close(made, music)
+def test_a_sample_without_noise_takes_one_step_also_among_others():
+    music = noise(15, 2, 3, 8)
+    made = sample(lambda a, b, alpha: 0.45 * (a + b), music, music, torch.tensor([0.0, 0.5]), 4)
+    torch.testing.assert_close(made[0], 0.9 * music[0])
+    assert not torch.allclose(made[1], 0.9 * music[1])

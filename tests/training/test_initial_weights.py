@@ -88,14 +88,16 @@ def test_both_networks_of_a_checkpoint_are_taken_over_and_nothing_else(earlier, 
     assert run.config.chosen("discriminator").options.disc_width == 4
 
 
-def test_the_noise_is_the_one_that_the_generator_knows(monkeypatch, tmp_path):
-    noise = {"offset_noise": 0.4, "offset_seconds": 0.1}
+def test_the_form_of_the_noise_is_the_one_that_the_generator_knows(monkeypatch, tmp_path):
+    noise = {"offset_noise": 0.4, "offset_seconds": 0.1, "noise_channels": "0:2"}
     train_from(monkeypatch, tmp_path / "earlier", pairs(1), epochs=1, **PATCH, **noise)
-    run = open_from(monkeypatch, tmp_path / "new", pairs(2), init_from=str(tmp_path / "earlier"))
+    begun = {"init_from": str(tmp_path / "earlier")}
+    run = open_from(monkeypatch, tmp_path / "new", pairs(2), **begun)
     assert run.trainer.sources.sampling.model_dump().items() >= noise.items()
-    other = {"offset_noise": 0.2, "offset_seconds": 0.0}
-    run = open_from(monkeypatch, tmp_path / "other", pairs(2), init_from=str(tmp_path / "earlier"), **other)
-    assert run.trainer.sources.sampling.model_dump().items() >= other.items()
+    run = open_from(monkeypatch, tmp_path / "other", pairs(2), **begun, offset_noise=0.0)  # given: none is taken over
+    assert run.trainer.sources.sampling.model_dump().items() >= {"offset_noise": 0.0, "noise_channels": None}.items()
+    run = open_from(monkeypatch, tmp_path / "without", pairs(2), **begun, pure_gan_mode=0.0)
+    assert run.trainer.sources.sampling.channels is None
 
 
 def test_the_networks_keep_the_statistics_that_they_know(earlier, monkeypatch, tmp_path):
@@ -120,6 +122,12 @@ def test_a_run_without_a_discriminator_says_nothing_of_one(exported, monkeypatch
     open_from(monkeypatch, tmp_path / "new", pairs(2), init_from=str(exported), gan_weight=0.0)
     said = capsys.readouterr().out
     assert "begins with the generator of" in said and "the discriminator" not in said.split("with the generator of")[1]
+
+
+def test_its_discriminator_is_there_if_it_is_wanted_later(earlier, monkeypatch, tmp_path):
+    before, folder = earlier
+    run = open_from(monkeypatch, tmp_path / "new", pairs(2), init_from=str(folder), gan_weight=0.0)
+    assert identical(dict(run.trainer.discriminator.state_dict()), dict(before.trainer.discriminator.state_dict()))
 
 
 def test_another_discriminator_begins_anew(earlier, monkeypatch, tmp_path, capsys):

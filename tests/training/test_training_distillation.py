@@ -1,6 +1,7 @@
 """Distillation: the target of the regression is what an earlier generator makes of the same noise in several steps."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -139,9 +140,51 @@ def test_resumed_it_is_the_same_run(monkeypatch, tmp_path, earlier):
         ({"unity_test": False}, "distil_passes needs unity_test"),
         ({"mask_type": "hybrid"}, "distil_passes needs unity_test and no mask_type"),
         ({"loss_weight_input": 0.0, "loss_weight_target": 0.0}, "distil_passes needs loss_weight_input"),
+        ({"pure_gan_mode": 0.0, "easy_share": 0.0}, "distil_passes needs pure_gan_mode"),
+        ({"lr_schedule": "plateau"}, "does not go with schedules that follow the validation loss"),
+        ({"adaptive_alpha": "speed"}, "does not go with schedules that follow the validation loss"),
     ],
 )
 def test_what_it_needs(monkeypatch, tmp_path, earlier, options, said):
     values = PATCH | NOISE | {"init_from": earlier, "distil_passes": 2} | options
     with pytest.raises(UserError, match=said):
         go(monkeypatch, tmp_path / "new", **values)
+
+
+def test_a_generator_of_one_step_cannot_be_imitated_in_several(monkeypatch, tmp_path):
+    go(monkeypatch, tmp_path / "earlier", **PATCH, **NOISE | {"easy_share": 0.0}, epochs=1)
+    more = PATCH | NOISE | {"init_from": str(tmp_path / "earlier"), "distil_passes": 2}
+    with pytest.raises(UserError, match="--distil_passes 2 is not possible with the generator in .*easy_share over 0"):
+        go(monkeypatch, tmp_path / "new", **more)
+
+
+def test_a_generator_of_less_noise_cannot_be_imitated_from_more(monkeypatch, tmp_path):
+    go(monkeypatch, tmp_path / "earlier", **PATCH, **NOISE, gan_noise_ceiling=0.5, epochs=1)
+    more = PATCH | NOISE | {"init_from": str(tmp_path / "earlier"), "distil_passes": 2}
+    with pytest.raises(UserError, match="knows noise up to 0.5, not 1; give --gan_noise_ceiling 0.5"):
+        go(monkeypatch, tmp_path / "new", **more)
+
+
+@pytest.mark.parametrize("before, after", [(0, 2), (2, 0)])
+def test_a_resumed_run_neither_begins_nor_ends_to_imitate(monkeypatch, tmp_path, earlier, before, after):
+    options = PATCH | NOISE | {"init_from": earlier, "epochs": 3}
+    go(monkeypatch, tmp_path / "cut", **options, distil_passes=before, max_steps=1)
+    with pytest.raises(UserError, match=f"--distil_passes {after} contradicts the checkpoint, .* with {before}"):
+        go(monkeypatch, tmp_path / "cut", **options, distil_passes=after, resume="auto")
+
+
+def test_nor_with_another_regression(monkeypatch, tmp_path, earlier):
+    options = PATCH | NOISE | {"init_from": earlier, "epochs": 3, "distil_passes": 2}
+    go(monkeypatch, tmp_path / "cut", **options, max_steps=1)
+    with pytest.raises(UserError, match="--distil_passes 0 contradicts the checkpoint, which was trained with 2"):
+        go(monkeypatch, tmp_path / "cut", **PATCH, loss_reconstruction="rmse", resume="auto")
+
+
+def test_the_teacher_works_only_where_the_generator_is_trained():
+    trainer, batch, plan = set_up()
+    calls = []
+    trainer.teacher.network.register_forward_hook(lambda *_: calls.append(1))
+    trainer.view(batch, replace(plan, train_g=False))
+    assert not calls
+    trainer.view(batch, plan)
+    assert len(calls) == 3

@@ -60,4 +60,5 @@ def test_memory_that_torch_cannot_get_is_recognised():
         torch.empty(1 << 50, dtype=torch.uint8)
     assert is_out_of_memory(caught.value)
     assert is_out_of_memory(RuntimeError("could not create a primitive"))  # oneDNN's, seen under a limit
+    assert not is_out_of_memory(RuntimeError("could not create a primitive descriptor for the convolution"))
     assert not is_out_of_memory(RuntimeError("shapes do not fit")) and not is_out_of_memory(OSError(errno.ENOSPC, ""))
