@@ -11,22 +11,25 @@ import pytest
 import soundfile
 
 ROOT = Path(__file__).resolve().parents[1]
-PRETRAINED = ROOT / "pretrained" / "demo"
+GENERATORS = [ROOT / "pretrained" / name for name in ("demo", "demo_one_pass")]
+each = pytest.mark.parametrize("folder", GENERATORS, ids=lambda folder: folder.name)
 CLIPS, LENGTH = 64, 4 * 24_000
 
 
-def test_the_files_are_those_that_the_page_describes():
-    page = (PRETRAINED / "README.md").read_text(encoding="utf-8")
+@each
+def test_the_files_are_those_that_the_page_describes(folder):
+    page = (folder / "README.md").read_text(encoding="utf-8")
     digests = dict(re.findall(r"\| `([\w.]+)` \| [\d.]+ [kM]B \| `([0-9a-f]{64})` \|", page))
     assert digests.keys() == {"generator.safetensors", "config.json"}
     for name, digest in digests.items():
-        assert hashlib.sha256((PRETRAINED / name).read_bytes()).hexdigest() == digest, name
-    assert (PRETRAINED / "generator.safetensors").stat().st_size < 8_000_000
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest, name
+    assert (folder / "generator.safetensors").stat().st_size < 8_000_000
 
 
 @pytest.mark.e2e
-def test_it_makes_wav_files_within_seconds(tmp_path):
-    call = [sys.executable, "generate.py", "--checkpoint", str(PRETRAINED), "--num", "2", "--duration", "3"]
+@each
+def test_it_makes_wav_files_within_seconds(folder, tmp_path):
+    call = [sys.executable, "generate.py", "--checkpoint", str(folder), "--num", "2", "--duration", "3"]
     subprocess.run([*call, "--output_dir", str(tmp_path)], cwd=ROOT, check=True, timeout=120)
     for path in sorted(tmp_path.glob("*.wav")):
         wav, rate = soundfile.read(path)
@@ -35,29 +38,40 @@ def test_it_makes_wav_files_within_seconds(tmp_path):
     assert len(list(tmp_path.glob("*.wav"))) == 2
 
 
-@pytest.mark.timeout(600)
-def test_it_beats_the_moment_matched_gaussian_on_every_figure():
+@pytest.fixture(scope="module")
+def ruler():
+    """Scores sets of clips [B, N]; and the scores of the Gaussian."""
     from audio_codecs.mel import MelCodec
     from evaluation.scorer import Scorer
     from kinds.audio.features import describe
-    from kinds.audio.files import peak_scale
     from kinds.audio.preparing.demo_music import demo_song
-    from kinds.audio.render import generate_from_noise
     from kinds.audio.rungs import make_rung
-    from synthesis.loading import load_generator
 
     def songs(first: int) -> np.ndarray:
         """Two clips of each of 32 songs that no run has seen."""
         wavs = [demo_song(seed, 2 * LENGTH / 24_000)[: 2 * LENGTH] for seed in range(first, first + CLIPS // 2)]
         return np.concatenate([wav.reshape(2, LENGTH) for wav in wavs]).astype(np.float32)
 
-    codec = MelCodec()
     reference, others = songs(90_000), songs(91_000)
     scorer = Scorer(describe(reference).features_NF, describe(others).features_NF)
-    clips = generate_from_noise(load_generator(PRETRAINED), codec, CLIPS, 4.0, seed=0)
-    made = np.stack([clip * np.float32(peak_scale(clip)) for clip in clips])  # as generate.py writes them
-    noise = make_rung("gaussian", others, codec, 0, "cpu")
-    ours, gaussian = (scorer.score(describe(clips), rounds=10) for clips in (made, noise))
+
+    def score(clips_BN: np.ndarray) -> dict:
+        return scorer.score(describe(clips_BN), rounds=10)
+
+    return score, score(make_rung("gaussian", others, MelCodec(), 0, "cpu"))
+
+
+@pytest.mark.timeout(600)
+@each
+def test_it_beats_the_moment_matched_gaussian_on_every_figure(folder, ruler):
+    from audio_codecs.mel import MelCodec
+    from kinds.audio.files import peak_scale
+    from kinds.audio.render import generate_from_noise
+    from synthesis.loading import load_generator
+
+    score, gaussian = ruler
+    clips = generate_from_noise(load_generator(folder), MelCodec(), CLIPS, 4.0, seed=0)
+    ours = score(np.stack([clip * np.float32(peak_scale(clip)) for clip in clips]))  # as generate.py writes them
     value = {name: (ours[name]["value"], gaussian[name]["value"]) for name in ours}
     for name in ("frechet", "kernel"):
         assert value[name][0] < value[name][1], name
