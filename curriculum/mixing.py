@@ -53,17 +53,17 @@ def mix_noise(x_BDT: Tensor, alpha: float | Tensor, noise_BDT: Tensor) -> Tensor
     """
     assert x_BDT.shape == noise_BDT.shape, f"noise {tuple(noise_BDT.shape)} for {tuple(x_BDT.shape)}"
     if isinstance(alpha, Tensor):
-        alpha_B11 = _per_sample(alpha.to(x_BDT), x_BDT)
+        alpha_B11 = per_sample(alpha.to(x_BDT), x_BDT)
         return torch.where(alpha_B11 == 0, x_BDT, _mix(x_BDT, alpha_B11, noise_BDT))
     return x_BDT if alpha == 0 else _mix(x_BDT, alpha, noise_BDT)
 
 
 def _mix(x_BDT: Tensor, alpha: float | Tensor, noise_BDT: Tensor) -> Tensor:
-    std_B11 = _per_sample(sample_std(x_BDT).to(x_BDT.dtype), x_BDT)
+    std_B11 = per_sample(sample_std(x_BDT).to(x_BDT.dtype), x_BDT)
     return (1 - alpha) * x_BDT + alpha * std_B11 * noise_BDT
 
 
-def _per_sample(value_B: Tensor, like: Tensor) -> Tensor:
+def per_sample(value_B: Tensor, like: Tensor) -> Tensor:
     """[B] -> [B, 1, 1], with one 1 for each further dimension of `like`."""
     return value_B.view(-1, *[1] * (like.ndim - 1))
 
@@ -76,7 +76,7 @@ def remix_noise(x_BDT: Tensor, made_BDT: Tensor, alpha: float | Tensor, lower: f
     (1 - lower) made + lower std noise. This is the deterministic step of DDIM (Song et al. 2021, eq. 12) for this mix.
     """
     if isinstance(alpha, Tensor):
-        alpha, lower = _per_sample(alpha.to(x_BDT), x_BDT), _per_sample(lower.to(x_BDT), x_BDT)
+        alpha, lower = per_sample(alpha.to(x_BDT), x_BDT), per_sample(lower.to(x_BDT), x_BDT)
     else:
         assert 0 <= lower < alpha, f"noise is taken away, so {lower} must lie in [0, {alpha})"
     return (1 - lower) * made_BDT + (lower / alpha) * (x_BDT - (1 - alpha) * made_BDT)

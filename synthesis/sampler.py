@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from curriculum.mixing import mean_alpha, remix_noise
+from curriculum.mixing import mean_alpha, per_sample, remix_noise
 
 LOWEST = 1e-4  # noise level of a sample that takes several steps
 Make = Callable[[Tensor, Tensor, float | Tensor], Tensor]
@@ -51,7 +51,7 @@ def sample(
         earlier_BDT, made_BDT = made_BDT, within(make(*sources, lower))
     if noisy_B is None:
         return made_BDT
-    return torch.where(noisy_B.view(-1, *[1] * (made_BDT.ndim - 1)), made_BDT, first_BDT)
+    return torch.where(per_sample(noisy_B, made_BDT), made_BDT, first_BDT)
 
 
 def _reach(before: float, level: float, lower: float) -> float:

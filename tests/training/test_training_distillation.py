@@ -9,10 +9,8 @@ from training_parts import (
     TINY,
     WholePairs,
     identical,
-    plan_for,
-    take_batches,
-    tiny_trainer,
     train_on,
+    trainer_at,
     weights_of,
 )
 
@@ -37,9 +35,7 @@ def config_of(**options):
 
 
 def set_up(step: int = 0, **options):
-    config = config_of(**options)
-    batch = take_batches(config, step + 1)[step]
-    return tiny_trainer(config), batch, plan_for(config, batch, step)
+    return trainer_at(config_of(**options), step)
 
 
 def test_the_target_is_made_of_the_same_noise_in_several_steps():

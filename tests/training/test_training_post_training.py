@@ -10,6 +10,7 @@ from training_parts import (
     take_batches,
     tiny_trainer,
     train_on,
+    trainer_at,
     weights_of,
 )
 
@@ -29,9 +30,7 @@ def config_of(**options):
 
 
 def set_up(step: int = 0, **options):
-    config = config_of(**options)
-    batch = take_batches(config, step + 1)[step]
-    return tiny_trainer(config), batch, plan_for(config, batch, step)
+    return trainer_at(config_of(**options), step)
 
 
 def test_the_real_is_the_sample_that_the_fake_was_made_from():

@@ -70,6 +70,12 @@ def plan_for(config: RunConfig, batch: Batch, step: int = 0, world: int = 1) -> 
     return Schedules(config, PAIRS, per_step).plan(step, step * per_step, batch.indices, torch.device("cpu"))
 
 
+def trainer_at(config: RunConfig, step: int = 0) -> tuple[Trainer, Batch, StepPlan]:
+    """A new trainer, with the batch and the plan of a step."""
+    batch = take_batches(config, step + 1)[step]
+    return tiny_trainer(config), batch, plan_for(config, batch, step)
+
+
 def tiny_gauge(trainer: Trainer, train: FakePairs, held_out: FakePairs) -> DiversityGauge:
     return DiversityGauge(AudioKind(AudioOptions()).features, trainer.normalise, train, held_out)
 
