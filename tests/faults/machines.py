@@ -16,6 +16,8 @@ from pathlib import Path
 
 from fault_runs import ROOT, TINY, Program, environment_of, kill_tree
 
+LOST_SECONDS = 90  # of launch/two_nodes.sh: longer than the first machine may take to start
+OWN_TORCHRUN = Path(__file__).with_name("bin")
 ADDRESSES = ("10.231.7.1", "10.231.7.2")
 # TCP towards a machine that is gone gives up after seconds, not after the usual quarter of an hour.
 SOON = "net.ipv4.tcp_retries2=5"
@@ -138,8 +140,9 @@ def start_machine(
     flags = [part for name, value in values.items() if value is not None for part in (f"--{name}", str(value))]
     faults = {"slow_steps": {"seconds": 0.3}} if faults is None else faults
     environment = environment_of(faults, plug_in=True) | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "GPUS": "1", "RESTARTS": "0",
-        "JOIN_SECONDS": "120", "GLOO_SOCKET_IFNAME": "eth1" if wire.namespaces else "lo",
+        "PATH": f"{OWN_TORCHRUN}:{Path(sys.executable).parent}:{os.environ['PATH']}", "GPUS": "1", "RESTARTS": "0",
+        "JOIN_SECONDS": "120", "LOST_SECONDS": str(LOST_SECONDS),
+        "GLOO_SOCKET_IFNAME": "eth1" if wire.namespaces else "lo",
     }  # fmt: skip
     command = [str(ROOT / "launch" / "two_nodes.sh"), wire.addresses[0], wire.addresses[which], *flags]
     with open(output, "w") as file:

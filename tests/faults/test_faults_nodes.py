@@ -1,11 +1,13 @@
 """Two machines train together; then the cable is pulled, or packets get lost."""
 
+import os
 import shutil
+import signal
 import time
 
 import pytest
 from fault_runs import assert_same_run, children, kill_tree, last_step, run, wait_until
-from machines import LOOPBACK, Relay, namespaces, start_machine, veth
+from machines import LOOPBACK, LOST_SECONDS, Relay, namespaces, start_machine, veth
 
 BOUND = 120.0  # seconds: the ranks wait 12 s for each other, then their agents must notice
 
@@ -50,6 +52,24 @@ def test_two_machines_train_and_neither_hangs_when_cut_off(tmp_path, dataset, un
             kill_tree(machine.process.pid)
     run(folder, dataset, ranks=2, faults={}, resume="auto")
     assert_same_run(folder, untouched(2))
+
+
+def test_a_machine_ends_that_waits_for_an_answer_of_one_that_froze(tmp_path, dataset, relay):
+    """The ranks finish; the second agent tells the first one, which takes the message, and never answers."""
+    wire, folder, outputs = relay[1], tmp_path / "run", [tmp_path / "first.output", tmp_path / "second.output"]
+    machines = [start_machine(wire, k, folder, dataset, outputs[k]) for k in range(2)]
+    try:
+        wait_until(lambda: last_step(folder) >= 3 or machines[0].process.poll() is not None, 120)
+        assert machines[0].process.poll() is None, outputs[0].read_text()[-4000:]
+        os.kill(machines[0].process.pid, signal.SIGSTOP)
+        wait_until(lambda: (folder / "generator.safetensors").exists(), 120, machines[1])
+        time.sleep(10)
+        relay[0].is_cut = True
+        assert machines[1].process.wait(BOUND + LOST_SECONDS) == -signal.SIGKILL
+        assert "has not answered" in outputs[1].read_text()
+    finally:
+        for machine in machines:
+            kill_tree(machine.process.pid)
 
 
 def test_machines_with_disks_of_their_own_each_build_their_cache(tmp_path, dataset, untouched):

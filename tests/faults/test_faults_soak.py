@@ -43,6 +43,19 @@ SINGLE = {
 }
 
 
+# Seed 3333: the first machine's agent stands still, then the cable is cut; the second waited for an answer without end.
+STILL_AND_CUT = (Fault("pause_launcher", 14, 6548), Fault("cut", 17, 35106))
+
+
+@pytest.mark.timeout(900)
+def test_a_machine_that_waits_for_one_that_is_cut_off_ends(soak):
+    schedule, record = Schedule(0, "audio", 2, "machines", STILL_AND_CUT), Record()
+    if soak.possible(schedule) != schedule:
+        pytest.skip("this machine does not let us make a wire between two machines")
+    assert soak.attempt(schedule, record) is None
+    assert record.faults["cut"] == 1
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", SINGLE)
 def test_a_fault_alone_ends_as_the_untouched_run(name, soak):

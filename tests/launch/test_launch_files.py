@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -110,3 +111,20 @@ def test_two_nodes_command_is_torchruns(tmp_path):
         assert words[-2:] == ["--seed", "3"]
     refused = subprocess.run([LAUNCH / "two_nodes.sh"], env=environment, capture_output=True, text=True)
     assert refused.returncode != 0 and "address of the first machine" in refused.stderr
+
+
+def test_a_machine_whose_head_no_longer_answers_ends_its_part(tmp_path):
+    torchrun = tmp_path / "torchrun"
+    torchrun.write_text("#!/usr/bin/env bash\ntrap '' TERM\nexec sleep 100\n")  # waits where no signal reaches it
+    torchrun.chmod(0o755)
+    head = socket.create_server(("127.0.0.1", 0))
+    environment = os.environ | {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}", "LOST_SECONDS": "1", "PORT": str(head.getsockname()[1]),
+    }  # fmt: skip
+    command = [LAUNCH / "two_nodes.sh", "127.0.0.1", "127.0.0.2"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as machine:
+        with pytest.raises(subprocess.TimeoutExpired):
+            machine.wait(8)
+        head.close()
+        assert machine.wait(60) == -signal.SIGKILL
+        assert "127.0.0.1 has not answered" in machine.stderr.read()
