@@ -26,8 +26,16 @@ class Stft:
 
     def of_audio(self, wav_BN: Tensor) -> Tensor:
         """Spectrum [B, ceil(N / 320), F] of audio whose ends are mirrored."""
+        return self.spectrum(self.windows(wav_BN))
+
+    def windows(self, wav_BN: Tensor) -> Tensor:
+        """What each frame of audio whose ends are mirrored is made from, [B, ceil(N / 320), W]: a view."""
         frames = -(-wav_BN.shape[-1] // HOP)
-        return self.forward(mirror_ends(wav_BN))[:, :frames]
+        return mirror_ends(wav_BN).unfold(-1, N_FFT, HOP)[:, :frames]
+
+    def spectrum(self, windows_BTW: Tensor) -> Tensor:
+        """Spectrum [B, T, F] of windows."""
+        return torch.fft.rfft(windows_BTW * self._window_W)
 
     def to_audio(self, spectrum_BTF: Tensor) -> Tensor:
         """Audio [B, T * 320], without the padding."""
@@ -35,7 +43,7 @@ class Stft:
 
     def forward(self, wav_BL: Tensor) -> Tensor:
         """Spectrum [B, T, F] of a padded signal."""
-        return torch.fft.rfft(wav_BL.unfold(-1, N_FFT, HOP) * self._window_W)
+        return self.spectrum(wav_BL.unfold(-1, N_FFT, HOP))
 
     def inverse(self, spectrum_BTF: Tensor) -> Tensor:
         """Padded signal [B, L]. Least-squares inverse (Griffin, Lim 1984, equation 6): windowed overlap-add over the

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kinds.audio import mp3
 
-_FLAC_START = b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22"
+_FLAC, _FLAC_INFO = b"fLaC", (b"\x00\x00\x00\x22", b"\x80\x00\x00\x22")  # at its start, and what follows
 _OTHER_CHUNKS = b"LIST", b"id3 ", b"bext", b"fact", b"cue ", b"smpl"  # of wav files, behind the data
 _LENGTH_UNKNOWN = 0x7FFFF000  # sizes from here on stand for an unknown length
 _OGG_FIRST_PAGE = 2  # flag of the first page of a stream
@@ -81,12 +81,11 @@ def _ogg(data: mmap.mmap) -> Contents:
 
 
 def _flac(data: mmap.mmap) -> Contents:
-    starts = []
-    for magic in _FLAC_START:
-        at = -1
-        while (at := data.find(magic, at + 1)) >= 0:
+    starts, at = [], -1
+    while (at := data.find(_FLAC, at + 1)) >= 0:
+        if data[at + 4 : at + 8] in _FLAC_INFO:
             starts.append(at)
-    return _split(data, sorted(starts))
+    return _split(data, starts)
 
 
 def _wav(data: mmap.mmap) -> Contents:

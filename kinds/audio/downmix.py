@@ -59,7 +59,7 @@ class Balance:
         if block_NC.shape[1] < 2 or len(mono_N) == 0:
             return
         self._mono += float(np.dot(mono_N, mono_N))
-        power_C = np.array([float(np.dot(column_N, column_N)) for column_N in block_NC.T])
+        power_C = np.array([float(np.dot(row_N, row_N)) for row_N in np.ascontiguousarray(block_NC.T)])
         self._channels = power_C if len(self._channels) != len(power_C) else self._channels + power_C
 
     @property

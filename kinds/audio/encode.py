@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from kinds.audio.latent_index import Index
 from kinds.audio.pairs import Manifest, check_clip, check_counts, list_pairs
 from registry import Options
 from runtime.arrays import load_array
+from runtime.cores import available_cores
 from runtime.files import file_digest, locked
 
 if TYPE_CHECKING:
@@ -212,23 +214,12 @@ def _read_clip(path: Path, index: Index) -> np.ndarray:
 
 
 def _encoded(codec: "Codec", device: str, wavs: Iterator[np.ndarray], batch: int) -> Iterator[np.ndarray]:
-    """Encode clips [N] in batches -> float32 [B, D, T] each."""
-    import torch
+    """Encode clips [N] in batches, on a CPU one on each core -> float32 [B, D, T] each."""
+    from data.parallel import map_batches
 
-    waiting: list[np.ndarray] = []
-    for wav in wavs:
-        waiting.append(wav)
-        if len(waiting) == batch:
-            yield _encode(codec, device, waiting, torch)
-            waiting = []
-    if waiting:
-        yield _encode(codec, device, waiting, torch)
-
-
-def _encode(codec: "Codec", device: str, wavs: list[np.ndarray], torch) -> np.ndarray:
-    with torch.inference_mode():
-        wav_B1N = torch.from_numpy(np.stack(wavs))[:, None].to(device)
-        return codec.encode(wav_B1N).float().cpu().numpy()
+    at_once = batch * (available_cores() if device == "cpu" else 1)
+    while group := list(islice(wavs, at_once)):
+        yield map_batches(lambda wav_BN: codec.encode(wav_BN[:, None]).float(), np.stack(group), batch, device)
 
 
 def _drop_unused(task: CacheTask, index: Index) -> None:

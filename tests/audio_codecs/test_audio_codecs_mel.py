@@ -35,6 +35,16 @@ def music(seconds: float) -> torch.Tensor:
     return wav.float()[None, None]
 
 
+@pytest.mark.parametrize("shape", [(1, 777), (2, 100_001), (300, 9_600)])
+def test_encoding_piece_by_piece_equals_encoding_at_once(codec, shape):
+    wav_BN = torch.randn(shape, generator=torch.Generator().manual_seed(2)) / 10
+    latents_BDT = codec.encode(wav_BN[:, None])
+    assert latents_BDT.shape == (shape[0], 128, -(-shape[1] // 320))
+    torch.testing.assert_close(latents_BDT, codec.latents_of(codec.magnitudes(wav_BN)), rtol=0, atol=1e-5)
+    at_once_BDT = codec.encode(wav_BN[:, None].requires_grad_())
+    torch.testing.assert_close(latents_BDT, at_once_BDT.detach(), rtol=0, atol=1e-5)
+
+
 def test_filters_equal_those_of_transformers():
     audio_utils = pytest.importorskip("transformers.audio_utils")
     expected_FD = audio_utils.mel_filter_bank(1025, 128, 0.0, 12000.0, RATE, norm="slaney", mel_scale="slaney")

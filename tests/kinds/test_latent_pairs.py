@@ -25,8 +25,14 @@ from kinds.audio.pairs import Manifest, write_manifest
 def encoded(monkeypatch):
     """Counts the clips that are encoded."""
     counts = []
-    original = encode._encode
-    monkeypatch.setattr(encode, "_encode", lambda c, d, wavs, t: counts.append(len(wavs)) or original(c, d, wavs, t))
+    original = encode._encoded
+
+    def counted(*args):
+        for latents_BDT in original(*args):
+            counts.append(len(latents_BDT))
+            yield latents_BDT
+
+    monkeypatch.setattr(encode, "_encoded", counted)
     return counts
 
 

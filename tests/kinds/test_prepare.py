@@ -166,6 +166,18 @@ def test_silence_is_found_by_level_and_by_share():
     assert not is_silent(click[:400]) and is_silent(np.full(100, 0.3) + 5e-4 * square)  # a constant is not heard
 
 
+def test_what_is_heard_in_a_quiet_song_is_used(tmp_path):
+    """Its level as a whole is below that of silence."""
+    (tmp_path / "music").mkdir()
+    quiet = np.zeros(200 * RATE)
+    quiet[10 * RATE : 14 * RATE] = song(1, 4, level=5e-3)
+    assert is_silent(quiet) and not is_silent(quiet[10 * RATE : 14 * RATE])
+    soundfile.write(tmp_path / "music" / "a.wav", quiet, RATE, "FLOAT")
+    soundfile.write(tmp_path / "music" / "b.wav", song(2, 4), RATE)
+    report = prepare(options(tmp_path / "music", tmp_path))
+    assert report.manifest.silent_clips == {"a.wav": 196} and sum(report.manifest.pairs.values()) == 3 + 3
+
+
 def test_a_second_run_does_nothing(music, tmp_path, monkeypatch):
     prepare(options(music, tmp_path))
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*") if path.is_file()}

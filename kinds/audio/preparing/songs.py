@@ -23,6 +23,7 @@ from kinds.audio.walking import find_audio
 from runtime.files import file_digest, write_text
 
 SILENT_DBFS = -60.0
+DIGEST_BLOCK = 1 << 16  # samples, which caches hold
 AUDIBLE = 1e-4  # a sample above this is audible; a clip needs one in a hundred
 WAV_HEADER_BYTES = 44
 SONG_NAME = "song.json"
@@ -198,12 +199,12 @@ def _clips_of(runs: Runs) -> list[int]:
 def _examined(name: str, digest: str, wav: np.ndarray, clip_samples: int, sample_rate: int) -> StagedSong:
     seconds = len(wav) / sample_rate
     clips = len(wav) // clip_samples
-    if is_silent(wav):
+    heard = [not is_silent(clip) for clip in wav[: clips * clip_samples].reshape(clips, clip_samples)]
+    if not any(heard) and is_silent(wav):
         return StagedSong(name, digest, seconds, reason="silent")
     if clips < 2:
         need = 2 * clip_samples / sample_rate
         return StagedSong(name, digest, seconds, reason=f"too short ({seconds:.1f} s, a pair takes {need:g} s)")
-    heard = [not is_silent(clip) for clip in wav[: clips * clip_samples].reshape(clips, clip_samples)]
     runs = find_runs(heard)
     reason = None if runs else "silent except for single clips"
     return StagedSong(name, digest, seconds, heard.count(False), runs, reason)
@@ -211,7 +212,10 @@ def _examined(name: str, digest: str, wav: np.ndarray, clip_samples: int, sample
 
 def _audio_digest(wav: np.ndarray) -> str:
     """Of 16-bit samples, as they are written."""
-    return hashlib.sha256(np.rint(wav * 32767.0).astype("<i2")).hexdigest()[:32]
+    digest = hashlib.sha256()
+    for start in range(0, len(wav), DIGEST_BLOCK):
+        digest.update(np.rint(wav[start : start + DIGEST_BLOCK] * 32767.0).astype("<i2"))
+    return digest.hexdigest()[:32]
 
 
 def is_silent(wav: np.ndarray) -> bool:
@@ -220,7 +224,7 @@ def is_silent(wav: np.ndarray) -> bool:
     About the mean, since a constant offset, as cheap converters leave it, cannot be heard.
     """
     wav = wav - np.float32(np.mean(wav, dtype=np.float64))
-    return rms_dbfs(wav) < SILENT_DBFS or float(np.mean(np.abs(wav) > AUDIBLE)) < 0.01
+    return rms_dbfs(wav) < SILENT_DBFS or np.count_nonzero(np.abs(wav) > AUDIBLE) < 0.01 * len(wav)
 
 
 def find_runs(heard: list[bool]) -> Runs:
