@@ -128,6 +128,9 @@ class PatchOptions(TransformerOptions):
         False, "scale the output added to the inputs' mean by the inputs' distance, at most 1", shapes_run=True
     )
 
+    refine_channels: int = opt(
+        0, "channels of the convolutions over bands and frames behind the last stage; 0 = none", ge=0, shapes_run=True
+    )
     clip_statistics: bool = opt(True, "statistics of the clip scale and shift the norms", shapes_run=True)
 
     def check(self, config) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from models.blocks import Modulation, TransformerBlock, modulated, rotary_positions
 from models.conditions import ConditionEmbedding, Conditions
 from models.options import PatchOptions
+from models.refinement import LocalRefinement
 
 SMOOTHING = (3, 9, 27)  # frames, odd: 40, 120 and 360 ms
 CONV_KERNEL = 5  # tokens, of the depthwise convolution beside attention
@@ -27,7 +28,8 @@ class PatchStage(nn.Module):
     noise. Otherwise attention would use much of its width for averaging. Statistics of the whole clip, above all its
     noise level, and conditions scale and shift every norm.
     With `precondition` the output is the sources' mean + `apart_share` * made, so that at low noise the network's own
-    errors are small as well (c_out of Karras et al. 2022, sec. 5, in another form).
+    errors are small as well (c_out of Karras et al. 2022, sec. 5, in another form). With `refine_channels`,
+    convolutions over bands and frames, which see all sources and what is made, add to it.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class PatchStage(nn.Module):
         precondition: bool = False,
         conditions: Mapping[str, int] | None = None,
         statistics: bool = True,
+        refine_channels: int = 0,
     ):
         super().__init__()
         self.patch_frames, self.head_width, self.precondition = patch_frames, width // nhead, precondition
@@ -55,6 +58,9 @@ class PatchStage(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.output = nn.Linear(width, channels * patch_frames)
         self.gate = nn.Linear(width, sources * channels * patch_frames)
+        self.refine = (
+            LocalRefinement(sources + 1, refine_channels, patch_frames, conditions) if refine_channels else None
+        )
         nn.init.zeros_(self.gate.weight)
         nn.init.zeros_(self.gate.bias)
         if not precondition:
@@ -62,11 +68,13 @@ class PatchStage(nn.Module):
 
     def forward(self, sources: list[Tensor], conditions: Conditions | None = None) -> Tensor:
         modulations = self.modulate(sources[0], sources[1], conditions)
-        mean_BDT, sources_BLX = self.patches(sources)
+        mean_BDT, planes, sources_BLX = self.patches(sources)
         *_, x_BLE = self.block_outputs(sources_BLX, modulations)
         x_BLE = modulated(self.norm(x_BLE), modulations[-1])
-        gated_BLY = (self.gate(x_BLE) * sources_BLX).unflatten(2, (len(sources) + len(SMOOTHING), -1)).sum(dim=2)
+        gated_BLY = (self.gate(x_BLE) * sources_BLX).unflatten(2, (len(planes), -1)).sum(dim=2)
         made_BDT = from_patches(self.output(x_BLE) + gated_BLY, self.patch_frames)
+        if self.refine is not None:
+            made_BDT = made_BDT + self.refine([*planes, made_BDT], conditions)
         if not self.precondition:
             return made_BDT
         return mean_BDT + apart_share(*sources[:2]) * made_BDT
@@ -74,13 +82,13 @@ class PatchStage(nn.Module):
     def features(self, sources: list[Tensor], conditions: Conditions | None = None) -> list[Tensor]:
         """What every block computes, [B, L, E] each."""
         modulations = self.modulate(sources[0], sources[1], conditions)
-        return list(self.block_outputs(self.patches(sources)[1], modulations))
+        return list(self.block_outputs(self.patches(sources)[2], modulations))
 
-    def patches(self, sources: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """The mean of the sources [B, D, T], and patches [B, L, X] of the sources and their smoothed mean."""
+    def patches(self, sources: list[Tensor]) -> tuple[Tensor, list[Tensor], Tensor]:
+        """The mean of the sources [B, D, T]; the sources and their smoothed means; patches of these [B, L, X]."""
         mean_BDT = torch.stack(sources).mean(dim=0)
-        smoothed = [moving_mean(mean_BDT, frames) for frames in SMOOTHING]
-        return mean_BDT, to_patches(torch.cat([*sources, *smoothed], dim=1), self.patch_frames)
+        planes = [*sources, *(moving_mean(mean_BDT, frames) for frames in SMOOTHING)]
+        return mean_BDT, planes, to_patches(torch.cat(planes, dim=1), self.patch_frames)
 
     def block_outputs(self, sources_BLX: Tensor, modulations: list[Modulation]) -> Iterator[Tensor]:
         """[B, L, E] after each block, one after the other."""
@@ -138,6 +146,7 @@ class PatchCascadeGenerator(nn.Module):
                       at 0), times `apart_share`.
     conditions        widths of the conditions it takes, by name.
     statistics        False leaves out the clip's statistics; needs conditions.
+    refine_channels   of the convolutions behind the last stage (`models.refinement`); 0: none.
 
     A stage adds g_s * source_s, with learned gates for every channel and frame. The gates start at one over the number
     of its sources, so that the sum is their mean, and at 0 for the smoothed ones. Separate gates let the network use
@@ -157,6 +166,7 @@ class PatchCascadeGenerator(nn.Module):
         precondition: bool = False,
         conditions: Mapping[str, int] | None = None,
         statistics: bool = True,
+        refine_channels: int = 0,
     ):
         super().__init__()
         if not (statistics or conditions):
@@ -178,6 +188,7 @@ class PatchCascadeGenerator(nn.Module):
                 precondition,
                 conditions,
                 statistics,
+                refine_channels if stage == num_stages - 1 else 0,
             )
             for stage in range(num_stages)
         )
@@ -199,6 +210,7 @@ class PatchCascadeGenerator(nn.Module):
             o.precondition,
             conditions,
             o.clip_statistics,
+            o.refine_channels,
         )
 
     def forward_stages(
@@ -229,6 +241,7 @@ class PatchCascadeGenerator(nn.Module):
         last = self.stages[-1]
         last.blocks = last.blocks[: max(1, math.ceil(share * len(last.blocks)))]
         del last.norm, last.output, last.gate
+        last.refine = None
 
     @property
     def feature_sizes(self) -> tuple[int, int]:

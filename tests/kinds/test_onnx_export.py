@@ -25,6 +25,7 @@ CLOSE = 1e-3
 KINDS = {
     "plain": {},
     "steps, slow noise": STEPS | {"offset_noise": 0.4, "offset_seconds": 0.3, "patch_frames": 3},
+    "refined": {"refine_channels": 4, "conditions": "alpha", "clip_statistics": False} | STEPS,
     "cascade": {"generator": "cascade"},
     "labels": {"labels": True} | STEPS | {"offset_noise": 0.3},
     "creative agent": {"use_creative_agent": True} | STEPS,
