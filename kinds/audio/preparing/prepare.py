@@ -67,8 +67,7 @@ def prepare(options: Options) -> Report:
     """
     sources, skipped = _sources(options)
     labelling = Labelling.of(options, sources)
-    codec, notes = _choose_codec(options)
-    sources = _identified(sources)
+    codec, notes, sources = _codec_and_digests(options, sources)
     shape = _shape(options, codec, sources) | labelling.record()
     manifest = _check_output(options, shape)
     with _staging_folder(options.output_dir) as staging:
@@ -99,6 +98,20 @@ def _sources(options: Options) -> tuple[list[Source], dict[str, str]]:
     if not options.input_dir.is_dir():
         raise UserError(f"The folder of music {options.input_dir} does not exist; check --input_dir.")
     return find_sources(options.input_dir, options.output_dir)
+
+
+def _codec_and_digests(options: Options, sources: list[Source]) -> tuple[str, list[str], list[Source]]:
+    """The codec, remarks on its choice, and the sources with the digests of their contents.
+
+    Files are read while the codec's modules are imported, which takes as long.
+    """
+    threads = ThreadPoolExecutor(os.cpu_count())
+    try:
+        identified = threads.map(Source.identified, sources)
+        codec, notes = _choose_codec(options)
+        return codec, notes, list(identified)
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)  # after an error nothing more is read
 
 
 def _choose_codec(options: Options) -> tuple[str, list[str]]:
@@ -136,12 +149,6 @@ def _offline() -> Iterator[None]:
             del os.environ["HF_HUB_OFFLINE"]
         else:
             os.environ["HF_HUB_OFFLINE"] = before
-
-
-def _identified(sources: list[Source]) -> list[Source]:
-    """The sources with the digests of their contents."""
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        return list(threads.map(Source.identified, sources))
 
 
 def _shape(options: Options, codec: str, sources: list[Source]) -> Shape:
