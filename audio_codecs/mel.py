@@ -31,7 +31,7 @@ PARAMETERS = {
     "floor": 1e-5,
     "padding": "reflect",
 }
-CACHED_WINDOWS = 256  # of all clips: encoded at once on CPUs, whose caches hold no more
+CACHED_WINDOWS = 256  # of all clips of a batch: encoded at once on CPUs, whose caches hold no more
 LOG_FLOOR = math.log(PARAMETERS["floor"])
 LOG_CEILING = 8.0  # a full-scale sine is below 4; larger values would only overflow exp
 
@@ -89,10 +89,10 @@ class MelCodec:
         """Audio [B, 1, N], N >= 1 -> log-mel [B, 128, ceil(N / 320)], float32, differentiable."""
         assert wav_B1N.ndim == 3 and wav_B1N.shape[1] == 1 and wav_B1N.shape[2] > 0, wav_B1N.shape
         with torch.autocast(wav_B1N.device.type, enabled=False):
-            if wav_B1N.device.type != "cpu" or wav_B1N.requires_grad:
-                return self.latents_of(self.magnitudes(wav_B1N.float()[:, 0]))
             windows_BTW = self._stft.windows(wav_B1N.float()[:, 0])
-            pieces = windows_BTW.split(max(1, CACHED_WINDOWS // len(windows_BTW)), dim=1)
+            B, T, _ = windows_BTW.shape
+            at_once = max(1, CACHED_WINDOWS // B) if windows_BTW.device.type == "cpu" else T
+            pieces = windows_BTW.split(at_once, dim=1)
             return torch.cat([self.latents_of(absolute(self._stft.spectrum(piece))) for piece in pieces], dim=2)
 
     def magnitudes(self, wav_BN: Tensor) -> Tensor:

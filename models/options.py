@@ -127,7 +127,6 @@ class PatchOptions(TransformerOptions):
     precondition: bool = opt(
         False, "scale the output added to the inputs' mean by the inputs' distance, at most 1", shapes_run=True
     )
-
     refine_channels: int = opt(
         0, "channels of the convolutions over bands and frames behind the last stage; 0 = none", ge=0, shapes_run=True
     )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from models.conditions import ConditionEmbedding, Conditions
 
 KERNEL = (3, 5)  # bands, folds
-DILATIONS = (1, 2, 4)  # in time; with KERNEL, 14 folds to each side
+DILATIONS = (1, 2, 4)  # in time; with KERNEL 14 folds to each side, and one more of the last convolution
 EMBEDDING = 32  # of the conditions
 
 

@@ -166,7 +166,7 @@ def peak_scale(wav: np.ndarray) -> float:
 
 
 def is_finite(wav: np.ndarray) -> bool:
-    """Whether no sample is NaN or infinite: seldom more than one product is needed to know."""
+    """Whether no sample is NaN or infinite. The sum of squares tells it in one pass, unless it is too large itself."""
     return bool(np.isfinite(np.dot(wav, wav)) or np.isfinite(wav).all())
 
 

@@ -340,7 +340,7 @@ def test_refinement_treats_all_bands_and_folds_alike(fold):
     torch.testing.assert_close(moved[inner], made.roll(by, dims=(1, 2))[inner], atol=1e-5, rtol=1e-4)
 
 
-def test_refinement_reaches_fourteen_folds_and_no_farther():
+def test_refinement_reaches_fifteen_folds_and_no_farther():
     torch.manual_seed(0)
     refine = LocalRefinement(1, 4, 2)
     torch.nn.init.normal_(refine.output.weight)
