@@ -1,5 +1,6 @@
 """The three phases of the recipes that make music from noise, at the amount of music that each is made for."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,12 @@ def test_music_transition_and_noise_can_be_seen(recipe, pairs, rising):
     steps_an_epoch = -(-pairs // batch)
     joins = c.weights.g_pretrain_steps // steps_an_epoch + 1  # the epoch of the first step with the discriminator
     assert transition[len(transition) // 2] < joins <= transition[-1]
+
+
+def test_with_ten_hours_of_music_four_epochs_have_the_same_phases():
+    said = (RECIPES.parent / "README.md").read_text().replace("\n", " ")
+    options = re.search(r"With ten hours, .*?`(--epochs .*?)`", said)[1].split()
+    c = parse(["--config", str(RECIPES / "small.yaml"), *options])
+    rate, begin = c.curriculum.pure_gan_mode, c.curriculum.gan_curriculum_start_epoch
+    assert [alpha_at(epoch, rate, begin, 1.0) for epoch in range(1, c.training.epochs + 1)] == [0, 0.5, 1, 1]
+    assert c.weights.g_pretrain_steps // -(-6180 // c.training.global_batch_size) + 1 == 2  # in the transition
