@@ -61,6 +61,7 @@ ROWS = [
     Row("width", 32, see.networks, PATCH),
     Row("patch_frames", 4, see.networks, PATCH),
     Row("precondition", True, see.steps, PATCH),
+    Row("refine_channels", 4, see.networks, PATCH),
     Row("clip_statistics", False, see.steps, PATCH, {"conditions": "alpha"}),
     Row("noise_size", 7, see.networks, {"generator": "dcgan"}, IMAGES),
     Row("gen_width", 8, see.networks, {"generator": "dcgan"}, IMAGES),
