@@ -13,6 +13,11 @@ import torch
 from runtime.cores import available_cores
 
 
+def parallel_batches(device: str) -> int:
+    """How many batches `map_batches` works on at a time: on a CPU one on each core, else one."""
+    return available_cores() if torch.device(device).type == "cpu" else 1
+
+
 def map_batches(
     function: Callable[[torch.Tensor], torch.Tensor], rows: np.ndarray, batch: int, device: str = "cpu"
 ) -> np.ndarray:
@@ -25,7 +30,7 @@ def map_batches(
         with torch.inference_mode():
             return function(torch.as_tensor(rows[start : start + batch]).to(device)).cpu().numpy()
 
-    workers = available_cores() if torch.device(device).type == "cpu" else 1
+    workers = parallel_batches(device)
     threads = torch.get_num_threads()
     torch.set_num_threads(1 if workers > 1 else threads)
     try:

@@ -3,9 +3,11 @@
 #
 #   launch/two_nodes.sh HEAD_ADDRESS OWN_ADDRESS [option of train_simple_ddp.py ...]
 #
-# What to change: nothing but the addresses. NODES, GPUS and PORT can be set in the environment. The machines need the
-# same code and the same dataset (on a shared disk, or each its own copy); checkpoints are written by the first rank.
-# A machine that cannot reach the first one for LOST_SECONDS (15 minutes) ends its part.
+# What to change: nothing but the addresses. In the environment can be set: NODES (2), GPUS (per machine; all), PORT
+# (29400), RUN_ID (noise2music; another for each of several runs at a time), RESTARTS (3), JOIN_SECONDS (600: how long the
+# machines wait for each other at the start), LOST_SECONDS (900: a machine that cannot reach the first one for so long
+# ends its part; not below 30, on Linux only). The machines need the same code and the same dataset (on a shared disk, or
+# each its own copy); checkpoints are written by the first rank. In a container: `docker run --init --network host`.
 set -euo pipefail
 head=${1:?address of the first machine}
 own=${2:?address of this machine}
@@ -14,6 +16,8 @@ port=${PORT:-29400}
 
 # torchrun has no limit for an answer that never comes because the first machine, or the way to it, is gone.
 end_without_head() {
+  set +e             # the watch goes on when its message cannot be written
+  trap '' PIPE HUP
   local heard=$SECONDS
   while sleep 5 && [ -e /proc/$$/exe ]; do # not yet ended
     if timeout 5 bash -c ": <>/dev/tcp/$head/$port" 2>/dev/null; then
@@ -21,7 +25,7 @@ end_without_head() {
     elif ((SECONDS - heard > ${LOST_SECONDS:-900})); then
       echo "two_nodes.sh: $head has not answered on port $port for ${LOST_SECONDS:-900} s: this machine's part ends" >&2
       kill -TERM $$
-      sleep 10
+      sleep 30 # a clean stop may take 20 s
       kill -KILL $$
     fi
   done

@@ -180,15 +180,15 @@ class PatchCascadeGenerator(nn.Module):
             PatchStage(
                 channels,
                 2 + stage,
-                width,
-                nhead,
-                num_layers,
-                patch_frames,
-                dropout,
-                precondition,
-                conditions,
-                statistics,
-                refine_channels if stage == num_stages - 1 else 0,
+                width=width,
+                nhead=nhead,
+                num_layers=num_layers,
+                patch_frames=patch_frames,
+                dropout=dropout,
+                precondition=precondition,
+                conditions=conditions,
+                statistics=statistics,
+                refine_channels=refine_channels if stage == num_stages - 1 else 0,
             )
             for stage in range(num_stages)
         )
@@ -201,16 +201,16 @@ class PatchCascadeGenerator(nn.Module):
         o = options
         return cls(
             channels,
-            o.width,
-            o.nhead,
-            o.num_layers,
-            o.num_transformer_layers,
-            o.patch_frames,
-            o.dropout,
-            o.precondition,
-            conditions,
-            o.clip_statistics,
-            o.refine_channels,
+            width=o.width,
+            nhead=o.nhead,
+            num_layers=o.num_layers,
+            num_stages=o.num_transformer_layers,
+            patch_frames=o.patch_frames,
+            dropout=o.dropout,
+            precondition=o.precondition,
+            conditions=conditions,
+            statistics=o.clip_statistics,
+            refine_channels=o.refine_channels,
         )
 
     def forward_stages(

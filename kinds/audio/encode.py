@@ -22,7 +22,6 @@ from kinds.audio.latent_index import Index
 from kinds.audio.pairs import Manifest, check_clip, check_counts, list_pairs
 from registry import Options
 from runtime.arrays import load_array
-from runtime.cores import available_cores
 from runtime.files import file_digest, locked
 
 if TYPE_CHECKING:
@@ -169,14 +168,14 @@ def _encode_missing(task: CacheTask, index: Index, progress: Progress | None) ->
     index.frames = -(-index.samples // codec.hop)
     paths = {digest: task.path(key) for key, (_, _, digest) in reversed(index.files.items())}
     rows = max(1, SHARD_BYTES // (2 * codec.channels * index.frames))
-    batch = max(1, int(BATCH_SECONDS[device] * task.sample_rate / index.samples))
+    at_once = max(1, int(BATCH_SECONDS[device] * task.sample_rate / index.samples))
     done = 0
     with ThreadPoolExecutor(_READERS) as readers:
         for start in range(0, len(missing), rows):
             digests = missing[start : start + rows]
             wavs = readers.map(lambda digest: _read_clip(paths[digest], index), digests)
             parts, error = [], 0.0
-            for latents_BDT in _encoded(codec, device, wavs, batch):
+            for latents_BDT in _encoded(codec, device, wavs, at_once):
                 half_BDT = latents_BDT.astype(np.float16)
                 error = max(error, float(np.abs(latents_BDT - half_BDT.astype(np.float32)).max()))
                 parts.append(half_BDT)
@@ -213,11 +212,11 @@ def _read_clip(path: Path, index: Index) -> np.ndarray:
     return wav
 
 
-def _encoded(codec: "Codec", device: str, wavs: Iterator[np.ndarray], batch: int) -> Iterator[np.ndarray]:
-    """Encode clips [N] in batches, on a CPU one on each core -> float32 [B, D, T] each."""
-    from data.parallel import map_batches
+def _encoded(codec: "Codec", device: str, wavs: Iterator[np.ndarray], at_once: int) -> Iterator[np.ndarray]:
+    """Encode clips [N], `at_once` of them, divided among a CPU's cores -> float32 [B, D, T] each."""
+    from data.parallel import map_batches, parallel_batches
 
-    at_once = batch * (available_cores() if device == "cpu" else 1)
+    batch = -(-at_once // parallel_batches(device))
     while group := list(islice(wavs, at_once)):
         yield map_batches(lambda wav_BN: codec.encode(wav_BN[:, None]).float(), np.stack(group), batch, device)
 

@@ -22,8 +22,7 @@ def test_music_transition_and_noise_can_be_seen(recipe, pairs, rising):
     transition = [epoch for epoch in epochs if 0 < alphas[epoch] < 1]
     assert len(music) >= 2 and len(transition) >= rising and len(noise) >= len(epochs) * 0.45
     assert sum(epoch % c.training.val_every == 0 for epoch in transition) >= 3
-    steps_an_epoch = -(-pairs // batch)
-    joins = c.weights.g_pretrain_steps // steps_an_epoch + 1  # the epoch of the first step with the discriminator
+    joins = c.weights.g_pretrain_steps * batch // pairs + 1  # the epoch of the first step with the discriminator
     assert transition[len(transition) // 2] < joins <= transition[-1]
 
 
@@ -33,4 +32,4 @@ def test_with_ten_hours_of_music_four_epochs_have_the_same_phases():
     c = parse(["--config", str(RECIPES / "small.yaml"), *options])
     rate, begin = c.curriculum.pure_gan_mode, c.curriculum.gan_curriculum_start_epoch
     assert [alpha_at(epoch, rate, begin, 1.0) for epoch in range(1, c.training.epochs + 1)] == [0, 0.5, 1, 1]
-    assert c.weights.g_pretrain_steps // -(-6180 // c.training.global_batch_size) + 1 == 2  # in the transition
+    assert c.weights.g_pretrain_steps * c.training.global_batch_size // 6180 + 1 == 2  # in the transition

@@ -32,7 +32,7 @@ from soak_setting import Fault, Setting
 STARTS = 14  # of one schedule at most
 UNTOUCHED_RUNS = 20  # a start of a schedule takes no longer than so many untouched runs
 SOON_S = 20.0  # a clean shutdown takes no longer
-LOST_S = LOST_SECONDS + 30.0  # until the agents of two machines notice that one is gone, and have ended
+LOST_S = LOST_SECONDS + 60.0  # until the agents of two machines notice that one is gone, and have ended
 STEPS = {1: 40, 2: 20}  # of a whole run, by ranks
 LAUNCHERS = ((1, "itself"), (1, "torchrun"), (2, "plain"), (2, "torchrun"), (2, "machines"))
 SLOW = {"slow_steps": {"seconds": 0.05}}  # so that a fault strikes at its step and not behind the end

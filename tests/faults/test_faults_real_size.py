@@ -9,6 +9,7 @@ JOINS = {"g_pretrain_steps": 1, "adv_ramp_steps": 2, "penalty_every": 2}
 RECIPES = {
     "classic": {},
     "demo": JOINS,
+    "small": JOINS,
     "one_pass": {"init_from": ROOT / "pretrained" / "demo", "global_batch_size": 4},
     "decoder": {"global_batch_size": 4},
     "vocoder": {"global_batch_size": 4, "g_pretrain_steps": 1, "adv_ramp_steps": 2},

@@ -310,6 +310,24 @@ def test_the_default_codec_is_mel_where_encodec_has_no_weights(music, tmp_path, 
     assert "HF_HUB_OFFLINE" not in os.environ
 
 
+def test_after_a_wrong_codec_few_files_are_read(tmp_path, monkeypatch):
+    (tmp_path / "music").mkdir()
+    for index in range(200):
+        (tmp_path / "music" / f"{index}.wav").write_bytes(b"x")
+    read = []
+
+    def slowly(source):
+        read.append(source.name)
+        time.sleep(0.02)
+        return source
+
+    monkeypatch.setattr(pipeline.Source, "identified", slowly)
+    with pytest.raises(UserError, match="weights"):
+        prepare(options(tmp_path / "music", tmp_path, codec="encodec_24khz", codec_weights=tmp_path / "nowhere"))
+    time.sleep(0.2)  # what was begun ends
+    assert len(read) < 200
+
+
 def test_a_dataset_inside_the_music_is_not_music(music, tmp_path):
     inside = options(music, tmp_path, output_dir=music / "dataset")
     first = prepare(inside).manifest

@@ -113,9 +113,10 @@ def test_two_nodes_command_is_torchruns(tmp_path):
     assert refused.returncode != 0 and "address of the first machine" in refused.stderr
 
 
-def test_a_machine_whose_head_no_longer_answers_ends_its_part(tmp_path):
+@pytest.mark.parametrize(("deaf", "message"), [(True, "kept"), (False, "lost")])
+def test_a_machine_whose_head_no_longer_answers_ends_its_part(deaf, message, tmp_path):
     torchrun = tmp_path / "torchrun"
-    torchrun.write_text("#!/usr/bin/env bash\ntrap '' TERM\nexec sleep 100\n")  # waits where no signal reaches it
+    torchrun.write_text(f"#!/usr/bin/env bash\ntrap '' {'TERM' if deaf else 'USR1'}\nexec sleep 100\n")
     torchrun.chmod(0o755)
     head = socket.create_server(("127.0.0.1", 0))
     environment = os.environ | {
@@ -126,5 +127,8 @@ def test_a_machine_whose_head_no_longer_answers_ends_its_part(tmp_path):
         with pytest.raises(subprocess.TimeoutExpired):
             machine.wait(8)
         head.close()
-        assert machine.wait(60) == -signal.SIGKILL
-        assert "127.0.0.1 has not answered" in machine.stderr.read()
+        if message == "lost":
+            machine.stderr.close()
+        assert machine.wait(90) == (-signal.SIGKILL if deaf else -signal.SIGTERM)
+        if message == "kept":
+            assert "127.0.0.1 has not answered" in machine.stderr.read()

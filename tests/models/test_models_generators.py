@@ -15,7 +15,6 @@ from models.patch_generator import (
     from_patches,
     to_patches,
 )
-from models.refinement import LocalRefinement
 
 CLASSES = {"cascade": CascadeGenerator, "patch": PatchCascadeGenerator}
 SMALL = {
@@ -313,38 +312,3 @@ def test_clip_statistics_scale_and_shift_every_norm_from_nothing():
 def test_sizes_that_do_not_fit_are_refused(name, bad):
     with pytest.raises(ValueError, match=r"\d"):
         fresh(name, **bad)
-
-
-def test_refinement_begins_with_nothing_and_sees_the_noise_level():
-    torch.manual_seed(0)
-    known = {"conditions": {"alpha": 1}, "statistics": False}
-    generator, plain = fresh("patch", refine_channels=4, **known), fresh("patch", **known)
-    plain.load_state_dict({k: v for k, v in generator.state_dict().items() if ".refine." not in k})
-    assert [stage.refine is None for stage in generator.stages] == [True, False]
-    x, y = sources(2, 11)
-    half = {"alpha": torch.full((2,), 0.5)}
-    torch.testing.assert_close(generator(x, y, half), plain(x, y, half))
-    generator = small("patch", refine_channels=4, **known)
-    assert not torch.allclose(generator(x, y, half), generator(x, y, {"alpha": torch.ones(2)}))
-
-
-@pytest.mark.parametrize("fold", [1, 2, 3])
-def test_refinement_treats_all_bands_and_folds_alike(fold):
-    torch.manual_seed(0)
-    refine = LocalRefinement(2, 4, fold)
-    torch.nn.init.normal_(refine.output.weight)
-    planes, by = torch.randn(2, 1, 20, 60 * fold), (1, 3 * fold)
-    made, moved = refine(planes), refine(planes.roll(by, dims=(2, 3)))
-    inner = (slice(None), slice(5, 15), slice(18 * fold, -18 * fold))  # what does not see the edges
-    assert made.shape == (1, 20, 60 * fold) and made[inner].any()
-    torch.testing.assert_close(moved[inner], made.roll(by, dims=(1, 2))[inner], atol=1e-5, rtol=1e-4)
-
-
-def test_refinement_reaches_fifteen_folds_and_no_farther():
-    torch.manual_seed(0)
-    refine = LocalRefinement(1, 4, 2)
-    torch.nn.init.normal_(refine.output.weight)
-    planes = torch.zeros(1, 1, 12, 80, requires_grad=True)
-    refine(planes + torch.randn(80))[0, 6, 40].backward()
-    reached = planes.grad[0, 0].any(dim=0).nonzero()[[0, -1], 0].tolist()
-    assert reached == [40 - 2 * 15, 41 + 2 * 15]  # 2 + 4 + 8 folds, and one of the last convolution

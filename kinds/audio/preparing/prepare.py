@@ -36,6 +36,7 @@ from kinds.audio.preparing.selecting import cutting_note, shortened, usable_song
 from kinds.audio.preparing.songs import Source, StagedSong, demo_sources, find_sources, stage_song
 from kinds.audio.preparing.varied_music import Varied
 from kinds.audio.walking import summary
+from runtime.cores import available_cores
 from runtime.files import locked
 
 DEMO_CLIPS = 5
@@ -67,7 +68,9 @@ def prepare(options: Options) -> Report:
     """
     sources, skipped = _sources(options)
     labelling = Labelling.of(options, sources)
-    codec, notes, sources = _codec_and_digests(options, sources)
+    with _identified(sources) as identified:  # files are read while the codec's modules are imported
+        codec, notes = _choose_codec(options)
+        sources = list(identified)
     shape = _shape(options, codec, sources) | labelling.record()
     manifest = _check_output(options, shape)
     with _staging_folder(options.output_dir) as staging:
@@ -100,18 +103,14 @@ def _sources(options: Options) -> tuple[list[Source], dict[str, str]]:
     return find_sources(options.input_dir, options.output_dir)
 
 
-def _codec_and_digests(options: Options, sources: list[Source]) -> tuple[str, list[str], list[Source]]:
-    """The codec, remarks on its choice, and the sources with the digests of their contents.
-
-    Files are read while the codec's modules are imported, which takes as long.
-    """
-    threads = ThreadPoolExecutor(os.cpu_count())
+@contextlib.contextmanager
+def _identified(sources: list[Source]) -> Iterator[Iterator[Source]]:
+    """The sources with the digests of their contents, read by threads meanwhile; after an error no other is begun."""
+    threads = ThreadPoolExecutor(available_cores())
     try:
-        identified = threads.map(Source.identified, sources)
-        codec, notes = _choose_codec(options)
-        return codec, notes, list(identified)
+        yield threads.map(Source.identified, sources)
     finally:
-        threads.shutdown(wait=False, cancel_futures=True)  # after an error nothing more is read
+        threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _choose_codec(options: Options) -> tuple[str, list[str]]:
