@@ -51,7 +51,7 @@ class Objective:
     undecided: the probability from a discriminator that cannot distinguish real from fake.
     regularisers: additional terms of the discriminator's loss.
     own_reals: the real paired with a generated sample is the one that it was made from.
-    renoise: largest noise level that both players' samples get, 0 to 1.
+    renoise: largest noise level that real and generated samples get, 0 to 1.
     contrastive: weight of `contrastive` on right and shuffled labels.
     """
 

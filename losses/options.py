@@ -128,7 +128,7 @@ class ArcOptions(CentringOptions):
     """adversarial post-training"""
 
     renoise: float = opt(
-        1.0, "both players' samples get noise of a level drawn uniformly from 0 to this; 0: none", ge=0, le=1
+        1.0, "real and generated samples get noise of a level drawn uniformly from 0 to this; 0: none", ge=0, le=1
     )
     contrastive_weight: float = opt(
         1.0, "weight of the loss that compares right with shuffled labels, where labels are conditions", ge=0

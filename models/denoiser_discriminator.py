@@ -21,8 +21,8 @@ class DenoiserDiscriminator(nn.Module):
     """The first blocks of a copy of the generator, and a convolutional head on what they compute.
 
     After adversarial post-training (ARC: Novack et al. 2025, "Fast Text-to-Audio Generation with Adversarial
-    Post-Training", arXiv 2505.08175): both players' samples are noised like the generator's sources, and `start_from`
-    takes over the generator's weights when the discriminator joins.
+    Post-Training", arXiv 2505.08175): real and generated samples are noised like the generator's sources, and
+    `start_from` takes over the generator's weights when the discriminator joins.
 
     generator: gives the sizes; its `features(input_BDT, target_BDT, conditions) -> [x_BLE, ...]` is what is used.
     share: of the generator's blocks that are kept, from the first.
