@@ -17,7 +17,10 @@ class Curriculum:
     Attributes:
         state: alpha and speed of an adaptive curriculum.
         began: validation loss when noise began, the basis of the default threshold.
+        known_ahead: whether `alpha` knows later epochs.
     """
+
+    known_ahead: ClassVar[bool] = True
 
     def __init__(self, options: Options, curriculum: CurriculumOptions) -> None:
         self._options, self._curriculum = options, curriculum
@@ -48,6 +51,7 @@ class Curriculum:
 class AdaptiveLevel(Curriculum):
     """Validation multiplies alpha itself, see `adapt_alpha`."""
 
+    known_ahead = False
     adapt: ClassVar[Callable[..., AdaptiveAlpha]] = staticmethod(adapt_alpha)
 
     def __init__(self, options: AdaptiveOptions, curriculum: CurriculumOptions) -> None:

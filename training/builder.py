@@ -112,7 +112,7 @@ def open_log(run: Run, resumed) -> None:
     run.progress.log_to(run.folder / "train.log")
     purge_step = step + (not pending) if resumed.own_past else None
     run.log = RunLog(run.folder if run.ranks.is_main else None, purge_step)
-    for remark in run.config.remarks() + resumed.remarks:
+    for remark in run.config.remarks() + run.schedules.remarks() + resumed.remarks:
         run.progress.say(remark)
     if resumed.state is None:
         run.log.text("options", f"```\n{run.config.to_yaml()}```")

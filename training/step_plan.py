@@ -83,6 +83,22 @@ class Schedules:
     def total_samples(self) -> int:
         return self._config.training.epochs * self._pairs
 
+    def remarks(self) -> list[str]:
+        """What a user should know before a run begins: schedules for which it is too short."""
+        c, joins, remarks = self._config, self._config.weights.g_pretrain_steps, []
+        if c.adversarial.gan_weight > 0 and self._in_samples(joins) >= self.total_samples:
+            remarks.append(
+                f"the discriminator never joins: --g_pretrain_steps is {joins}, and the whole run has "
+                f"{-(-self.total_samples // self.global_batch)} steps; raise --epochs, or lower it"
+            )
+        ceiling, last = c.curriculum.gan_noise_ceiling, self.alpha(c.training.epochs)
+        if self.curriculum.known_ahead and c.curriculum.pure_gan_mode > 0 and last < ceiling - 1e-6:
+            remarks.append(
+                f"alpha ends at {last:.2f}, not at {ceiling:g}: the generator never learns to begin from noise; raise "
+                "--pure_gan_mode or --epochs"
+            )
+        return remarks
+
     def alpha(self, epoch: int) -> float:
         """Alpha of an epoch; an adaptive curriculum only knows, and returns, the current one."""
         return self.curriculum.alpha(epoch)

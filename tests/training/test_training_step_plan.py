@@ -202,3 +202,21 @@ def test_recipes_with_a_cosine_warm_up(recipe, networks):
         expected = 1 / 200 + (1 - 1 / 200) * (0.5 - 0.5 * math.cos(math.pi * share))
         for network in networks:
             assert getattr(plan, f"lr_{network}") == pytest.approx(full[network] * expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"gan_weight": 0.1, "g_pretrain_steps": 59}, []),
+        ({"gan_weight": 0.1, "g_pretrain_steps": 60}, ["--g_pretrain_steps is 60, and the whole run has 60 steps"]),
+        ({"gan_weight": 0.0, "g_pretrain_steps": 60}, []),
+        ({"pure_gan_mode": 0.1}, []),
+        ({"pure_gan_mode": 0.1, "gan_curriculum_start_epoch": 2}, ["alpha ends at 0.90, not at 1"]),
+        ({"pure_gan_mode": 0.1, "gan_curriculum_start_epoch": 2, "gan_noise_ceiling": 0.5}, []),
+        ({"pure_gan_mode": 0.1, "gan_curriculum_start_epoch": 2, "adaptive_alpha": "level"}, []),
+        ({}, []),
+    ],
+)
+def test_schedules_for_which_a_run_is_too_short_are_said(options, said):
+    remarks = Schedules(tiny_config(epochs=10, **options), 24, 4).remarks()
+    assert len(remarks) == len(said) and all(words in remark for words, remark in zip(said, remarks, strict=True))
