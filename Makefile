@@ -52,7 +52,7 @@ results: setup ## train and measure the demo beside `classic` at equal wall-cloc
 	$(BIN)/python -m bench.quality
 
 test: extras ## run the whole test suite
-	$(BIN)/python -m pytest -m 'not faults' -n auto --dist loadfile
+	$(BIN)/python -m pytest -m 'not faults' -n auto --dist loadfile --no-loadscope-reorder
 
 test-faults: setup ## inject faults into real runs
 	$(BIN)/python -m pytest -m faults

@@ -4,6 +4,8 @@ import os
 import traceback
 from collections.abc import Callable
 
+import torch
+
 
 def in_child(work: Callable[[], object]) -> int:
     """Exit code of a forked process that does the work (0 if it returned), negative if a signal ended it."""
@@ -11,6 +13,7 @@ def in_child(work: Callable[[], object]) -> int:
     if child == 0:
         code = 99
         try:
+            torch.set_num_threads(1)  # the threads of the tests' own process are not there to wait for
             work()
             code = 0
         except BaseException:

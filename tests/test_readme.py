@@ -42,10 +42,10 @@ def test_parameters_are_those_of_the_networks(words):
 
 def test_the_commands_for_own_music_are_those_of_the_best_recipe():
     block = next(block for block in BLOCKS if "--input_dir ~/Music" in block)
-    assert "--config recipes/small.yaml" in block and "--duration 4" in block
-    rows = re.findall(r"\| `?(small|classic)`?,.*?\| \**([\d.]+)\**", (ROOT / "docs" / "results.md").read_text())
+    assert "--config recipes/finetune.yaml --init_from pretrained/demo" in block and "--duration 4 --codec mel" in block
+    rows = re.findall(r"\| `?(finetune|small|classic)`?,.*?\| \**([\d.]+)\**", (ROOT / "docs" / "results.md").read_text())
     measured = {name: float(gap) for name, gap in rows}
-    assert measured["small"] > measured["classic"]
+    assert measured["finetune"] > measured["small"] > measured["classic"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

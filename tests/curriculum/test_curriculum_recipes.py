@@ -28,7 +28,7 @@ def test_music_transition_and_noise_can_be_seen(recipe, pairs, rising):
 
 def test_with_ten_hours_of_music_five_epochs_have_the_same_phases():
     said = (RECIPES.parent / "README.md").read_text().replace("\n", " ")
-    options = re.search(r"With ten hours, .*?`(--epochs .*?)`", said)[1].split()
+    options = " ".join(re.search(r"with ten hours, .*?`(--epochs .*?)`.*?also `(.*?)`", said).groups()).split()
     c = parse(["--config", str(RECIPES / "small.yaml"), *options])
     rate, begin = c.curriculum.pure_gan_mode, c.curriculum.gan_curriculum_start_epoch
     assert [alpha_at(epoch, rate, begin, 1.0) for epoch in range(1, c.training.epochs + 1)] == [0, 0.34, 0.68, 1, 1]
