@@ -43,7 +43,8 @@ def test_parameters_are_those_of_the_networks(words):
 def test_the_commands_for_own_music_are_those_of_the_best_recipe():
     block = next(block for block in BLOCKS if "--input_dir ~/Music" in block)
     assert "--config recipes/finetune.yaml --init_from pretrained/demo" in block and "--duration 4 --codec mel" in block
-    rows = re.findall(r"\| `?(finetune|small|classic)`?,.*?\| \**([\d.]+)\**", (ROOT / "docs" / "results.md").read_text())
+    results = (ROOT / "docs" / "results.md").read_text()
+    rows = re.findall(r"\| `?(finetune|small|classic)`?,.*?\| \**([\d.]+)\**", results)
     measured = {name: float(gap) for name, gap in rows}
     assert measured["finetune"] > measured["small"] > measured["classic"]
 
