@@ -89,7 +89,7 @@ class Schedules:
         if c.adversarial.gan_weight > 0 and self._in_samples(joins) >= self.total_samples:
             remarks.append(
                 f"the discriminator never joins: --g_pretrain_steps is {joins}, and the whole run has "
-                f"{-(-self.total_samples // self.global_batch)} steps; raise --epochs, or lower it"
+                f"{-(-self.total_samples // self.global_batch)} steps; raise --epochs, or lower --g_pretrain_steps"
             )
         ceiling, last = c.curriculum.gan_noise_ceiling, self.alpha(c.training.epochs)
         if self.curriculum.known_ahead and c.curriculum.pure_gan_mode > 0 and last < ceiling - 1e-6:
