@@ -25,6 +25,7 @@ from command_line import OneSentenceParser
 from errors import UserError, reports_user_errors
 from kinds.audio import rulers
 from kinds.audio.clips import crops, halves, read_folder
+from kinds.audio.evaluated import Source, generated, open_sources
 from kinds.audio.files import SAMPLE_RATE
 from kinds.audio.rulers import Measured
 from kinds.options import KINDS
@@ -35,16 +36,6 @@ SHORTEST_S = 2.0  # what the descriptors need
 FEWEST_CLIPS = 16
 FEW_CLIPS = 128
 WIDTH = 150  # of the table, even where the terminal is narrower
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where an evaluated set comes from: a folder of audio files, or a checkpoint's generator with its codec."""
-
-    name: str
-    wavs: list[np.ndarray] | None = None
-    generator: object = None
-    codec: object = None
 
 
 @dataclass(frozen=True)
@@ -62,26 +53,6 @@ def common_length(duration_s: float, folders: list[list[np.ndarray]]) -> int:
     """Length of the compared clips in samples: `duration_s`, or that of the shortest usable file if it is shorter."""
     lengths = [len(wav) for wavs in folders for wav in wavs if len(wav) >= SHORTEST_S * SAMPLE_RATE]
     return min([round(duration_s * SAMPLE_RATE), *lengths])
-
-
-def open_sources(args: argparse.Namespace, remarks: list[str] | None = None) -> list[Source]:
-    """The sets to evaluate, in the order given; `remarks` gets what was left out of folders.
-
-    Raises UserError if a folder or a checkpoint cannot be read.
-    """
-    sources = [Source(Path(folder).name, wavs=read_folder(folder, "--generated", remarks)) for folder in args.generated]
-    if args.checkpoint:
-        from kinds.audio.render import open_generators_codec
-        from synthesis.loading import load_generator
-
-        for path in args.checkpoint:
-            loaded = load_generator(path, args.device, args.passes)
-            codec = open_generators_codec(loaded, args.codec_weights, args.device, args.decoder)
-            sources.append(Source(f"{Path(path).name} ({loaded.trained_to})", generator=loaded, codec=codec))
-    names = [source.name for source in sources]
-    if len(set(names)) == len(names):
-        return sources
-    return [Source(f"{i + 1} {s.name}", s.wavs, s.generator, s.codec) for i, s in enumerate(sources)]
 
 
 def gather(args: argparse.Namespace, sources: list[Source], remarks: list[str] | None = None) -> Material:
@@ -116,18 +87,9 @@ def gather(args: argparse.Namespace, sources: list[Source], remarks: list[str] |
         remarks.append(f"fewer than {FEW_CLIPS} clips: compare these metrics within this table only")
     for source in sources:
         if source.generator is not None:
-            evaluated[source.name] = _generated(source, count, length, args.seed)
+            evaluated[source.name] = generated(source, count, length, args.seed)
     evaluated = {source.name: evaluated[source.name][:count] for source in sources}
     return Material(reference_BN[:count], train_BN, evaluated, count, remarks)
-
-
-def _generated(source, count, length, seed):
-    """Clips as generate.py would write them: a clip that would clip is scaled down as a whole."""
-    from kinds.audio.files import peak_scale
-    from kinds.audio.render import generate_from_noise
-
-    clips = generate_from_noise(source.generator, source.codec, count, length / SAMPLE_RATE, seed)
-    return np.stack([clip[:length] * np.float32(peak_scale(clip)) for clip in clips])
 
 
 def _audible(clips_BN, name, remarks):
@@ -194,6 +156,14 @@ def _parser() -> argparse.ArgumentParser:
         help="checkpoints, exports, run folders or hf:user/name, one row each",
     )
     add("--passes", type=int, help="sampling steps of the checkpoints' generators (default: as in their recipes)")
+    add(
+        "--label",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="as in generate.py; the labels that are not asked for are those of training clips (none: left open)",
+    )
+    add("--guidance", type=float, help="how much labels are emphasised (default: as in generate.py)")
     add("--reference", metavar="DIR", help="held-out real music (default: val in --dataset_folder)")
     add("--train", metavar="DIR", help="the training music (default: train in --dataset_folder)")
     add(
@@ -258,6 +228,8 @@ def _run_own(args: argparse.Namespace, argv: list[str], own) -> int:
 
     if not args.checkpoint or args.generated:
         raise UserError(f"--kind {args.kind} measures generators: give --checkpoint PATH, and no --generated")
+    if args.label or args.guidance is not None:
+        raise UserError(f"--label and --guidance are of audio, and this is {args.kind}: leave them out")
     folder = Path(args.dataset_folder)
     generators = {path: load_generator(path, args.device or "cpu") for path in args.checkpoint}
     for path, loaded in generators.items():

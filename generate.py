@@ -49,7 +49,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--output_dir", default="samples", help="folder for the wav files (default: samples)")
     add("--seed", type=int, default=0, help="random seed; clip k depends on the seed and k alone (default: 0)")
     add("--passes", type=int, help="sampling steps from noise to music (default: as in the recipe)")
-    add("--label", action="append", metavar="NAME=VALUE", help="ask for a label, e.g. genre=jazz; may be repeated")
+    add(
+        "--label",
+        action="append",
+        metavar="NAME=VALUE",
+        help="ask for a label, e.g. genre=jazz; may be repeated; from noise, the others are those of a training clip "
+        "(none: they are left open)",
+    )
     add("--guidance", type=float, help="how much labels are emphasised; 1: as they are (default: 1.5)")
     add("--temperature", type=float, default=1.0, help="factor on the scale of the noise (default: 1)")
     add(
@@ -127,9 +133,6 @@ def _write(args: argparse.Namespace, path: Path, clip, trained_to: str) -> None:
 
 def _write_own(args: argparse.Namespace, request: Request, loaded, own) -> int:
     """Files of a kind of data that is not audio; `own` is the module that its fact `renders` names."""
-    from synthesis.generation import Wish
-    from synthesis.labels import parse_labels
-
     for name in ("input_audio", "spectrogram", "decoder", "codec_weights", "noise_channels"):
         if getattr(args, name):
             raise UserError(f"--{name} is of audio, and this generator makes {loaded.space.kind}: leave it out")
@@ -137,7 +140,7 @@ def _write_own(args: argparse.Namespace, request: Request, loaded, own) -> int:
         print(own.write_enlarged(loaded, Path(args.input_image), _folder(args.output_dir)))
         return 0
     own.check(loaded)
-    wish = Wish(parse_labels(request.label, loaded.conditioning.known_labels), request.value("guidance"))
+    wish = request.wish(loaded)
     folder = _folder(args.output_dir)
     with progress_bar(f"Making {loaded.space.kind}") as progress:
         print(own.write_generated(loaded, request.draws(), folder, request.stem, request.temperature, progress, wish))

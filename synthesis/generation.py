@@ -3,7 +3,7 @@
 Legend: B samples, D channels, T positions of the last axis (audio: frames).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -12,8 +12,12 @@ from torch import Tensor
 
 from errors import UserError
 from models.conditions import Conditions, conditions_for
+from runtime.seeding import Purpose, mix_seed
+from synthesis.draws import Draw
+from synthesis.labels import Vocabulary, drawn_labels
 from synthesis.loading import LoadedGenerator
 from synthesis.sampler import sample
+from synthesis.space import Space
 from synthesis.vectors import overlap_of
 from synthesis.windows import join_windows
 
@@ -22,16 +26,28 @@ from synthesis.windows import join_windows
 class Wish:
     """What is asked for.
 
-    labels: values by name, as `synthesis.labels.parse_labels` gives them; those that are missing are left open.
+    labels: values by name, as `synthesis.labels.parse_labels` gives them.
     guidance: 1: as the labels say; more: further away from what the generator makes without labels (classifier-free
         guidance, Ho & Salimans 2022, equation 6, with guidance = 1 + w).
+    drawn: whether from noise the labels that are not asked for are those of a training sample, another one for each
+        sample; False: they are left open.
     """
 
     labels: Mapping[str, float] = field(default_factory=dict)
     guidance: float = 1.0
+    drawn: bool = True
 
 
 NOTHING = Wish()
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A wish for the samples of a batch: all known labels by name, [B] each, NaN where left open; guidance 1 where none
+    is given."""
+
+    labels: dict[str, Tensor]
+    guidance: float
 
 
 @torch.no_grad()
@@ -42,24 +58,51 @@ def generate(
     alpha: float = 1.0,
     channels: tuple[int, int] | None = None,
     wish: Wish = NOTHING,
+    draws: Sequence[Draw] = (),
 ) -> Tensor:
     """Denormalised samples [B, D, T] from two sources of any length with noise level `alpha` (in `channels` only;
     None: as in training), with the number of sampling steps of the generator's configuration. `wish`: labels and
-    guidance."""
+    guidance. `draws`: of the noise, if the sources hold nothing else."""
+    asked = _asked(loaded, wish, draws, input_BDT)
     if loaded.sources.only_noise:
-        made_BDT = _from_vectors(loaded, wish, input_BDT)
+        made_BDT = _from_vectors(loaded, asked, input_BDT)
     else:
-        made_BDT = _from_sources(loaded, wish, input_BDT, target_BDT, alpha, channels)
+        made_BDT = _from_sources(loaded, asked, input_BDT, target_BDT, alpha, channels)
     if not made_BDT.isfinite().all():
         raise UserError(f"the generator of {loaded.trained_to} gives NaN or infinite values: give another checkpoint")
     return loaded.space.denormalise(made_BDT)
 
 
-def _from_vectors(loaded: LoadedGenerator, wish: Wish, noise: Tensor) -> Tensor:
+def _asked(loaded: LoadedGenerator, wish: Wish, draws: Sequence[Draw], like_BDT: Tensor) -> _Asked:
+    """The wish for the samples of a batch; sample k has the labels of `draws[k]`."""
+    known = loaded.conditioning.known_labels
+    rows = labels_of(loaded.space, known, draws, wish) if draws else [wish.labels] * len(like_BDT)
+    return _Asked(as_tensors(rows, known, like_BDT), wish.guidance if any(rows) else 1.0)
+
+
+def labels_of(
+    space: Space, known: Vocabulary, draws: Sequence[Draw], wish: Wish = NOTHING
+) -> list[Mapping[str, float]]:
+    """The labels of samples from noise: what is asked for, and what is drawn beside it. Between two draws they are
+    those of the nearer one."""
+    if not (wish.drawn and known):
+        return [wish.labels] * len(draws)
+    origins = [draw.end if draw.end is not None and draw.share > 0.5 else draw.start for draw in draws]
+    # The sample is the one that gives the noise its scale.
+    numbers = [mix_seed(origin.seed, Purpose.SCALES, origin.index) for origin in origins]
+    return [drawn_labels(wish.labels, space.label_rows, known, number) for number in numbers]
+
+
+def as_tensors(labels: Sequence[Mapping[str, float]], known: Vocabulary, like_BDT: Tensor) -> dict[str, Tensor]:
+    """Labels of each sample -> [B] for each label that is known, NaN where it is missing."""
+    return {name: like_BDT.new_tensor([one.get(name, torch.nan) for one in labels]) for name in known}
+
+
+def _from_vectors(loaded: LoadedGenerator, asked: _Asked, noise: Tensor) -> Tensor:
     """Normalised samples of noise vectors [B, Z], or of [B, Z, W], longer ones of W windows that are joined."""
 
     def make(noise_BZ: Tensor) -> Tensor:
-        return _guided(loaded, wish, (noise_BZ, noise_BZ), 1.0)
+        return _guided(loaded, asked, (noise_BZ, noise_BZ), 1.0)
 
     if noise.ndim == 2:
         return make(noise)
@@ -71,7 +114,7 @@ def _from_vectors(loaded: LoadedGenerator, wish: Wish, noise: Tensor) -> Tensor:
 
 def _from_sources(
     loaded: LoadedGenerator,
-    wish: Wish,
+    asked: _Asked,
     input_BDT: Tensor,
     target_BDT: Tensor,
     alpha: float,
@@ -79,7 +122,7 @@ def _from_sources(
 ) -> Tensor:
     """Normalised samples of two sources."""
     return sample(
-        partial(_one_step, loaded, wish),
+        partial(_one_step, loaded, asked),
         input_BDT,
         target_BDT,
         alpha,
@@ -90,7 +133,7 @@ def _from_sources(
 
 
 def _one_step(
-    loaded: LoadedGenerator, wish: Wish, input_BDT: Tensor, target_BDT: Tensor, alpha: float | Tensor
+    loaded: LoadedGenerator, asked: _Asked, input_BDT: Tensor, target_BDT: Tensor, alpha: float | Tensor
 ) -> Tensor:
     """Normalised samples [B, D, T]; sources longer than a training sample are processed in windows of its length, see
     `synthesis.windows`."""
@@ -98,7 +141,7 @@ def _one_step(
     overlap = overlap_of(window)
 
     def make(start: int, stop: int) -> Tensor:
-        return _guided(loaded, wish, (input_BDT[..., start:stop], target_BDT[..., start:stop]), alpha)
+        return _guided(loaded, asked, (input_BDT[..., start:stop], target_BDT[..., start:stop]), alpha)
 
     if length <= window or window == 1:
         return make(0, length)
@@ -106,14 +149,13 @@ def _one_step(
     return join_windows(make, length, window, overlap, fade=overlap, step=step)
 
 
-def _guided(loaded: LoadedGenerator, wish: Wish, sources: tuple[Tensor, Tensor], alpha: float | Tensor) -> Tensor:
+def _guided(loaded: LoadedGenerator, asked: _Asked, sources: tuple[Tensor, Tensor], alpha: float | Tensor) -> Tensor:
     """One pass of the generator, its labels emphasised as the guidance says."""
     source = sources[0]
-    labels = {name: source.new_full((len(source),), value) for name, value in wish.labels.items()}
-    made_BDT = one_pass(loaded, sources, loaded.conditioning(alpha, labels, source))
-    if wish.guidance == 1 or not labels:
+    made_BDT = one_pass(loaded, sources, loaded.conditioning(alpha, asked.labels, source))
+    if asked.guidance == 1:
         return made_BDT
-    return torch.lerp(one_pass(loaded, sources, loaded.conditioning(alpha, {}, source)), made_BDT, wish.guidance)
+    return torch.lerp(one_pass(loaded, sources, loaded.conditioning(alpha, {}, source)), made_BDT, asked.guidance)
 
 
 def one_pass(loaded: LoadedGenerator, sources: tuple[Tensor, Tensor], conditions: Conditions) -> Tensor:

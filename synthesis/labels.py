@@ -14,6 +14,7 @@ from typing import Any
 from errors import UserError
 
 Vocabulary = Mapping[str, Mapping[str, Any]]
+Rows = Mapping[str, Sequence[float | None]]  # labels of some samples by name, None where missing
 
 LARGEST = 1e30  # numbers beyond would overflow in float32
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -65,6 +66,36 @@ def parse_labels(given: Sequence[str], vocabulary: Vocabulary) -> dict[str, floa
             raise UserError(f"The label {name} is given twice; give it once.")
         labels[name] = _label(name, value, vocabulary[name])
     return labels
+
+
+def label_rows(labels: Iterable[Mapping[str, float]], vocabulary: Vocabulary) -> dict[str, list[float | None]]:
+    """The labels of some samples by name (`Rows`), in plain types."""
+    columns: dict[str, list[float | None]] = {name: [] for name in vocabulary}
+    for one in labels:
+        for name, column in columns.items():
+            value = float(one.get(name, math.nan))
+            column.append(None if math.isnan(value) else value)
+    return columns
+
+
+def drawn_labels(asked: Mapping[str, float], rows: Rows, vocabulary: Vocabulary, number: int) -> dict[str, float]:
+    """What is asked for, and else the labels of one of those samples that agree with all values asked for (numbers may
+    differ). Where none agrees, the others stay open.
+
+    number: which of them, modulo how many there are.
+
+    >>> known = {"genre": {"values": ["folk", "jazz"]}, "tempo": {"mean": 118.2, "std": 21.5}}
+    >>> drawn_labels({"genre": 1.0}, {"genre": [0.0, 1.0, 1.0], "tempo": [90.0, 120.0, None]}, known, 2)
+    {'genre': 1.0, 'tempo': 120.0}
+    """
+    fixed = {name: value for name, value in asked.items() if "values" in vocabulary[name]}
+    count = min((len(column) for column in rows.values()), default=0)
+    agreeing = [k for k in range(count) if all(rows[name][k] == value for name, value in fixed.items() if name in rows)]
+    if not agreeing:
+        return dict(asked)
+    chosen = agreeing[number % len(agreeing)]
+    drawn = {name: column[chosen] for name, column in rows.items()}
+    return {name: value for name, value in drawn.items() if value is not None} | dict(asked)
 
 
 def _label(name: str, text: str, known: Mapping[str, Any]) -> float:

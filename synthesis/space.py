@@ -3,7 +3,7 @@
 Legend: B samples, D channels, T positions of the last axis (audio: frames); samples of other kinds may have more axes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -37,6 +37,12 @@ class Space:
     lowest_D: Tensor | None = None
     highest_D: Tensor | None = None
     about: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def label_rows(self) -> Mapping[str, list[float | None]]:
+        """Labels of training samples by name, one of each for every row of `noise_scales_K2`, None where missing; empty
+        without labels, and in checkpoints of early versions."""
+        return self.about.get("label_rows", {})
 
     @property
     def length(self) -> float:

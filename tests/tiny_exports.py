@@ -14,6 +14,7 @@ from synthesis.space import Space
 FRAMES = 48
 TINY = {"generator": "patch", "width": 32, "nhead": 2, "num_layers": 1, "num_transformer_layers": 1, "dropout": 0.0}
 STEPS = {"unity_test": True, "easy_share": 1.0, "passes": 3}
+ROWS = {"genre": [0.0, 1.0, 1.0, None, 0.0, 1.0, 0.0], "tempo": [90.0, 120.0, None, 100.0, 80.0, 140.0, 95.0]}
 LABELS = {"genre": {"values": ["folk", "jazz"]}, "tempo": {"mean": 110.0, "std": 20.0}}
 
 
@@ -33,7 +34,7 @@ def tiny_export(folder: Path, labels: bool = False, codec: str = "mel", codec_we
         noise_scales_K2=1 + 0.1 * torch.rand(7, 2, generator=random),
         lowest_D=torch.full((128,), -2.5),
         highest_D=torch.full((128,), 2.5),
-        about={"codec": codec, "sample_rate": 24_000} | ({"labels": LABELS} if labels else {}),
+        about={"codec": codec, "sample_rate": 24_000} | ({"labels": LABELS, "label_rows": ROWS} if labels else {}),
     )
     widths = Conditioning(config.choices.get("conditions"), space.about.get("labels", {})).widths
     network = build_generator(config.chosen("generator"), config.model.agent, 128, seed=1, conditions=widths)

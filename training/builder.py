@@ -26,6 +26,7 @@ from runtime.distributed import Ranks, ReportedElsewhere
 from runtime.seeding import Purpose, mix_seed
 from runtime.signals import StopRequest
 from synthesis.conditions import NO_LABELS, Conditioning, Vocabulary
+from synthesis.labels import label_rows
 from synthesis.sources import sources_of
 from synthesis.space import Space, measure_space
 from training.classification import Classifier, label_columns
@@ -168,6 +169,9 @@ def space_of(config: RunConfig, kind: Kind, stream: SampleStream, origin: Origin
     inputs were normalised: they are no linear functions of them, and the new ones would be another scale to learn."""
     pairs, count = stream.pairs, min(MEASURED, 4 * len(stream))
     mean, std = (origin.space.mean_D.numpy(), origin.space.std_D.numpy()) if origin else (pairs.mean, pairs.std)
+    about = dict(kind.about)
+    if vocabulary := about.get("labels"):
+        about["label_rows"] = label_rows((pairs.labels(stream.pair_of(i)[0]) for i in range(count)), vocabulary)
     return measure_space(
         (stream[index] for index in range(count)),
         mean,
@@ -176,7 +180,7 @@ def space_of(config: RunConfig, kind: Kind, stream: SampleStream, origin: Origin
         identity=kind.identity,
         shape=tuple(pairs.shape),
         rate=kind.rate,
-        about=kind.about,
+        about=about,
     )
 
 

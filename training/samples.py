@@ -6,6 +6,7 @@ from torch import Tensor
 from models.conditions import conditions_for
 from runtime.seeding import Purpose, mix_seed
 from synthesis.draws import Draw, plain
+from synthesis.generation import as_tensors, labels_of
 from synthesis.sampler import sample
 from synthesis.sources import NoiseMix
 from training.label_samples import write_by_label
@@ -32,8 +33,10 @@ def write_samples(run: Run, epoch: int) -> None:
         alpha = run.config.curriculum.gan_noise_ceiling
         sources = _from_music(run, alpha)
 
+    labels = _labels(run, sources[0]) if channels is None and not trainer.observe else {}
+
     def make(input_BDT, target_BDT, alpha):
-        more = conditions_for(network, trainer.conditioning(alpha, {}, input_BDT))
+        more = conditions_for(network, trainer.conditioning(alpha, labels, input_BDT))
         return network(input_BDT, target_BDT, **more).output_BDT
 
     made_BDT = sample(make, *sources, alpha, run.config.sampling.passes, channels, space.within)
@@ -46,6 +49,12 @@ def write_samples(run: Run, epoch: int) -> None:
 def _from_noise(run: Run) -> tuple[Tensor, Tensor]:
     trainer, space = run.trainer, run.space
     return trainer.sources.from_noise(space, _draws(run, shown(run)), space.shape, trainer.ranks.device)
+
+
+def _labels(run: Run, like_BDT: Tensor) -> dict[str, Tensor]:
+    """Of training samples, as generate.py draws them."""
+    known = run.trainer.conditioning.known_labels
+    return as_tensors(labels_of(run.space, known, _draws(run, len(like_BDT))), known, like_BDT)
 
 
 def _from_music(run: Run, alpha: float) -> tuple[Tensor, Tensor]:

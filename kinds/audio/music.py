@@ -17,8 +17,7 @@ from kinds.audio.render import clips_from_music, clips_from_noise, open_generato
 from kinds.audio.request import Request, labels_given, recordings_of
 from kinds.audio.spectrograms import save_spectrogram
 from runtime import devices
-from synthesis.generation import Wish
-from synthesis.labels import Vocabulary, parse_labels
+from synthesis.labels import Vocabulary
 from synthesis.loading import LoadedGenerator
 from synthesis.sources import NoiseMix
 
@@ -84,7 +83,8 @@ class Music:
 
         Args:
             seconds: 0.05 to 36000; None: 10, or as long as the recording `input_audio`.
-            label: "genre=jazz", several of these, or {"genre": "jazz", "tempo": 120}.
+            label: "genre=jazz", several of these, or {"genre": "jazz", "tempo": 120}. From noise, labels that are not
+                given are those of a training clip; "none": they are left open.
             options: others of generate.py, see `Request`: temperature, passes, guidance, input_audio, noise_fraction...
 
         Raises:
@@ -111,7 +111,7 @@ class Music:
         if recordings is None:
             recordings = [recording.wav for _, recording in recordings_of(request)]
         loaded = self.loaded if request.passes is None else self.loaded.in_steps(request.passes)
-        wish = Wish(parse_labels(request.label, self.labels), request.value("guidance"))
+        wish = request.wish(loaded)
         channels, most = request.channels(), loaded.space.shape[0]
         if channels and channels[1] > most:
             raise UserError(f"--noise_channels goes past the generator's {most} channels")

@@ -159,6 +159,7 @@ def _about(loaded: LoadedGenerator) -> dict:
         "offset": sampling.offset_noise,
         "offset_frames": sampling.offset_seconds * space.rate,
         "labels": {name: dict(known) for name, known in loaded.conditioning.known_labels.items()},
+        "label_rows": dict(space.label_rows) if loaded.conditioning.known_labels else {},
         "mean": space.mean_D.tolist(),
         "std": space.std_D.tolist(),
         "noise_scales": space.noise_scales_K2.tolist(),

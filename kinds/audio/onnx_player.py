@@ -42,10 +42,11 @@ class OnnxMusic:
         )
 
     def generate(self, seconds=10.0, seed=0, number=0, label=None, guidance=1.5, temperature=1.0, passes=None):
-        """Clip `number` of a seed, float32 [N]. label: {"genre": "jazz", "tempo": 120}."""
+        """Clip `number` of a seed, float32 [N]. label: {"genre": "jazz", "tempo": 120}; labels that are not given are
+        those of a training clip, with label="none" they are left open."""
         length = max(1, round(seconds * self.sample_rate))
         sources = self.sources(seed, number, -(-length // HOP), temperature)
-        asked = self._asked(label or {})
+        asked = self._asked(seed, number, label or {})
         latents_DT = sample(lambda *args: self._one_step(asked, guidance, *args), *sources, self.about, passes)
         mean_D, std_D = (np.array(self.about[name], np.float32)[:, None] for name in ("mean", "std"))
         return self.decode(latents_DT * std_D + mean_D)[:length]
@@ -97,17 +98,16 @@ class OnnxMusic:
             pieces.append(wav_N[(start - left) * HOP : (stop - left) * HOP])
         return np.concatenate(pieces)
 
-    def _asked(self, label: dict) -> np.ndarray:
+    def _asked(self, seed: int, number: int, label) -> np.ndarray:
         """Label values [1, L], NaN for those that are left open."""
+        if label == "none":
+            return np.full((1, len(self.labels)), np.nan, np.float32)
         unknown = set(label) - set(self.labels)
         if unknown:
             raise ValueError(f"no label {sorted(unknown)[0]!r}: it knows {', '.join(self.labels) or 'none'}")
-        asked = [label.get(name, math.nan) for name in self.labels]
-        kinds = self.labels.values()
-        return np.array(
-            [[about["values"].index(x) if isinstance(x, str) else x for x, about in zip(asked, kinds, strict=True)]],
-            np.float32,
-        )
+        asked = {name: self.labels[name]["values"].index(x) if isinstance(x, str) else x for name, x in label.items()}
+        asked = drawn_labels(asked, self.about["label_rows"], self.labels, mix_seed(seed, SCALES, number))
+        return np.array([[asked.get(name, math.nan) for name in self.labels]], np.float32)
 
     def _one_step(self, asked, guidance, input_DT, target_DT, alpha) -> np.ndarray:
         """One call of the generator for each window of the training length, joined."""
@@ -132,6 +132,17 @@ def _run(graph, given: dict[str, np.ndarray]) -> list[np.ndarray]:
     """The outputs of a graph, which has no input for what does not matter to it."""
     takes = {one.name for one in graph.get_inputs()}
     return graph.run(None, {name: value for name, value in given.items() if name in takes})
+
+
+def drawn_labels(asked: dict, rows: dict, labels: dict, number: int) -> dict:
+    """What is asked for, and else the labels of one of those training clips that agree with all values asked for."""
+    fixed = {name: value for name, value in asked.items() if "values" in labels[name]}
+    count = min((len(column) for column in rows.values()), default=0)
+    agreeing = [k for k in range(count) if all(rows[name][k] == value for name, value in fixed.items() if name in rows)]
+    if not agreeing:
+        return asked
+    drawn = {name: column[agreeing[number % len(agreeing)]] for name, column in rows.items()}
+    return {name: value for name, value in drawn.items() if value is not None} | asked
 
 
 # --- random numbers ------------------------------------------------------------------------------------------------

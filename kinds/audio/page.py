@@ -148,7 +148,7 @@ def _maker(gradio, listener: Listener, fields: Fields, name: str) -> None:
 def _request(given: dict[str, Any], names: list[str], values: tuple) -> Request:
     """The request of the page's fields."""
     label = label_request(names, values)
-    if not label:
+    if not label and "input_audio" in given:  # nothing is drawn for music
         given.pop("guidance", None)
     if "input_audio" in given and not given["input_audio"]:
         raise UserError("no recording: choose a file first")

@@ -51,7 +51,7 @@ def clips_from_noise(
     def make(some: Sequence[Draw]) -> np.ndarray:
         shape = (loaded.space.shape[0], frames)
         sources = loaded.sources.from_noise(loaded.space, some, shape, loaded.device, temperature)
-        return decode(codec, generate(loaded, *sources, wish=wish))[:, :length]
+        return decode(codec, generate(loaded, *sources, wish=wish, draws=some))[:, :length]
 
     return _in_batches(make, draws, _batch_size(batch, frames, loaded.device), workers)
 

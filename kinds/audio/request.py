@@ -8,6 +8,8 @@ from pathlib import Path
 from errors import UserError
 from synthesis.options import channel_range
 
+OPEN = "none"  # in place of a label
+
 RANGES = {
     "num": (1, 10**6),
     "duration": (0.05, 36_000.0),
@@ -25,7 +27,6 @@ NEEDS = {  # options that need another one
     "noise_channels": "input_audio",
     "steps": "interpolate",
     "variation_strength": "variations",
-    "guidance": "label",
 }
 EXCLUDES = (("num", "interpolate"), ("num", "variations"), ("interpolate", "variations"), ("duration", "input_audio"))
 NEED_NOISE = ("num", "noise_channels", "interpolate", "variations")  # for music, these need a noise fraction
@@ -99,6 +100,24 @@ class Request:
         if self.variations is not None:
             return draws.variations(self.seed, self.variations, self.value("variation_strength"))
         return draws.plain(self.seed, self.value("num"))
+
+    def wish(self, loaded):
+        """What is asked of a loaded generator, `synthesis.generation.Wish`.
+
+        Raises:
+            UserError: labels that it does not know, or a guidance that has nothing to emphasise.
+        """
+        from synthesis.generation import Wish
+        from synthesis.labels import parse_labels
+
+        known = loaded.conditioning.known_labels
+        labels = parse_labels([one for one in self.label if one != OPEN or not known], known)
+        drawn = OPEN not in self.label and not self.input_audio
+        if self.guidance is not None and not known:
+            raise UserError("--guidance has no effect: this generator was trained without labels")
+        if self.guidance is not None and not labels and not (drawn and loaded.space.label_rows):
+            raise UserError("--guidance needs --label NAME=VALUE as well")
+        return Wish(labels, self.value("guidance"), drawn)
 
     @property
     def stem(self) -> str:

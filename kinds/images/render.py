@@ -67,7 +67,7 @@ def pictures_from_noise(
     for first in range(0, len(draws), AT_ONCE):
         some = draws[first : first + AT_ONCE]
         sources = loaded.sources.from_noise(loaded.space, some, loaded.space.shape, loaded.device, temperature)
-        made.append(to_pictures(_on_host(generate(loaded, *sources, wish=wish))))
+        made.append(to_pictures(_on_host(generate(loaded, *sources, wish=wish, draws=some))))
     return np.concatenate(made)
 
 

@@ -39,7 +39,11 @@ def test_a_labelled_run_resumes_exactly_and_makes_what_is_asked_for(labelled, ca
     assert train_here("--resume", "stopped/last.pt", "--epochs", 2) == 0
     assert identical(state(labelled / "through"), state(labelled / "stopped"))
     assert figures(labelled / "through")[-1]["samples_seen"] == 16
-    about = json.loads((labelled / "through" / "config.json").read_text())["space"]["about"]["labels"]
+    facts = json.loads((labelled / "through" / "config.json").read_text())["space"]["about"]
+    about, rows = facts["labels"], facts["label_rows"]
+    assert len(rows["genre"]) == 32 and sorted(zip(*rows.values(), strict=True)) == sorted(
+        [(k % 2, 100 + k) for k in range(8)] * 4
+    )
     assert about["genre"] == {"values": ["folk", "jazz"]} and about["tempo"]["mean"] == pytest.approx(103.5)
     run = labelled / "through"
     open_, jazz = clip(run), clip(run, "--label", "genre=jazz", "--label", "tempo=120")
@@ -49,7 +53,7 @@ def test_a_labelled_run_resumes_exactly_and_makes_what_is_asked_for(labelled, ca
     for given, message in (
         (["--label", "genre=jaz"], "did you mean 'jazz'"),
         (["--label", "mood=sad"], "no label 'mood'"),
-        (["--guidance", 2], "--guidance needs --label"),
+        (["--guidance", 2, "--label", "none"], "--guidance needs --label"),
     ):
         assert generate.main(["--checkpoint", "through", "--output_dir", "out", *map(str, given)]) == 2
         assert message in capsys.readouterr().err

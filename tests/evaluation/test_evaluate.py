@@ -6,12 +6,15 @@ import shutil
 
 import numpy as np
 import pytest
+from tiny_exports import STEPS, tiny_export
 
 import evaluate
 from audio_codecs.mel import MelCodec
 from errors import UserError
 from evaluation import ladder
+from kinds.audio.evaluated import generated, open_sources
 from kinds.audio.files import read_audio, write_wav
+from synthesis.generation import Wish
 
 SAMPLE_RATE = 24000
 
@@ -84,6 +87,21 @@ def test_names_that_look_like_markup_are_shown_as_they_are(folders, tmp_path, ca
     assert evaluate.main(["--generated", str(odd), *options, "--rulers", "clips"]) == 0
     shown = capsys.readouterr().out
     assert odd.name in shown and "takes [/red] :cat:.wav" in shown
+
+
+def test_generators_with_labels_are_asked_for_them(tmp_path):
+    with_labels, without = (str(tiny_export(tmp_path / f"{k}", labels=not k, **STEPS)) for k in range(2))
+    drawn, plain = open_sources(arguments("--checkpoint", with_labels, without))
+    assert drawn.wish == Wish({}, 1.5, True) and plain.wish.labels == {}
+    asked, plain = open_sources(
+        arguments("--checkpoint", with_labels, without, "--label", "genre=jazz", "--label", "none", "--guidance", "2")
+    )
+    assert asked.wish == Wish({"genre": 1.0}, 2.0, False) and plain.wish.labels == {}
+    one, other = (generated(source, 2, 9600, 0) for source in (drawn, asked))
+    assert one.shape == other.shape == (2, 9600) and (one != other).any()
+    for given in (["--guidance", "2"], ["--label", "genre=jazz"]):
+        with pytest.raises(UserError, match="no generator was trained with labels"):
+            open_sources(arguments("--checkpoint", without, *given))
 
 
 def test_without_training_music_the_reference_is_halved(folders):

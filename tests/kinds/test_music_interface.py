@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from tiny_exports import LABELS, STEPS, tiny_export
+from tiny_exports import LABELS, ROWS, STEPS, tiny_export
 
 import generate
 from errors import UserError
 from kinds.audio.files import write_wav
 from kinds.audio.request import Request, labels_given, request_of
 from noise2music import load
+from runtime.seeding import Purpose, mix_seed
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,8 @@ REQUESTS = {
     "interpolation": {"seed": 3, "interpolate": 5, "steps": 3, "duration": 0.5},
     "variations": {"variations": 2, "variation_strength": 0.4, "duration": 0.5},
     "labels": {"num": 1, "label": ("genre=folk", "tempo=90"), "guidance": 2.5, "passes": 2, "duration": 0.5},
+    "no labels": {"num": 2, "label": ("none",), "duration": 0.5},
+    "guidance alone": {"num": 2, "guidance": 3.0, "duration": 0.5},
     "music": {"input_audio": "RECORDING", "noise_fraction": 0.3, "noise_channels": "0:64", "num": 2},
 }
 
@@ -71,12 +74,48 @@ def test_the_command_line_of_a_request_makes_its_clips(music, folder, recording,
 def test_labels_change_what_is_made_and_threads_are_left_as_they_were(music):
     torch.set_num_threads(2)
     try:
-        free, folk, jazz = (music.generate(0.5, label=label) for label in (None, "genre=folk", {"genre": "jazz"}))
+        free, folk, jazz = (music.generate(0.5, label=label) for label in ("none", "genre=folk", {"genre": "jazz"}))
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
     assert (folk.wav_N != jazz.wav_N).any() and (free.wav_N != jazz.wav_N).any()
     assert music.labels == LABELS and music.trained_to == "epoch 1, step 1"
+
+
+def in_words(k: int) -> dict:
+    """The labels of training sample k as a user writes them."""
+    genre, tempo = (ROWS[name][k] for name in LABELS)
+    words = {} if genre is None else {"genre": LABELS["genre"]["values"][int(genre)]}
+    return words if tempo is None else words | {"tempo": tempo}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_labels_that_are_not_asked_for_are_those_of_a_training_sample(music, seed):
+    k = mix_seed(seed, Purpose.SCALES, 0) % 7
+    drawn, asked = music.generate(0.4, seed), music.generate(0.4, seed, ["none", *labels_given(in_words(k))])
+    assert (drawn.wav_N == asked.wav_N).all()
+    assert (drawn.wav_N != music.generate(0.4, seed, "none").wav_N).any()
+
+
+def test_what_is_drawn_agrees_with_what_is_asked_for(music):
+    jazz = [k for k in range(7) if ROWS["genre"][k] == 1.0]
+    for seed in range(4):
+        k = jazz[mix_seed(seed, Purpose.SCALES, 0) % len(jazz)]
+        same = ["none", *labels_given(in_words(k))]
+        assert (music.generate(0.4, seed, "genre=jazz").wav_N == music.generate(0.4, seed, same).wav_N).all()
+
+
+def test_the_ends_of_an_interpolation_are_clips_of_their_seeds(music):
+    clips = list(music.clips(Request(seed=1, interpolate=3, steps=4, duration=0.4)))
+    for clip, seed in ((clips[0], 1), (clips[-1], 3)):
+        np.testing.assert_allclose(clip.wav_N, music.generate(0.4, seed).wav_N, atol=1e-5)
+
+
+def test_nothing_is_drawn_for_music(music, recording):
+    free, none = (
+        music.generate(input_audio=recording, noise_fraction=0.2, label=label).wav_N for label in (None, "none")
+    )
+    assert (free == none).all()
 
 
 def test_labels_may_be_given_in_three_ways():
@@ -102,6 +141,7 @@ WRONG = {
     "There is no label 'colour'": {"label": "colour=red"},
     "--noise_fraction needs --input_audio": {"noise_fraction": 0.3},
     "nowhere.wav": {"input_audio": "nowhere.wav"},
+    "--guidance needs --label": {"guidance": 2.0, "label": "none"},
     "exclude": {"interpolate": 2, "variations": 3},
 }
 

@@ -70,6 +70,9 @@ def test_labels_guidance_and_steps_are_the_same(pair):
     wav, other = music.generate(1.0, seed=2, **asked).wav_N, player.generate(1.0, seed=2, **asked)
     assert np.abs(wav - other).max() < CLOSE
     assert np.abs(wav - player.generate(1.0, seed=2)).max() > 10 * CLOSE
+    for seed, label in ((3, {"genre": "folk"}), (4, "none"), (5, None)):  # the rest is drawn, nothing is, all is
+        wav, other = (one.generate(0.5, seed=seed, label=label) for one in (music, player))
+        assert np.abs(wav.wav_N - other).max() < CLOSE
 
 
 @pytest.mark.parametrize("shape", [(128, 1), (3, 7), (128, 50), (16, 1)])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errors import UserError
-from synthesis.labels import LARGEST, clean, number, parse_labels
+from synthesis.labels import LARGEST, clean, drawn_labels, label_rows, number, parse_labels
 
 KNOWN = {
     "genre": {"values": ["folk", "hip hop", "jazz"]},
@@ -69,6 +69,23 @@ def test_what_is_not_known_is_one_sentence(given_, complaint):
     with pytest.raises(UserError) as caught:
         parse_labels(given_, KNOWN)
     assert complaint in str(caught.value) and "\n" not in str(caught.value)
+
+
+samples = st.lists(
+    st.fixed_dictionaries({"genre": st.sampled_from([0.0, 1.0, 2.0, float("nan")]), "tempo": st.floats(60, 200)}),
+    max_size=9,
+)
+
+
+@given(samples, st.dictionaries(st.sampled_from(["genre", "tempo"]), st.sampled_from([0.0, 1.0, 2.0])), st.integers(0))
+def test_what_is_drawn_is_a_sample_that_agrees(labels, asked, number_):
+    rows = label_rows(labels, KNOWN)
+    assert rows["mood"] == [None] * len(labels) and all(len(column) == len(labels) for column in rows.values())
+    drawn = drawn_labels(asked, rows, KNOWN, number_)
+    fixed = {name: value for name, value in asked.items() if name == "genre"}
+    agreeing = [one for one in labels if all(one[name] == value for name, value in fixed.items())]
+    candidates = [{name: x for name, x in one.items() if x == x} | asked for one in agreeing]
+    assert drawn == (candidates[number_ % len(candidates)] if candidates else asked)
 
 
 def test_a_generator_without_labels_says_so():
