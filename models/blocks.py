@@ -96,7 +96,11 @@ def rotate(x_BLHE: Tensor, rotary_2L1E: Tensor) -> Tensor:
 
 
 def attend(q_BHLE: Tensor, k_BHSE: Tensor, v_BHSE: Tensor, dropout: float = 0.0) -> Tensor:
-    """`scaled_dot_product_attention`; written out for dropout on a CPU, for which torch has no fast kernel."""
+    """`scaled_dot_product_attention`; written out for dropout on a CPU, for which torch has no fast kernel; in float32
+    on a CPU that trains in bfloat16, in which torch's kernel takes ten times as long for the gradients."""
+    if q_BHLE.device.type == "cpu" and q_BHLE.dtype == torch.bfloat16 and torch.is_grad_enabled():
+        with torch.autocast("cpu", enabled=False):
+            return attend(q_BHLE.float(), k_BHSE.float(), v_BHSE.float(), dropout).to(torch.bfloat16)
     if dropout == 0.0 or q_BHLE.device.type != "cpu":
         return F.scaled_dot_product_attention(q_BHLE, k_BHSE, v_BHSE, dropout_p=dropout)
     weights_BHLS = ((q_BHLE * q_BHLE.shape[-1] ** -0.5) @ k_BHSE.transpose(-1, -2)).softmax(dim=-1)

@@ -34,6 +34,21 @@ def test_attention_is_a_softmax_over_scaled_products(length, context):
     torch.testing.assert_close(attend(q, k, v), torch.einsum("bhls,bhse->bhle", weights, v))
 
 
+def test_attention_in_bfloat16_has_the_gradients_of_float32_rounded_once():
+    torch.manual_seed(0)
+    half = [torch.randn(2, 3, 9, 4).bfloat16().requires_grad_() for _ in range(3)]
+    exact = [x.detach().float().requires_grad_() for x in half]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        made = attend(*half)
+    assert made.dtype == torch.bfloat16
+    made.float().square().sum().backward()
+    expected = attend(*exact).bfloat16()
+    expected.float().square().sum().backward()
+    assert torch.equal(made, expected)
+    for x, y in zip(half, exact, strict=True):
+        assert torch.equal(x.grad, y.grad.bfloat16())
+
+
 def test_dropout_in_attention_acts_on_its_weights():
     """With the identity for values the answer is the weights themselves."""
     torch.manual_seed(0)
