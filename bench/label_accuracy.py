@@ -122,7 +122,7 @@ def asked_clips(loaded: LoadedGenerator, codec, asked: Labels, seconds: float, g
     """Clips [B, N] from noise, clip k with the labels of `asked[k]` -> as they sound and as latents [B, D, T]."""
     heard, latents = [], []
     for draw, labels in zip(plain(seed, len(asked)), asked, strict=True):
-        wish = Wish({name: value for name, value in labels.items() if value == value}, guidance)
+        wish = Wish({name: value for name, value in labels.items() if value == value}, guidance, drawn=False)
         (clip_N,) = clips_from_noise(loaded, codec, [draw], seconds, wish=wish)
         heard.append(clip_N)
         latents.append(encode(codec, clip_N, loaded.device).cpu())
