@@ -122,7 +122,8 @@ def test_spectral_norm_is_an_option(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_bf16_autocast_is_close(name):
     discriminator = small(name).eval()
-    x = clips(4, 50)
+    # Convolutions of oneDNN 3.12 in bfloat16 read past inputs of two columns on CPUs with AMX, as short waveforms have.
+    x = clips(4, 800 if name in OF_WAVEFORMS else 50)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rough = discriminator(x)
     torch.testing.assert_close(rough.float(), discriminator(x), atol=0.02, rtol=0.05)
