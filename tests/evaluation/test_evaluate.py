@@ -104,6 +104,11 @@ def test_generators_with_labels_are_asked_for_them(tmp_path):
             open_sources(arguments("--checkpoint", without, *given))
 
 
+def test_images_have_no_labels_to_ask_for(capsys):
+    assert evaluate.main(["--kind", "images", "--checkpoint", "nowhere", "--guidance", "2"]) == 2
+    assert "--label and --guidance are of audio" in capsys.readouterr().err
+
+
 def test_without_training_music_the_reference_is_halved(folders):
     args = arguments("--generated", folders / "good", "--reference", folders / "val", "--duration", "2", "--num", "16")
     with pytest.raises(UserError, match=r"too few clips of 2 s \(reference 8, training 8, good 16\)"):

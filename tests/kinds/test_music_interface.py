@@ -111,6 +111,12 @@ def test_the_ends_of_an_interpolation_are_clips_of_their_seeds(music):
         np.testing.assert_allclose(clip.wav_N, music.generate(0.4, seed).wav_N, atol=1e-5)
 
 
+@pytest.mark.parametrize("given", [{"guidance": 2.0}, {"label": "none"}, {"label": "genre=jazz"}])
+def test_a_generator_without_labels_takes_neither_labels_nor_guidance(tmp_path, given):
+    with pytest.raises(UserError, match="has no effect: this generator was trained without labels"):
+        load(tiny_export(tmp_path / "plain", **STEPS)).generate(0.4, **given)
+
+
 def test_nothing_is_drawn_for_music(music, recording):
     free, none = (
         music.generate(input_audio=recording, noise_fraction=0.2, label=label).wav_N for label in (None, "none")
