@@ -4,8 +4,9 @@ python -m bench.quality          eight trainings and their evaluation, an hour a
 
 Makes demo music for training and for evaluation, trains the demo with several seeds (and the music's labels), each of
 these generators to do with one sampling step, the demo with adversarial post-training, and `classic` for as long as the
-demo took. Evaluates all of them in one table, the demo and post-training in one sampling step as well, measures whether
-clips are what their labels ask for, and draws spectrograms of real music, its round trip, `classic` and both demos.
+demo took. Evaluates all of them in one table, the demo also with labels left open, it and post-training in one sampling
+step as well, measures whether clips are what their labels ask for, and draws spectrograms of real music, its round
+trip, `classic` and both demos.
 After an interruption run the same command again. `classic` keeps its options except the number of epochs, which is
 chosen to fit the time: a quarter of them music, half transition, a quarter noise, as in its recipe.
 """
@@ -23,6 +24,7 @@ import numpy as np
 from bench import label_accuracy
 from bench.workloads import ROOT
 from errors import UserError
+from kinds.audio.request import OPEN, Request
 
 FINISHED = "generator.safetensors"
 SEED = 42  # of the demo's music
@@ -103,7 +105,9 @@ def draw(folder: Path, runs: list[Path], seed: int) -> None:
     rows = {"real, held out": real}
     rows["codec round trip"] = [decode(codec, encode(codec, wav, "cpu"))[0][: len(wav)] for wav in real]
     for run in runs:
-        clips = generate_from_noise(load_generator(run), codec, COLUMNS, len(real[0]) / codec.sample_rate, seed)
+        loaded = load_generator(run)
+        seconds, wish = len(real[0]) / codec.sample_rate, Request(seed).wish(loaded)
+        clips = generate_from_noise(loaded, codec, COLUMNS, seconds, seed, wish=wish)
         rows[f"{run.name}, from noise"] = list(clips)
     save_grid(rows, codec.sample_rate, folder / "spectrograms.png")
     (folder / "wav").mkdir(exist_ok=True)
@@ -114,6 +118,11 @@ def draw(folder: Path, runs: list[Path], seed: int) -> None:
 
 
 METRICS = ("gap_closed", "frechet", "kernel", "density", "coverage", "diversity", "nearest_train")
+REPORTS = {  # the files of `evaluate`
+    "figures.json": "as generate.py makes them",
+    "labels_left_open.json": "labels left open",
+    "one_step.json": "in one sampling step",
+}
 HEARD = ("notes_per_s", "length_mean", "polyphony_mean")  # raw figures of the notes ruler
 
 
@@ -132,13 +141,13 @@ def hear_labels(folder: Path, file: str, run: str, num: int) -> None:
 
 
 def summary(folder: Path, runs: dict[str, float]) -> str:
-    """The Markdown tables of docs/results.md, one for each ruler: metrics of every set with intervals, those of one
-    sampling step, label accuracy, and the runs' wall-clock times."""
+    """The Markdown tables of docs/results.md, one for each ruler: metrics of every set with intervals, with labels left
+    open, of one sampling step; label accuracy; and the runs' wall-clock times."""
     lines, commands = [], []
-    for file, steps in (("figures.json", "as many sampling steps as in the recipe"), ("one_step.json", "one step")):
+    for file, how in REPORTS.items():
         report = json.loads((folder / file).read_text(encoding="utf-8"))
         for ruler, measured in report["rulers"].items():
-            lines += ["", f"{ruler}, {steps}:", "", *_rows(measured["sets"])]
+            lines += ["", f"{ruler}, {how}:", "", *_rows(measured["sets"])]
         commands += [report["command"]]
     wall = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in runs.items())
     about = ", ".join(f"{key} {report[key]}" for key in ("clips", "clip_seconds", "seed", "device_name", "torch"))
@@ -206,8 +215,9 @@ def main(argv: list[str] | None = None) -> int:
         runs = train_all(folder, args)
         first = next(iter(runs))
         evaluate(folder, "figures.json", list(runs), args.num)
-        evaluate(folder, "one_step.json", [first, POST], args.num, "--passes", 1)
         in_one_pass = f"{ONE_PASS}_{args.seeds.split(',')[0]}"
+        evaluate(folder, "labels_left_open.json", [first, in_one_pass], args.num, "--label", OPEN)
+        evaluate(folder, "one_step.json", [first, POST], args.num, "--passes", 1)
         for file, run in zip(LABELS, (first, in_one_pass), strict=True):
             hear_labels(folder, file, run, min(args.num, 128))
         draw(folder, [folder / "classic", folder / first, folder / in_one_pass], 0)

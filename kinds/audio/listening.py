@@ -10,7 +10,7 @@ from pathlib import Path
 from errors import UserError, printable
 from kinds.audio.files import probe
 from kinds.audio.music import Music
-from kinds.audio.request import Request, recordings_of
+from kinds.audio.request import DEFAULTS, Request, recordings_of
 from runtime.run_folder import furthest_good
 from synthesis.loading import WEIGHTS, load_generator
 
@@ -206,5 +206,4 @@ def label_request(names: Sequence[str], values: Sequence[str | None]) -> tuple[s
 
 def whole(request: Request) -> Request:
     """Without options that say what is so anyway, so that command lines stay short."""
-    defaults = {"guidance": 1.5, "variation_strength": 0.2, "steps": 5, "duration": 10.0}
-    return replace(request, **{name: None for name, value in defaults.items() if getattr(request, name) == value})
+    return replace(request, **{name: None for name, value in DEFAULTS.items() if getattr(request, name) == value})

@@ -7,7 +7,7 @@ from typing import Any
 
 from errors import UserError, printable
 from kinds.audio.listening import MOST_CLIPS, Listener, Shown, label_request, whole
-from kinds.audio.request import Request
+from kinds.audio.request import DEFAULTS, Request
 
 CSS = """
 .gradio-container { max-width: 1100px !important; margin: auto !important; }
@@ -124,7 +124,7 @@ def _more(gradio, listener: Listener, options: dict[str, Any]) -> Fields:
             for name, about in known.items()
         }
         if labels:
-            options["guidance"] = gradio.Slider(0, 5, 1.5, step=0.1, label="Guidance by labels")
+            options["guidance"] = gradio.Slider(0, 5, DEFAULTS["guidance"], step=0.1, label="Guidance by labels")
     return Fields(options, labels)
 
 

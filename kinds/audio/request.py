@@ -30,7 +30,7 @@ NEEDS = {  # options that need another one
 }
 EXCLUDES = (("num", "interpolate"), ("num", "variations"), ("interpolate", "variations"), ("duration", "input_audio"))
 NEED_NOISE = ("num", "noise_channels", "interpolate", "variations")  # for music, these need a noise fraction
-DEFAULTS = {"duration": 10.0, "steps": 5, "variation_strength": 0.2, "noise_fraction": 0.0, "guidance": 1.5}
+DEFAULTS = {"duration": 10.0, "steps": 5, "variation_strength": 0.2, "noise_fraction": 0.0, "guidance": 2.0}
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,13 @@ def test_the_whole_of_it_at_the_smallest_size(tmp_path, capsys):
     assert quality.main([*call, "--", *TINY]) == 0
     sets = json.loads((tmp_path / "figures.json").read_text())["sets"]
     assert len(sets) == 4 + 7 and all("gap_closed" in figures for figures in sets.values())
-    assert len(json.loads((tmp_path / "one_step.json").read_text())["sets"]) == 2 + 7
+    for file in ("one_step.json", "labels_left_open.json"):
+        assert len(json.loads((tmp_path / file).read_text())["sets"]) == 2 + 7
+    left_open = json.loads((tmp_path / "labels_left_open.json").read_text())["sets"]["demo_1"]
+    assert left_open != sets["demo_1"]
     written = (tmp_path / "summary.md").read_text()
-    assert "| gaussian | 0.00 " in written and written.count("| guidance 1.5 | ") == 2 and "one step:" in written
+    assert "| gaussian | 0.00 " in written and written.count("| guidance 1.5 | ") == 2
+    assert "in one sampling step:" in written and "labels left open:" in written
     wavs = sorted(path.name for path in (tmp_path / "wav").iterdir())
     assert len(wavs) == 5 * quality.COLUMNS
     assert soundfile.info(tmp_path / "wav" / "classic_0.wav").samplerate == 24000
