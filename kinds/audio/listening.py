@@ -10,7 +10,7 @@ from pathlib import Path
 from errors import UserError, printable
 from kinds.audio.files import probe
 from kinds.audio.music import Music
-from kinds.audio.request import DEFAULTS, Request, recordings_of
+from kinds.audio.request import DEFAULTS, Request, recordings_of, usual_guidance
 from runtime.run_folder import furthest_good
 from synthesis.loading import WEIGHTS, load_generator
 
@@ -102,7 +102,10 @@ class Listener:
         try:
             recordings = self._recordings(request)
             music, shown = self.music(), []
-            if request.passes == music.loaded.config.sampling.passes:
+            passes = music.loaded.config.sampling.passes
+            if request.guidance == usual_guidance(request.passes or passes):
+                request = replace(request, guidance=None)
+            if request.passes == passes:
                 request = replace(request, passes=None)
             for k, clip in enumerate(music.clips(request, recordings)):
                 stem = self._new_stem(f"{request.stem}_{k:04d}")

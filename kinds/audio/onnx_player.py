@@ -41,9 +41,11 @@ class OnnxMusic:
             for path in (Path(folder) / f"{name}.onnx" for name in ("generator", "decoder", "masks"))
         )
 
-    def generate(self, seconds=10.0, seed=0, number=0, label=None, guidance=2.0, temperature=1.0, passes=None):
+    def generate(self, seconds=10.0, seed=0, number=0, label=None, guidance=None, temperature=1.0, passes=None):
         """Clip `number` of a seed, float32 [N]. label: {"genre": "jazz", "tempo": 120}; labels that are not given are
-        those of a training clip, with label="none" they are left open."""
+        those of a training clip, with label="none" they are left open. guidance: 2 unless given, in one step 1.5."""
+        if guidance is None:
+            guidance = 1.5 if (passes or self.about["passes"]) == 1 else 2.0
         length = max(1, round(seconds * self.sample_rate))
         sources = self.sources(seed, number, -(-length // HOP), temperature)
         asked = self._asked(seed, number, label or {})

@@ -7,7 +7,7 @@ from typing import Any
 
 from errors import UserError, printable
 from kinds.audio.listening import MOST_CLIPS, Listener, Shown, label_request, whole
-from kinds.audio.request import DEFAULTS, Request
+from kinds.audio.request import Request, usual_guidance
 
 CSS = """
 .gradio-container { max-width: 1100px !important; margin: auto !important; }
@@ -115,7 +115,8 @@ def _more(gradio, listener: Listener, options: dict[str, Any]) -> Fields:
     known = {} if music is None else music.labels
     with gradio.Accordion("More", open=bool(known)), gradio.Row():
         options = options | {"temperature": gradio.Slider(0.5, 1.5, 1.0, step=0.01, label="Temperature")}
-        if music is not None and (recipe := music.loaded.config.sampling.passes) > 1:
+        recipe = 1 if music is None else music.loaded.config.sampling.passes
+        if recipe > 1:
             options["passes"] = gradio.Slider(1, max(32, 2 * recipe), recipe, step=1, label="Sampling steps")
         labels = {
             name: gradio.Dropdown(["", *about["values"]], value="", label=_plain(name))
@@ -124,7 +125,7 @@ def _more(gradio, listener: Listener, options: dict[str, Any]) -> Fields:
             for name, about in known.items()
         }
         if labels:
-            options["guidance"] = gradio.Slider(0, 5, DEFAULTS["guidance"], step=0.1, label="Guidance by labels")
+            options["guidance"] = gradio.Slider(0, 5, usual_guidance(recipe), step=0.1, label="Guidance by labels")
     return Fields(options, labels)
 
 

@@ -30,7 +30,13 @@ NEEDS = {  # options that need another one
 }
 EXCLUDES = (("num", "interpolate"), ("num", "variations"), ("interpolate", "variations"), ("duration", "input_audio"))
 NEED_NOISE = ("num", "noise_channels", "interpolate", "variations")  # for music, these need a noise fraction
-DEFAULTS = {"duration": 10.0, "steps": 5, "variation_strength": 0.2, "noise_fraction": 0.0, "guidance": 2.0}
+DEFAULTS = {"duration": 10.0, "steps": 5, "variation_strength": 0.2, "noise_fraction": 0.0}
+
+
+def usual_guidance(passes: int) -> float:
+    """The guidance unless asked otherwise. After a single step no other corrects what was emphasised too much
+    (docs/results.md)."""
+    return 1.5 if passes == 1 else 2.0
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,8 @@ class Request:
             raise UserError("--guidance has no effect: this generator was trained without labels")
         if self.guidance is not None and not labels and not (drawn and loaded.space.label_rows):
             raise UserError("--guidance needs --label NAME=VALUE as well")
-        return Wish(labels, self.value("guidance"), drawn)
+        guidance = usual_guidance(loaded.config.sampling.passes) if self.guidance is None else self.guidance
+        return Wish(labels, guidance, drawn)
 
     @property
     def stem(self) -> str:

@@ -88,7 +88,7 @@ def test_clips_and_the_command_line_that_makes_the_same(run, listener, tmp_path)
 def test_fields_that_are_empty_or_as_usual_are_not_in_the_command_line(listener):
     assert label_request(["genre", "tempo", "mode"], ["jazz", "", None]) == ("genre=jazz",)
     request = whole(Request(seed=1, num=1, duration=10.0, guidance=2.0, passes=3, temperature=1.0))
-    assert request == Request(seed=1, num=1, passes=3)
+    assert request == Request(seed=1, num=1, guidance=2.0, passes=3)
     _, _, command = listener.make(replace(request, duration=0.3))
     assert command.split("last.pt ")[1] == "--seed 1 --num 1 --duration 0.3 --spectrogram"
 

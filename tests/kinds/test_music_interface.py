@@ -89,6 +89,15 @@ def in_words(k: int) -> dict:
     return words if tempo is None else words | {"tempo": tempo}
 
 
+@pytest.mark.parametrize(("passes", "usual"), [(1, 1.5), (2, 2.0)])
+def test_labels_are_emphasised_less_in_one_step(music, passes, usual):
+    some, same, other = (
+        music.generate(0.4, 1, "genre=jazz", passes=passes, **given).wav_N
+        for given in ({}, {"guidance": usual}, {"guidance": 3.5 - usual})
+    )
+    assert (some == same).all() and (some != other).any()
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_labels_that_are_not_asked_for_are_those_of_a_training_sample(music, seed):
     k = mix_seed(seed, Purpose.SCALES, 0) % 7
