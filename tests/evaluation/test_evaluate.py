@@ -92,11 +92,11 @@ def test_names_that_look_like_markup_are_shown_as_they_are(folders, tmp_path, ca
 def test_generators_with_labels_are_asked_for_them(tmp_path):
     with_labels, without = (str(tiny_export(tmp_path / f"{k}", labels=not k, **STEPS)) for k in range(2))
     drawn, plain = open_sources(arguments("--checkpoint", with_labels, without))
-    assert drawn.wish == Wish({}, 1.5, True) and plain.wish.labels == {}
+    assert drawn.wish == Wish({}, 2.0, True) and plain.wish.labels == {}
     asked, plain = open_sources(
-        arguments("--checkpoint", with_labels, without, "--label", "genre=jazz", "--label", "none", "--guidance", "2")
+        arguments("--checkpoint", with_labels, without, "--label", "genre=jazz", "--label", "none", "--guidance", "3")
     )
-    assert asked.wish == Wish({"genre": 1.0}, 2.0, False) and plain.wish.labels == {}
+    assert asked.wish == Wish({"genre": 1.0}, 3.0, False) and plain.wish.labels == {}
     one, other = (generated(source, 2, 9600, 0) for source in (drawn, asked))
     assert one.shape == other.shape == (2, 9600) and (one != other).any()
     for given in (["--guidance", "2"], ["--label", "genre=jazz"]):
