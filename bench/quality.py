@@ -202,7 +202,7 @@ def main(argv: list[str] | None = None) -> int:
     add = parser.add_argument
     add("--output", type=Path, default=Path("results"), help="folder for all results (default: results)")
     add("--seeds", default="42,43,44", help="random seeds of the demo's runs (default: 42,43,44)")
-    add("--num", type=int, default=256, help="clips in each set (default: 256)")
+    add("--num", type=int, default=120, help="clips in each set (default: 120)")
     add("--songs", type=int, default=26, help="number of songs of the demo's music (default: 26)")
     add("--held_out_songs", type=int, default=60, help="number of further songs for evaluation (default: 60)")
     add("--classic_options", default="", metavar="'--OPTION V'", help="further options for `classic`, in one string")
