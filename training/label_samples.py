@@ -12,21 +12,23 @@ from synthesis.labels import Vocabulary
 from synthesis.sampler import sample
 from training.run import Run
 
-MOST = 12
+MOST = 24
 NAMES = "labels.json"
 
 
 def askable(vocabulary: Vocabulary) -> list[tuple[str, str, float]]:
     """(name, value in words, value as networks take it): every value of a label, or for numbers one deviation below and
-    above the mean; the first `MOST`."""
+    above the mean. Of more than `MOST`, the last values of each label are left out, so that all labels have a share."""
     found = []
-    for name, about in vocabulary.items():
+    for place, (name, about) in enumerate(vocabulary.items()):
         if "values" in about:
-            found += [(name, str(value), float(k)) for k, value in enumerate(about["values"])]
+            values = [(str(value), float(k)) for k, value in enumerate(about["values"])]
         else:
             ends = (about["mean"] - about["std"], about["mean"] + about["std"])
-            found += [(name, f"{value:.4g}", value) for value in ends]
-    return found[:MOST]
+            values = [(f"{value:.4g}", value) for value in ends]
+        found += [(rank, place, name, *value) for rank, value in enumerate(values)]
+    kept = sorted(found)[:MOST]
+    return [entry[2:] for entry in sorted(kept, key=lambda entry: (entry[1], entry[0]))]
 
 
 @torch.no_grad()

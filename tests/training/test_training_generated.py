@@ -102,7 +102,10 @@ def test_labels_that_can_be_asked_for():
     assert askable(vocabulary) == [
         ("genre", "folk", 0.0), ("genre", "jazz", 1.0), ("tempo", "80", 80.0), ("tempo", "120", 120.0)
     ]  # fmt: skip
-    assert len(askable({"a": {"values": [str(k) for k in range(99)]}})) == 12
+    many = [str(k) for k in range(99)]
+    shared = askable({"a": {"values": many}, "b": {"mean": 1, "std": 0.5}, "c": {"values": many}})
+    assert [name for name, _, _ in shared] == ["a"] * 11 + ["b"] * 2 + ["c"] * 11
+    assert [value for name, value, _ in shared if name == "c"] == many[:11]
 
 
 @pytest.fixture(scope="module")
