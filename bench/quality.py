@@ -1,6 +1,6 @@
 """Quality of the demo recipe compared with `classic`, the baseline recipe, at equal wall-clock time and equal data.
 
-python -m bench.quality          eight trainings and their evaluation, about two hours of one core, to results/
+python -m bench.quality          eight trainings and their evaluation, less than two hours of one core, to results/
 
 Makes demo music for training and for evaluation, trains the demo with several seeds (and the music's labels), each of
 these generators to do with one sampling step, the demo with adversarial post-training, and `classic` for as long as the
