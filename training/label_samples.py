@@ -19,16 +19,16 @@ NAMES = "labels.json"
 def askable(vocabulary: Vocabulary) -> list[tuple[str, str, float]]:
     """(name, value in words, value as networks take it): every value of a label, or for numbers one deviation below and
     above the mean. Of more than `MOST`, the last values of each label are left out, so that all labels have a share."""
-    found = []
-    for place, (name, about) in enumerate(vocabulary.items()):
-        if "values" in about:
-            values = [(str(value), float(k)) for k, value in enumerate(about["values"])]
-        else:
-            ends = (about["mean"] - about["std"], about["mean"] + about["std"])
-            values = [(f"{value:.4g}", value) for value in ends]
-        found += [(rank, place, name, *value) for rank, value in enumerate(values)]
-    kept = sorted(found)[:MOST]
-    return [entry[2:] for entry in sorted(kept, key=lambda entry: (entry[1], entry[0]))]
+    by_label = [_values(name, about) for name, about in vocabulary.items()]
+    shares = range(MOST, 0, -1)
+    share = next((n for n in shares if sum(min(n, len(values)) for values in by_label) <= MOST), 1)
+    return [asked for values in by_label for asked in values[:share]][:MOST]
+
+
+def _values(name, about):
+    if "values" in about:
+        return [(name, str(value), float(k)) for k, value in enumerate(about["values"])]
+    return [(name, f"{value:.4g}", value) for value in (about["mean"] - about["std"], about["mean"] + about["std"])]
 
 
 @torch.no_grad()

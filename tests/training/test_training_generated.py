@@ -106,6 +106,7 @@ def test_labels_that_can_be_asked_for():
     shared = askable({"a": {"values": many}, "b": {"mean": 1, "std": 0.5}, "c": {"values": many}})
     assert [name for name, _, _ in shared] == ["a"] * 11 + ["b"] * 2 + ["c"] * 11
     assert [value for name, value, _ in shared if name == "c"] == many[:11]
+    assert [name for name, _, _ in askable({k: {"mean": 1, "std": 0.5} for k in many})] == many[:24]
 
 
 @pytest.fixture(scope="module")
