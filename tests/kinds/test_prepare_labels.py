@@ -105,7 +105,7 @@ def test_a_file_made_by_hand_stays(music, tmp_path):
 @pytest.mark.parametrize(
     "labels, complaint",
     [
-        ("foldr", "there is no file foldr; did you mean folder?"),
+        ("foldr", "there is no file foldr (did you mean folder?)."),
         ("nowhere.csv", "there is no file nowhere.csv (and folder, tags, tempo are known)"),
         ("folder,,tags", "joined by commas"),
         ("", "joined by commas"),

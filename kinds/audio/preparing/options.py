@@ -53,7 +53,7 @@ class Options(BaseModel):
         for place in places:
             if place not in LABEL_SOURCES and not Path(place).is_file():
                 nearest = difflib.get_close_matches(place, LABEL_SOURCES, n=1)
-                hint = f"; did you mean {nearest[0]}?" if nearest else f" (and {', '.join(LABEL_SOURCES)} are known)"
+                hint = f" (did you mean {nearest[0]}?)" if nearest else f" (and {', '.join(LABEL_SOURCES)} are known)"
                 raise ValueError(f"there is no file {place}{hint}")
         return labels
 
