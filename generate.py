@@ -56,7 +56,12 @@ def _parser() -> argparse.ArgumentParser:
         help="ask for a label, e.g. genre=jazz; may be repeated; from noise, the others are those of a training clip "
         "(none: they are left open)",
     )
-    add("--guidance", type=float, help="how much labels are emphasised; 1: as they are (default: 2, in one step 1.5)")
+    add(
+        "--guidance",
+        type=float,
+        help="how much labels are emphasised; 1: as they are (default: 2, in one step "
+        "1.5; 1 if the generator learned it, as in recipes/one_pass.yaml)",
+    )
     add("--temperature", type=float, default=1.0, help="factor on the scale of the noise (default: 1)")
     add(
         "--batch",

@@ -43,6 +43,13 @@ class TargetOptions(Options):
         le=1000,
         shapes_run=True,
     )
+    distil_guidance: float = opt(
+        1.0,
+        "how much that generator's labels are emphasised (classifier-free guidance); 1 = not",
+        ge=0,
+        le=100,
+        needs="distil_passes",
+    )
 
     def check(self, config) -> None:
         if self.distil_passes == 0:
@@ -62,6 +69,12 @@ class TargetOptions(Options):
             raise ValueError("distil_passes needs a generator with sampling steps, which one of noise vectors has not")
         if sum(config.regression.weights) == 0:
             raise ValueError("distil_passes needs loss_weight_input or loss_weight_target over 0")
+
+
+def learned_guidance(config) -> float:
+    """How much labels were emphasised in what a generator learned to imitate; 1 if it learned from the data."""
+    options = config.chosen("loss_reconstruction").options
+    return options.distil_guidance if getattr(options, "distil_passes", 0) else 1.0
 
 
 class MaskLossOptions(Options):

@@ -14,7 +14,7 @@ from data.pairs import Pairs
 from data.stream import SampleStream
 from errors import UserError
 from kinds.base import Decoder, Kind, build_kind, words_of
-from losses.options import OBJECTIVES
+from losses.options import OBJECTIVES, learned_guidance
 from models.conditions import takes_conditions
 from models.ema import WeightAverage
 from models.networks import build_discriminator, build_generator
@@ -302,8 +302,8 @@ def build_teacher(config: RunConfig, trainer: Trainer) -> Teacher | None:
     steps = distil_passes(config)
     if steps == 0:
         return None
-    channels = config.sampling.channels
-    teacher = Teacher(trainer.generator, steps, trainer.conditioning, channels, trainer.space.within, trainer.autocast)
+    of_samples = config.sampling.channels, trainer.space.within, trainer.autocast
+    teacher = Teacher(trainer.generator, steps, trainer.conditioning, *of_samples, learned_guidance(config))
     if config.training.compile:
         compile_networks(teacher.network)
     return teacher

@@ -1,6 +1,7 @@
 """Distillation (`--distil_passes`): the regression's target is what an earlier generator makes of the same noise in
 several sampling steps, so that one step learns to do as much (Luhman & Luhman 2021, arXiv 2101.02388; here at every
-noise level of the curriculum).
+noise level of the curriculum). What guidance by labels adds can be learned with it (Meng et al. 2023, arXiv
+2210.03142): then generation needs no second pass without labels.
 
 Legend: B samples, D channels, T positions; samples are normalised.
 """
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from config import RunConfig
 from errors import UserError
+from losses.options import learned_guidance
 from models.conditions import conditions_for
 from synthesis.conditions import Conditioning
 from synthesis.sampler import sample
@@ -52,12 +54,14 @@ def check_teacher(config: RunConfig, theirs: RunConfig | None, name: str | None)
 
 def check_same_teacher(config: RunConfig, saved: Mapping[str, Any]) -> None:
     """Raises UserError if a resumed run would begin or end to imitate a generator. `saved`: options of its past."""
-    now, before = distil_passes(config), saved.get("distil_passes", 0)
-    if now != before:
-        raise UserError(
-            f"--distil_passes {now} contradicts the checkpoint, which was trained with {before}: keep it and "
-            "--loss_reconstruction, or start a new run without --resume"
-        )
+    now = {"distil_passes": distil_passes(config), "distil_guidance": learned_guidance(config)}
+    for name, before in {"distil_passes": 0, "distil_guidance": 1.0}.items():
+        before = saved.get(name, before)
+        if now[name] != before:
+            raise UserError(
+                f"--{name} {now[name]:g} contradicts the checkpoint, which was trained with {before:g}: keep it and "
+                "--loss_reconstruction, or start a new run without --resume"
+            )
 
 
 @dataclass
@@ -70,6 +74,7 @@ class Teacher:
         channels: those with noise; None: all.
         within: limits a sample to the range of real ones.
         autocast: that of the trained generator.
+        guidance: how much labels are emphasised.
     """
 
     network: nn.Module
@@ -78,6 +83,7 @@ class Teacher:
     channels: tuple[int, int] | None
     within: Callable[[Tensor], Tensor]
     autocast: Callable[[], AbstractContextManager]
+    guidance: float = 1.0
 
     def __post_init__(self) -> None:
         self.network = copy.deepcopy(self.network).eval().requires_grad_(False)
@@ -89,7 +95,15 @@ class Teacher:
     @torch.no_grad()
     def __call__(self, sources: tuple[Tensor, Tensor], alpha: float | Tensor, labels: Mapping[str, Tensor]) -> Tensor:
         """What becomes of two sources with noise level `alpha` (a number or [B]), [B, D, T]."""
-        return sample(partial(self._one_step, labels), *sources, alpha, self.steps, self.channels, self.within)
+        return sample(partial(self._guided, labels), *sources, alpha, self.steps, self.channels, self.within)
+
+    def _guided(
+        self, labels: Mapping[str, Tensor], input_BDT: Tensor, target_BDT: Tensor, alpha: float | Tensor
+    ) -> Tensor:
+        made_BDT = self._one_step(labels, input_BDT, target_BDT, alpha)
+        if self.guidance == 1 or not self.conditioning.known_labels:
+            return made_BDT
+        return torch.lerp(self._one_step({}, input_BDT, target_BDT, alpha), made_BDT, self.guidance)
 
     def _one_step(
         self, labels: Mapping[str, Tensor], input_BDT: Tensor, target_BDT: Tensor, alpha: float | Tensor

@@ -103,7 +103,7 @@ class Listener:
             recordings = self._recordings(request)
             music, shown = self.music(), []
             passes = music.loaded.config.sampling.passes
-            if request.guidance == usual_guidance(request.passes or passes):
+            if request.guidance == usual_guidance(music.loaded, request.passes):
                 request = replace(request, guidance=None)
             if request.passes == passes:
                 request = replace(request, passes=None)

@@ -23,6 +23,7 @@ from audio_codecs.spectrum_decoder import LOG_CENTRE, LOG_SCALE
 from errors import UserError
 from kinds.audio import onnx_player
 from kinds.audio.music import Music
+from kinds.audio.request import usual_guidance
 from registry import Chosen
 from runtime.files import atomic_path, write_bytes, write_text
 from synthesis.generation import one_pass
@@ -156,6 +157,7 @@ def _about(loaded: LoadedGenerator) -> dict:
         "window": space.shape[-1],
         "patch_frames": getattr(loaded.network.generator, "patch_frames", 1),
         "passes": sampling.passes,
+        "guidance": [usual_guidance(loaded, passes) for passes in (1, 2)],  # in one step, in several
         "offset": sampling.offset_noise,
         "offset_frames": sampling.offset_seconds * space.rate,
         "labels": {name: dict(known) for name, known in loaded.conditioning.known_labels.items()},

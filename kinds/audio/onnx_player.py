@@ -43,9 +43,9 @@ class OnnxMusic:
 
     def generate(self, seconds=10.0, seed=0, number=0, label=None, guidance=None, temperature=1.0, passes=None):
         """Clip `number` of a seed, float32 [N]. label: {"genre": "jazz", "tempo": 120}; labels that are not given are
-        those of a training clip, with label="none" they are left open. guidance: 2 unless given, in one step 1.5."""
+        those of a training clip, with label="none" they are left open. guidance: as in generate.py unless given."""
         if guidance is None:
-            guidance = 1.5 if (passes or self.about["passes"]) == 1 else 2.0
+            guidance = self.about.get("guidance", (1.5, 2.0))[(passes or self.about["passes"]) > 1]
         length = max(1, round(seconds * self.sample_rate))
         sources = self.sources(seed, number, -(-length // HOP), temperature)
         asked = self._asked(seed, number, label or {})

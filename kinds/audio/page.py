@@ -125,7 +125,8 @@ def _more(gradio, listener: Listener, options: dict[str, Any]) -> Fields:
             for name, about in known.items()
         }
         if labels:
-            options["guidance"] = gradio.Slider(0, 5, usual_guidance(recipe), step=0.1, label="Guidance by labels")
+            usual = usual_guidance(music.loaded)
+            options["guidance"] = gradio.Slider(0, 5, usual, step=0.1, label="Guidance by labels")
     return Fields(options, labels)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from errors import UserError
+from losses.options import learned_guidance
 from synthesis.options import channel_range
 
 OPEN = "none"  # in place of a label
@@ -33,10 +34,12 @@ NEED_NOISE = ("num", "noise_channels", "interpolate", "variations")  # for music
 DEFAULTS = {"duration": 10.0, "steps": 5, "variation_strength": 0.2, "noise_fraction": 0.0}
 
 
-def usual_guidance(passes: int) -> float:
-    """The guidance unless asked otherwise. After a single step no other corrects what was emphasised too much
-    (docs/results.md)."""
-    return 1.5 if passes == 1 else 2.0
+def usual_guidance(loaded, passes: int | None = None) -> float:
+    """The guidance of a loaded generator unless asked otherwise: 1 if guidance is what it has learned. After a single
+    step no other corrects what was emphasised too much (docs/results.md). passes: None: the generator's own."""
+    if learned_guidance(loaded.config) != 1:
+        return 1.0
+    return 1.5 if (passes or loaded.config.sampling.passes) == 1 else 2.0
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ class Request:
             raise UserError("--guidance has no effect: this generator was trained without labels")
         if self.guidance is not None and not labels and not (drawn and loaded.space.label_rows):
             raise UserError("--guidance needs --label NAME=VALUE as well")
-        guidance = usual_guidance(loaded.config.sampling.passes) if self.guidance is None else self.guidance
+        guidance = usual_guidance(loaded) if self.guidance is None else self.guidance
         return Wish(labels, guidance, drawn)
 
     @property

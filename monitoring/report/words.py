@@ -29,7 +29,9 @@ def facts(run: RunData) -> list[tuple[str, str]]:
     regression = f"{o['loss_reconstruction']}, {o['loss_weight_input']:g} to the input and {o['loss_weight_target']:g}"
     rows.append(("regression", f"{regression} to the target, fading: {o['recon_fade']}"))
     if o.get("distil_passes"):
-        rows.append(("distillation", f"the targets are {o['distil_passes']} sampling steps of {o['init_from']}"))
+        emphasised = f", guidance {o['distil_guidance']:g}" if o.get("distil_guidance", 1) != 1 else ""
+        steps = f"the targets are {o['distil_passes']} sampling steps of {o['init_from']}"
+        rows.append(("distillation", f"{steps}{emphasised}"))
     rate = o["disc_lr"] if o["disc_lr"] is not None else 0.5 * o["lr"]
     rows.append(("optimizer", f"{o['optimizer']}, learning rate {o['lr']:g} (G) and {rate:g} (D), {o['lr_schedule']}"))
     rows.append(("curriculum", curriculum_words(run)))

@@ -6,9 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 from training_parts import (
+    ALONE,
     TINY,
     WholePairs,
     identical,
+    plan_for,
+    take_batches,
+    tiny_space,
+    tiny_stream,
     train_on,
     trainer_at,
     weights_of,
@@ -18,6 +23,7 @@ from config import make_config
 from errors import UserError
 from synthesis.loading import load_generator
 from synthesis.sampler import sample
+from training.builder import build_trainer
 
 PATCH = {"generator": "patch", "width": 16, "num_layers": 1, "num_transformer_layers": 1, "conditions": "alpha"}
 NOISE = {
@@ -83,6 +89,31 @@ def test_the_teacher_knows_the_labels():
     assert len(seen) == 3 and batch.labels
     assert all(torch.equal(labels[name], batch.labels[name]) for _, labels in seen for name in batch.labels)
     assert torch.equal(seen[0][0], plan.alpha_B.clamp_min(1e-4))
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_the_teacher_s_labels_are_emphasised_as_in_generation(guidance):
+    """Ho & Salimans 2022, equation 6: unlabelled + guidance x (labelled - unlabelled), in every step."""
+    config = config_of(conditions="alpha+labels", label_dropout=0.3, distil_guidance=guidance)
+    space = tiny_space(tiny_stream(config))
+    space.about["labels"] = {"number": {"mean": 3.5, "std": 2.0}}
+    trainer, batch = build_trainer(config, ALONE, space), take_batches(config, 1)[0]
+    plan = plan_for(config, batch)
+    move(trainer.teacher.network)
+    view = trainer.view(batch, plan)
+    labels = trainer.labels(batch.labels, batch.indices)
+    assert trainer.conditioning.known_labels and any(value_B.isnan().any() for value_B in labels.values())
+
+    def one_step(x, y, level):
+        with_them, without = (
+            trainer.teacher.network(x, y, conditions=trainer.conditioning(level, some, x)).output_BDT
+            for some in (labels, {})
+        )
+        return without + guidance * (with_them - without)
+
+    sources = view.source_input_BDT, view.source_target_BDT
+    expected = sample(one_step, *sources, plan.alpha_B, 3, within=trainer.space.within)
+    torch.testing.assert_close(view.target_BDT, expected, rtol=1e-4, atol=1e-4)
 
 
 def move(network) -> None:
