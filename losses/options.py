@@ -70,6 +70,14 @@ class TargetOptions(Options):
         if sum(config.regression.weights) == 0:
             raise ValueError("distil_passes needs loss_weight_input or loss_weight_target over 0")
 
+    def remarks(self, config) -> list[str]:
+        remarks, chosen = super().remarks(config), config.choices.get("conditions")
+        # None yet: the conditions come with `init_from`.
+        labelled = chosen is None or any(part.facts.get("labelled") for part, _ in chosen.members)
+        if learned_guidance(config) != 1 and "distil_guidance" in config.given and not labelled:
+            remarks.append("note: distil_guidance has no effect without labels among the conditions")
+        return remarks
+
 
 def learned_guidance(config) -> float:
     """How much labels were emphasised in what a generator learned to imitate; 1 if it learned from the data."""

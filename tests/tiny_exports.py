@@ -14,6 +14,8 @@ from synthesis.space import Space
 FRAMES = 48
 TINY = {"generator": "patch", "width": 32, "nhead": 2, "num_layers": 1, "num_transformer_layers": 1, "dropout": 0.0}
 STEPS = {"unity_test": True, "easy_share": 1.0, "passes": 3}
+LEARNED = {"loss_reconstruction": "mse", "init_from": "elsewhere", "distil_passes": 8, "distil_guidance": 2.0}
+LEARNED |= STEPS | {"pure_gan_mode": 1.0, "gan_curriculum_start_epoch": 1}
 ROWS = {"genre": [0.0, 1.0, 1.0, None, 0.0, 1.0, 0.0], "tempo": [90.0, 120.0, None, 100.0, 80.0, 140.0, 95.0]}
 LABELS = {"genre": {"values": ["folk", "jazz"]}, "tempo": {"mean": 110.0, "std": 20.0}}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from tiny_exports import LABELS, ROWS, STEPS, tiny_export
+from tiny_exports import LABELS, LEARNED, ROWS, STEPS, tiny_export
 
 import generate
 from errors import UserError
@@ -94,6 +94,16 @@ def test_labels_are_emphasised_less_in_one_step(music, passes, usual):
     some, same, other = (
         music.generate(0.4, 1, "genre=jazz", passes=passes, **given).wav_N
         for given in ({}, {"guidance": usual}, {"guidance": 3.5 - usual})
+    )
+    assert (some == same).all() and (some != other).any()
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_guidance_that_was_learned_is_not_given_again(tmp_path, passes):
+    music = load(tiny_export(tmp_path / "tiny", labels=True, **LEARNED))
+    some, same, other = (
+        music.generate(0.4, 1, "genre=jazz", passes=passes, **given).wav_N
+        for given in ({}, {"guidance": 1.0}, {"guidance": 1.5})
     )
     assert (some == same).all() and (some != other).any()
 

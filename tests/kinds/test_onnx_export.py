@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from tiny_exports import STEPS, tiny_export
+from tiny_exports import LEARNED, STEPS, tiny_export
 
 import export
 from errors import UserError
@@ -28,6 +28,7 @@ KINDS = {
     "refined": {"refine_channels": 4, "conditions": "alpha", "clip_statistics": False} | STEPS,
     "cascade": {"generator": "cascade"},
     "labels": {"labels": True} | STEPS | {"offset_noise": 0.3},
+    "labels, learned guidance": {"labels": True} | LEARNED,
     "creative agent": {"use_creative_agent": True} | STEPS,
     "compositional agent": {"use_compositional_agent": True, "generator": "cascade"},
     "temporal masks": {"mask_type": "temporal", "mask_temporal_segment": 20},

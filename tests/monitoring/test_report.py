@@ -244,10 +244,11 @@ def test_facts_name_options_and_their_defaults(run_folder):
     assert "distillation" not in shown
 
 
-def test_facts_of_a_distilled_run_name_its_teacher(tmp_path):
+@pytest.mark.parametrize("guidance, words", [(1.0, ""), (2.5, ", guidance 2.5")])
+def test_facts_of_a_distilled_run_name_its_teacher(tmp_path, guidance, words):
     options = {"loss_reconstruction": "mse", "distil_passes": 8, "init_from": "elsewhere", "unity_test": True}
-    run = load_run(make_run(tmp_path / "run", samples=False, **options))
-    assert dict(facts(run))["distillation"] == "the targets are 8 sampling steps of elsewhere"
+    run = load_run(make_run(tmp_path / "run", samples=False, distil_guidance=guidance, **options))
+    assert dict(facts(run))["distillation"] == f"the targets are 8 sampling steps of elsewhere{words}"
 
 
 @pytest.mark.parametrize("residual", [1.0, 0.5])  # of the other one this version has no networks

@@ -18,6 +18,7 @@ from training_parts import (
     PAIRS,
     WholePairs,
     go_on,
+    move,
     plan_for,
     take_batches,
     tiny_gauge,
@@ -138,10 +139,23 @@ def opened(config: RunConfig) -> list:
 
 def contrast(config: RunConfig) -> float:
     """The discriminator's total loss in a step, for samples with labels."""
-    space = tiny_space(tiny_stream(config))
-    trainer = build_trainer(config, ALONE, replace(space, about=space.about | {"labels": {"number": NUMBERS}}))
+    trainer = labelled_trainer(config)
     (batch,) = take_batches(config, 1)
     return float(trainer.step(batch, plan_for(config, batch))["loss/d_total"])
+
+
+def imitated(config: RunConfig) -> list:
+    """What the generator is to imitate, of samples with labels."""
+    trainer = labelled_trainer(config)
+    move(trainer.teacher.network)
+    (batch,) = take_batches(config, 1)
+    return trainer.view(batch, plan_for(config, batch)).target_BDT.tolist()
+
+
+def labelled_trainer(config: RunConfig):
+    """A new trainer of samples that have a number as their label."""
+    space = tiny_space(tiny_stream(config))
+    return build_trainer(config, ALONE, replace(space, about=space.about | {"labels": {"number": NUMBERS}}))
 
 
 def samples(config: RunConfig) -> int:

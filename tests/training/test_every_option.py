@@ -38,6 +38,8 @@ RUN = {"epochs": 4, "sample_every": 0, "save_every_minutes": 0.0, "num_threads":
 GUIDED = PATCH | {"conditions": "alpha+labels"}
 ARC = PATCH | {"conditions": "alpha", "gan_loss": "arc", "width": 16, "num_layers": 2}
 CONV = {"discriminator": "conv"}
+DISTILLED = PATCH | NOISE | {"unity_test": True, "init_from": "somewhere", "loss_reconstruction": "mse"}
+OFF = {"distil_passes": 0}
 DECODED = {"encoding_dim": 128, "nhead": 8, "batch_size": 2, "decode_every": 1}
 IMAGES = {"kind": "images", "generator": "dcgan", "discriminator": "dcgan", "encoding_dim": 3}
 LARGER = {"kind": "images", "generator": "super_resolution", "discriminator": "dcgan", "encoding_dim": 3}
@@ -173,6 +175,7 @@ ROWS = [
         PATCH | {"init_from": "somewhere", "loss_reconstruction": "mse"},
         off={"pure_gan_mode": 0.0},
     ),
+    Row("distil_guidance", 2.0, see.imitated, {"distil_passes": 2, "conditions": "alpha+labels"}, DISTILLED, off=OFF),
     Row("offset_noise", 0.5, see.steps, NOISE),
     Row("offset_seconds", 0.05, see.steps, {"offset_noise": 0.5}, NOISE),
     Row("noise_channels", "0:2", see.steps, NOISE),

@@ -5,15 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from option_observers import labelled_trainer
 from training_parts import (
-    ALONE,
     TINY,
     WholePairs,
     identical,
+    move,
     plan_for,
     take_batches,
-    tiny_space,
-    tiny_stream,
     train_on,
     trainer_at,
     weights_of,
@@ -23,7 +22,6 @@ from config import make_config
 from errors import UserError
 from synthesis.loading import load_generator
 from synthesis.sampler import sample
-from training.builder import build_trainer
 
 PATCH = {"generator": "patch", "width": 16, "num_layers": 1, "num_transformer_layers": 1, "conditions": "alpha"}
 NOISE = {
@@ -95,9 +93,7 @@ def test_the_teacher_knows_the_labels():
 def test_the_teacher_s_labels_are_emphasised_as_in_generation(guidance):
     """Ho & Salimans 2022, equation 6: unlabelled + guidance x (labelled - unlabelled), in every step."""
     config = config_of(conditions="alpha+labels", label_dropout=0.3, distil_guidance=guidance)
-    space = tiny_space(tiny_stream(config))
-    space.about["labels"] = {"number": {"mean": 3.5, "std": 2.0}}
-    trainer, batch = build_trainer(config, ALONE, space), take_batches(config, 1)[0]
+    trainer, batch = labelled_trainer(config), take_batches(config, 1)[0]
     plan = plan_for(config, batch)
     move(trainer.teacher.network)
     view = trainer.view(batch, plan)
@@ -114,14 +110,6 @@ def test_the_teacher_s_labels_are_emphasised_as_in_generation(guidance):
     sources = view.source_input_BDT, view.source_target_BDT
     expected = sample(one_step, *sources, plan.alpha_B, 3, within=trainer.space.within)
     torch.testing.assert_close(view.target_BDT, expected, rtol=1e-4, atol=1e-4)
-
-
-def move(network) -> None:
-    """Weights with which no layer is silent."""
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for weight in network.parameters():
-            weight += 0.1 * torch.randn(weight.shape, generator=generator)
 
 
 # --- whole runs ----------------------------------------------------------------------------------------------------
@@ -145,6 +133,19 @@ def test_a_run_imitates_the_generator_with_which_it_began(monkeypatch, tmp_path,
     teacher = dict(load_generator(earlier).network.state_dict())
     assert identical(dict(run.trainer.teacher.network.state_dict()), teacher)
     assert not identical(dict(run.trainer.generator.state_dict()), teacher)
+
+
+def test_a_resumed_run_keeps_its_guidance(monkeypatch, tmp_path, earlier):
+    options = PATCH | NOISE | {"init_from": earlier, "distil_passes": 2, "epochs": 3}
+    go(monkeypatch, tmp_path / "cut", **options, distil_guidance=2.0, max_steps=1)
+    with pytest.raises(UserError, match="--distil_guidance 1 contradicts the checkpoint, which was trained with 2"):
+        go(monkeypatch, tmp_path / "cut", **PATCH, distil_guidance=1.0, resume="auto")
+
+
+@pytest.mark.parametrize("conditions, remarked", [("alpha", True), ("alpha+labels", False)])
+def test_guidance_without_labels_is_remarked_on(conditions, remarked):
+    remarks = config_of(conditions=conditions, distil_guidance=2.0).remarks()
+    assert any("distil_guidance has no effect without labels" in text for text in remarks) is remarked
 
 
 def test_resumed_it_is_the_same_run(monkeypatch, tmp_path, earlier):

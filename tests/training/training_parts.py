@@ -76,6 +76,14 @@ def trainer_at(config: RunConfig, step: int = 0) -> tuple[Trainer, Batch, StepPl
     return tiny_trainer(config), batch, plan_for(config, batch, step)
 
 
+def move(network) -> None:
+    """Weights with which no layer is silent."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight += 0.1 * torch.randn(weight.shape, generator=generator)
+
+
 def tiny_gauge(trainer: Trainer, train: FakePairs, held_out: FakePairs) -> DiversityGauge:
     return DiversityGauge(AudioKind(AudioOptions()).features, trainer.normalise, train, held_out)
 
