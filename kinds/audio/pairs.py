@@ -152,7 +152,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         _check_origins(manifest)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        place = ".".join(str(part)[:40] for part in first["loc"]) or "the whole file"
+        place = ".".join(" ".join(str(part).split())[:40] for part in first["loc"]) or "the whole file"
         raise UserError(f"{path}, {place}: {_one_line(first['msg'])}; {_MEND_MANIFEST}.") from None
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(f"{path} is not a dataset's description ({_one_line(error)}); {_MEND_MANIFEST}.") from None

@@ -59,6 +59,7 @@ def test_no_origin_leads_out_of_the_folder(file):
         "{duration: 4.0, codec: ../../etc}",
         "{duration: 4.0, codec: mel, sample_rate: 0}",
         "{duration: 4.0, codec: mel, pairs: {train: -1}}",
+        '{duration: 4.0, codec: mel, pairs: {"\\n": null}}',
         "{duration: 4.0, codec: mel, songs: ['train 0 0:1 abcdef01 ../a.ogg']}",
         "{duration: 4.0, codec: mel, songs: ['train 0 0:1 abcdef01 a.ogg'], pairs: {train: 2}}",
         "!!python/object/apply:os.system [ls]",
