@@ -3,7 +3,7 @@
 Legend: B samples, K numbers of a condition.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -42,6 +42,13 @@ def encoded_labels(options: Options, alpha_B: Tensor, labels: Mapping[str, Tenso
 def label_width(vocabulary: Vocabulary) -> int:
     """K of `encoded_labels`; 0 without labels."""
     return sum(len(about["values"]) if "values" in about else 2 for about in vocabulary.values())
+
+
+def guided(make: Callable[[Mapping[str, Tensor]], Tensor], labels: Mapping[str, Tensor], guidance: float) -> Tensor:
+    """What `make` gives for labels, emphasised: 1: as the labels say; more: further away from what it gives without
+    any (classifier-free guidance, Ho & Salimans 2022, equation 6, with guidance = 1 + w)."""
+    made = make(labels)
+    return made if guidance == 1 else torch.lerp(make({}), made, guidance)
 
 
 @dataclass(frozen=True)

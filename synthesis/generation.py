@@ -13,6 +13,7 @@ from torch import Tensor
 from errors import UserError
 from models.conditions import Conditions, conditions_for
 from runtime.seeding import Purpose, mix_seed
+from synthesis.conditions import guided
 from synthesis.draws import Draw
 from synthesis.labels import Vocabulary, drawn_labels
 from synthesis.loading import LoadedGenerator
@@ -27,8 +28,7 @@ class Wish:
     """What is asked for.
 
     labels: values by name, as `synthesis.labels.parse_labels` gives them.
-    guidance: 1: as the labels say; more: further away from what the generator makes without labels (classifier-free
-        guidance, Ho & Salimans 2022, equation 6, with guidance = 1 + w).
+    guidance: see `synthesis.conditions.guided`.
     drawn: whether from noise the labels that are not asked for are those of a training sample, another one for each
         sample; False: they are left open.
     """
@@ -152,10 +152,11 @@ def _one_step(
 def _guided(loaded: LoadedGenerator, asked: _Asked, sources: tuple[Tensor, Tensor], alpha: float | Tensor) -> Tensor:
     """One pass of the generator, its labels emphasised as the guidance says."""
     source = sources[0]
-    made_BDT = one_pass(loaded, sources, loaded.conditioning(alpha, asked.labels, source))
-    if asked.guidance == 1:
-        return made_BDT
-    return torch.lerp(one_pass(loaded, sources, loaded.conditioning(alpha, {}, source)), made_BDT, asked.guidance)
+
+    def make(labels: Mapping[str, Tensor]) -> Tensor:
+        return one_pass(loaded, sources, loaded.conditioning(alpha, labels, source))
+
+    return guided(make, asked.labels, asked.guidance)
 
 
 def one_pass(loaded: LoadedGenerator, sources: tuple[Tensor, Tensor], conditions: Conditions) -> Tensor:

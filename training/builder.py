@@ -303,7 +303,8 @@ def build_teacher(config: RunConfig, trainer: Trainer) -> Teacher | None:
     if steps == 0:
         return None
     of_samples = config.sampling.channels, trainer.space.within, trainer.autocast
-    teacher = Teacher(trainer.generator, steps, trainer.conditioning, *of_samples, learned_guidance(config))
+    guidance = learned_guidance(config) if trainer.conditioning.known_labels else 1.0
+    teacher = Teacher(trainer.generator, steps, trainer.conditioning, *of_samples, guidance)
     if config.training.compile:
         compile_networks(teacher.network)
     return teacher

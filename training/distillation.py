@@ -20,7 +20,7 @@ from config import RunConfig
 from errors import UserError
 from losses.options import learned_guidance
 from models.conditions import conditions_for
-from synthesis.conditions import Conditioning
+from synthesis.conditions import Conditioning, guided
 from synthesis.sampler import sample
 
 
@@ -53,13 +53,14 @@ def check_teacher(config: RunConfig, theirs: RunConfig | None, name: str | None)
 
 
 def check_same_teacher(config: RunConfig, saved: Mapping[str, Any]) -> None:
-    """Raises UserError if a resumed run would begin or end to imitate a generator. `saved`: options of its past."""
-    now = {"distil_passes": distil_passes(config), "distil_guidance": learned_guidance(config)}
-    for name, before in {"distil_passes": 0, "distil_guidance": 1.0}.items():
-        before = saved.get(name, before)
-        if now[name] != before:
+    """Raises UserError if a resumed run would imitate what it did not before. `saved`: options of its past; those of an
+    earlier version lack the younger ones, which were off."""
+    passes, guidance = distil_passes(config), learned_guidance(config)
+    for name, now, off in (("distil_passes", passes, 0), ("distil_guidance", guidance, 1)):
+        before = saved.get(name, off)
+        if now != before:
             raise UserError(
-                f"--{name} {now[name]:g} contradicts the checkpoint, which was trained with {before:g}: keep it and "
+                f"--{name} {now:g} contradicts the checkpoint, which was trained with {before:g}: keep it and "
                 "--loss_reconstruction, or start a new run without --resume"
             )
 
@@ -74,7 +75,7 @@ class Teacher:
         channels: those with noise; None: all.
         within: limits a sample to the range of real ones.
         autocast: that of the trained generator.
-        guidance: how much labels are emphasised.
+        guidance: how much labels are emphasised; other than 1, a step takes twice as long.
     """
 
     network: nn.Module
@@ -95,22 +96,17 @@ class Teacher:
     @torch.no_grad()
     def __call__(self, sources: tuple[Tensor, Tensor], alpha: float | Tensor, labels: Mapping[str, Tensor]) -> Tensor:
         """What becomes of two sources with noise level `alpha` (a number or [B]), [B, D, T]."""
-        return sample(partial(self._guided, labels), *sources, alpha, self.steps, self.channels, self.within)
-
-    def _guided(
-        self, labels: Mapping[str, Tensor], input_BDT: Tensor, target_BDT: Tensor, alpha: float | Tensor
-    ) -> Tensor:
-        made_BDT = self._one_step(labels, input_BDT, target_BDT, alpha)
-        if self.guidance == 1 or not self.conditioning.known_labels:
-            return made_BDT
-        return torch.lerp(self._one_step({}, input_BDT, target_BDT, alpha), made_BDT, self.guidance)
+        return sample(partial(self._one_step, labels), *sources, alpha, self.steps, self.channels, self.within)
 
     def _one_step(
         self, labels: Mapping[str, Tensor], input_BDT: Tensor, target_BDT: Tensor, alpha: float | Tensor
     ) -> Tensor:
-        more = conditions_for(self.network, self.conditioning(alpha, labels, input_BDT))
-        with self.autocast():
-            return self.network(input_BDT, target_BDT, **more).float32().output_BDT
+        def make(labels: Mapping[str, Tensor]) -> Tensor:
+            more = conditions_for(self.network, self.conditioning(alpha, labels, input_BDT))
+            with self.autocast():
+                return self.network(input_BDT, target_BDT, **more).float32().output_BDT
+
+        return guided(make, labels, self.guidance)
 
     def state_dict(self) -> dict[str, Any]:
         return self.network.state_dict()

@@ -22,6 +22,7 @@ from config import make_config
 from errors import UserError
 from synthesis.loading import load_generator
 from synthesis.sampler import sample
+from training.distillation import check_same_teacher
 
 PATCH = {"generator": "patch", "width": 16, "num_layers": 1, "num_transformer_layers": 1, "conditions": "alpha"}
 NOISE = {
@@ -140,6 +141,12 @@ def test_a_resumed_run_keeps_its_guidance(monkeypatch, tmp_path, earlier):
     go(monkeypatch, tmp_path / "cut", **options, distil_guidance=2.0, max_steps=1)
     with pytest.raises(UserError, match="--distil_guidance 1 contradicts the checkpoint, which was trained with 2"):
         go(monkeypatch, tmp_path / "cut", **PATCH, distil_guidance=1.0, resume="auto")
+
+
+def test_a_checkpoint_of_before_guidance_had_none():
+    with pytest.raises(UserError, match="--distil_guidance 2 contradicts the checkpoint, which was trained with 1"):
+        check_same_teacher(config_of(distil_guidance=2.0), {"distil_passes": 3})
+    check_same_teacher(config_of(), {"distil_passes": 3})
 
 
 @pytest.mark.parametrize("conditions, remarked", [("alpha", True), ("alpha+labels", False)])
